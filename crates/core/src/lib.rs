@@ -1,0 +1,11 @@
+//! Layer 1: the guardian, the control plane, and the built-in kernels.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`instance`] | where an instance keeps its files, and who it is |
+//! | [`control`] | the protocol of the control socket, and its client |
+//! | [`status`] | what `grace status` reports |
+
+pub mod control;
+pub mod instance;
+pub mod status;

@@ -1,0 +1,3 @@
+//! The `grace` binary.
+
+fn main() {}

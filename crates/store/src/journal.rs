@@ -1,0 +1,145 @@
+//! What a journal is: the trait, its records, and its errors.
+
+use std::{fmt, ops::ControlFlow};
+
+/// Position of a record: 1 for the first, then without gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Seq(pub u64);
+
+/// Fencing epoch: each opening writer takes a higher one; a lower one can never append again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Epoch(pub u64);
+
+/// A SHA-256 digest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One record as it is read back. Its digest has been checked against the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Its position.
+    pub seq: Seq,
+    /// What was appended.
+    pub payload: &'a [u8],
+}
+
+/// What is known of a snapshot without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    /// The last record whose effect the snapshot contains.
+    pub seq: Seq,
+    /// Of its bytes.
+    pub digest: Digest,
+    /// Length of its bytes.
+    pub size_bytes: u64,
+}
+
+/// A durable, ordered, tamper-evident list of records with snapshots.
+///
+/// Not shared: one writer owns it, on a thread that may block.
+pub trait Journal: Send {
+    /// Appends the batch after the last record and syncs it. When this returns `Ok`, the whole batch survives a
+    /// crash; when it returns an error, a later replay shows the whole batch or nothing of it, and the caller must
+    /// reload to know which. Returns the position of the first record of the batch. An empty batch is `Ok` and writes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when a higher epoch has opened the journal; otherwise the engine's failure.
+    fn append(&mut self, batch: &[&[u8]]) -> Result<Seq, StoreError>;
+
+    /// Visits every record with `seq >= from`, in order, each checked against the digest chain. Stops early on `Break`.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] names the first record that does not match; nothing behind it is shown.
+    fn replay(
+        &mut self,
+        from: Seq,
+        visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
+
+    /// The position of the last record; `Seq(0)` when there is none.
+    fn last(&self) -> Seq;
+
+    /// The epoch under which this handle writes.
+    fn epoch(&self) -> Epoch;
+
+    /// Stores `state` as the snapshot of everything up to `seq`, synced.
+    ///
+    /// # Errors
+    /// As for [`Journal::append`]; [`StoreError::Range`] when `seq` is behind the last record's.
+    fn snapshot(&mut self, seq: Seq, state: &[u8]) -> Result<SnapshotInfo, StoreError>;
+
+    /// The snapshots, oldest first.
+    ///
+    /// # Errors
+    /// The engine's failure.
+    fn snapshots(&mut self) -> Result<Vec<SnapshotInfo>, StoreError>;
+
+    /// The bytes of the snapshot at `seq`, checked against its digest.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when they do not match; [`StoreError::Range`] when there is no such snapshot.
+    fn restore(&mut self, seq: Seq) -> Result<Vec<u8>, StoreError>;
+
+    /// Drops the records up to and including `seq`, which must lie at or behind a good snapshot, and the snapshots
+    /// older than the newest one at or behind `seq`. The digest chain stays checkable from the truncation point on.
+    ///
+    /// # Errors
+    /// [`StoreError::Range`] when no snapshot covers `seq`.
+    fn truncate(&mut self, seq: Seq) -> Result<(), StoreError>;
+}
+
+/// Why a journal could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another writer opened the journal with a higher epoch.
+    #[error("this writer's epoch {} is stale: epoch {} has opened the journal", ours.0, current.0)]
+    Fenced {
+        /// The epoch of this handle.
+        ours: Epoch,
+        /// The epoch that holds the journal now.
+        current: Epoch,
+    },
+    /// What is stored is not what was written.
+    #[error("{what} is corrupt: {detail}")]
+    Corrupt {
+        /// The record, snapshot or file at fault.
+        what: String,
+        /// What was expected and what was found.
+        detail: String,
+    },
+    /// The position asked for does not exist.
+    #[error("position {} is out of range: {detail}", seq.0)]
+    Range {
+        /// The position.
+        seq: Seq,
+        /// What exists.
+        detail: String,
+    },
+    /// No space is left on the device.
+    #[error("no space left on the device that holds {path}")]
+    Full {
+        /// The journal's file.
+        path: String,
+    },
+    /// The file cannot be used: permissions, a lock, an I/O error.
+    #[error("{path}: {detail}")]
+    Io {
+        /// The journal's file.
+        path: String,
+        /// What the system said.
+        detail: String,
+    },
+}

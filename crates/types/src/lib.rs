@@ -1,0 +1,22 @@
+//! The nouns of Grace, shared by every floor above.
+//!
+//! Nothing here does IO. Time and chance come in as arguments ([`time::Clock`], [`chance::Entropy`]), so that
+//! everything built on these types replays byte for byte in the simulator.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`id`] | typed, sortable identifiers |
+//! | [`time`] | timestamps, hybrid logical clock, the clock trait |
+//! | [`chance`] | the entropy trait and its seeded twin |
+//! | [`event`] | the CloudEvents envelope and its NATS headers |
+//! | [`reason`] | reasons and the 5W1H of a decision |
+//! | [`limits`] | every bound, with its reason |
+//! | [`manifest`] | what the user asks Grace to run |
+
+pub mod chance;
+pub mod event;
+pub mod id;
+pub mod limits;
+pub mod manifest;
+pub mod reason;
+pub mod time;
