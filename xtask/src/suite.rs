@@ -4,7 +4,7 @@
 //! hang us. That is a leak in a test: it is waited for a little and then reported as a failure.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Write},
     process::{ChildStdout, Command, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
@@ -22,8 +22,8 @@ enum Message {
     Exit(Result<bool, String>),
 }
 
-/// Runs `command`, which is a `cargo test`.
-pub(crate) fn run(mut command: Command) -> Outcome {
+/// Runs `command`, which is a `cargo test`, and passes its standard output on to `out`.
+pub(crate) fn run(mut command: Command, out: &mut dyn Write) -> Outcome {
     let mut child = match command.stdout(Stdio::piped()).spawn() {
         Ok(child) => child,
         Err(e) => return Outcome::of_faults(vec![format!("cargo cannot be started: {e}")]),
@@ -37,7 +37,7 @@ pub(crate) fn run(mut command: Command) -> Outcome {
         let status = child.wait().map(|s| s.success()).map_err(|e| format!("cargo is lost: {e}"));
         let _ = send.send(Message::Exit(status));
     });
-    collect(&receive)
+    collect(&receive, out)
 }
 
 fn read_lines(stdout: ChildStdout, send: &mpsc::Sender<Message>) {
@@ -53,7 +53,7 @@ fn read_lines(stdout: ChildStdout, send: &mpsc::Sender<Message>) {
     let _ = send.send(Message::End);
 }
 
-fn collect(receive: &mpsc::Receiver<Message>) -> Outcome {
+fn collect(receive: &mpsc::Receiver<Message>, out: &mut dyn Write) -> Outcome {
     let mut outcome = Outcome::default();
     let (mut exit, mut ended) = (None, false);
     while exit.is_none() || !ended {
@@ -64,7 +64,7 @@ fn collect(receive: &mpsc::Receiver<Message>) -> Outcome {
         match message {
             Ok(Message::Line(line)) => {
                 // Nothing is lost if nobody reads us any more.
-                let _ = std::io::stdout().write_all(line.as_bytes());
+                let _ = out.write_all(line.as_bytes());
                 count(&line, &mut outcome);
             }
             Ok(Message::End) => ended = true,
@@ -110,31 +110,35 @@ fn number_before(text: &str, word: &str) -> u64 {
 mod tests {
     use super::*;
 
-    fn shell(script: &str) -> Command {
+    /// The outcome of a made-up `cargo test`, and what was passed on.
+    fn shell(script: &str) -> (Outcome, String) {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::null());
-        command
+        let mut out = Vec::new();
+        let outcome = run(command, &mut out);
+        (outcome, String::from_utf8_lossy(&out).into_owned())
     }
 
     #[test]
     fn counts_every_binary_and_names_what_failed() {
-        let outcome = run(shell(
+        let (outcome, _) = shell(
             "echo 'test a::b ... ok'; echo 'test c ... FAILED'; \
              echo 'test result: FAILED. 7 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.1s'; \
              echo 'test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out'; exit 101",
-        ));
+        );
         assert_eq!(outcome, Outcome { passed: 19, failed: 1, faults: vec!["c".into()] });
     }
 
     #[test]
     fn a_failure_without_a_failed_test_counts_once() {
-        let outcome = run(shell("echo 'test result: ok. 3 passed; 0 failed;'; exit 101"));
+        let (outcome, _) = shell("echo 'test result: ok. 3 passed; 0 failed;'; exit 101");
         assert_eq!((outcome.passed, outcome.failed, outcome.faults.len()), (3, 1, 1));
     }
 
     #[test]
     fn success_has_no_faults() {
-        let outcome = run(shell("printf 'test result: ok. 3 passed; 0 failed;\\n\\377\\376 not text\\n'"));
+        let (outcome, out) = shell("printf 'test result: ok. 3 passed; 0 failed;\\n\\377 not text\\n'");
         assert_eq!(outcome, Outcome { passed: 3, ..Outcome::default() });
+        assert_eq!(out, "test result: ok. 3 passed; 0 failed;\n\u{fffd} not text\n");
     }
 }

@@ -79,11 +79,12 @@ fn clippy() -> Outcome {
 
 fn tests() -> Outcome {
     let args = ["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"];
-    suite::run(workspace::cargo(&args))
+    suite::run(workspace::cargo(&args), &mut std::io::stdout())
 }
 
 fn doctests() -> Outcome {
-    suite::run(workspace::cargo(&["test", "--workspace", "--no-fail-fast", "--doc"]))
+    let args = ["test", "--workspace", "--no-fail-fast", "--doc"];
+    suite::run(workspace::cargo(&args), &mut std::io::stdout())
 }
 
 /// Waits for a command whose output goes straight to the person.
