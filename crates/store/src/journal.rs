@@ -62,6 +62,7 @@ pub trait Journal: Send {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] names the first record that does not match; nothing behind it is shown.
+    /// [`StoreError::Range`] when records from `from` on have been truncated: a state built without them would be wrong.
     fn replay(
         &mut self,
         from: Seq,
@@ -74,10 +75,12 @@ pub trait Journal: Send {
     /// The epoch under which this handle writes.
     fn epoch(&self) -> Epoch;
 
-    /// Stores `state` as the snapshot of everything up to `seq`, synced.
+    /// Stores `state` as the snapshot of everything up to `seq`, synced. One at the same `seq` is replaced; of the
+    /// others, the newest [`crate::limits::SNAPSHOTS_KEPT`] in all are kept.
     ///
     /// # Errors
-    /// As for [`Journal::append`]; [`StoreError::Range`] when `seq` is behind the last record's.
+    /// As for [`Journal::append`]; [`StoreError::Range`] when `seq` lies after the last record, or before the
+    /// truncation point.
     fn snapshot(&mut self, seq: Seq, state: &[u8]) -> Result<SnapshotInfo, StoreError>;
 
     /// The snapshots, oldest first.
@@ -92,8 +95,9 @@ pub trait Journal: Send {
     /// [`StoreError::Corrupt`] when they do not match; [`StoreError::Range`] when there is no such snapshot.
     fn restore(&mut self, seq: Seq) -> Result<Vec<u8>, StoreError>;
 
-    /// Drops the records up to and including `seq`, which must lie at or behind a good snapshot, and the snapshots
-    /// older than the newest one at or behind `seq`. The digest chain stays checkable from the truncation point on.
+    /// Drops the records up to and including `seq`, which must lie at or before a good snapshot, and the snapshots
+    /// before `seq`, onto which nothing could be replayed any more. The digest chain stays checkable from the
+    /// truncation point on.
     ///
     /// # Errors
     /// [`StoreError::Range`] when no snapshot covers `seq`.
@@ -127,6 +131,16 @@ pub enum StoreError {
         seq: Seq,
         /// What exists.
         detail: String,
+    },
+    /// A record or snapshot is larger than a journal takes.
+    #[error("{what} of {size_bytes} bytes: at most {limit_bytes} are accepted")]
+    TooLarge {
+        /// `a record`, `a snapshot`.
+        what: &'static str,
+        /// Its size.
+        size_bytes: usize,
+        /// See [`crate::limits`].
+        limit_bytes: usize,
     },
     /// No space is left on the device.
     #[error("no space left on the device that holds {path}")]

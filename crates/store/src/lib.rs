@@ -2,7 +2,18 @@
 //!
 //! A [`Journal`] appends a batch of records and syncs it before it returns (law 4: acknowledged means durable),
 //! replays from a sequence number, keeps snapshots with digests, and refuses writers with a stale epoch.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`journal`] | the trait, its records and errors |
+//! | [`sqlite`] | the engine for real files |
+//! | [`memory`] | its twin for tests and the simulator: a disk that loses, tears and damages on command |
+//! | [`limits`] | every bound, with its reason |
 
+mod chain;
 pub mod journal;
+pub mod limits;
+pub mod memory;
+pub mod sqlite;
 
 pub use journal::*;

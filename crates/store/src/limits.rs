@@ -1,0 +1,12 @@
+//! The bounds of a journal, each with its reason and what happens when it is reached.
+
+/// One record: sixteen times the largest event payload, so that an event always fits with its reasons and the records
+/// of a batch fit in memory. A larger one is refused.
+pub const RECORD_BYTES: usize = 16 << 20;
+
+/// One snapshot. SQLite's own bound on a value is 1 GB; a kernel whose state nears a quarter of that needs another
+/// design. A larger one is refused.
+pub const SNAPSHOT_BYTES: usize = 256 << 20;
+
+/// Snapshots kept: if the newest is damaged, an older one with a longer replay does. The oldest beyond it is dropped.
+pub const SNAPSHOTS_KEPT: u32 = 4;
