@@ -5,7 +5,11 @@
 //! | [`instance`] | where an instance keeps its files, and who it is |
 //! | [`control`] | the protocol of the control socket, and its client |
 //! | [`status`] | what `grace status` reports |
+//! | [`limits`] | every bound of this crate |
+//! | [`output`] | captures, keeps and reads back what the components print |
 
 pub mod control;
 pub mod instance;
+pub mod limits;
+pub mod output;
 pub mod status;

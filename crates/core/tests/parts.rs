@@ -1,0 +1,7 @@
+//! The parts of Layer 1 that stand on their own, against the real system: pipes, sockets, processes and `/proc`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "parts/output.rs"]
+mod output;
+#[path = "parts/wait.rs"]
+mod wait;
