@@ -1,6 +1,6 @@
 //! The nouns of Grace, shared by every floor above.
 //!
-//! Nothing here does IO. Time and chance come in as arguments ([`time::Clock`], [`chance::Entropy`]), so that
+//! Nothing here does IO, but for [`manifest::load`], which reads the files it is given. Time and chance come in as arguments ([`time::Clock`], [`chance::Entropy`]), so that
 //! everything built on these types replays byte for byte in the simulator.
 //!
 //! | Module | What it holds |
@@ -12,6 +12,7 @@
 //! | [`reason`] | reasons and the 5W1H of a decision |
 //! | [`limits`] | every bound, with its reason |
 //! | [`manifest`] | what the user asks Grace to run |
+//! | [`yaml`] | YAML that knows where every value stands |
 
 pub mod chance;
 pub mod event;
@@ -20,3 +21,4 @@ pub mod limits;
 pub mod manifest;
 pub mod reason;
 pub mod time;
+pub mod yaml;

@@ -1,0 +1,10 @@
+//! The JSON Schema of the manifest, for editors (`# yaml-language-server: $schema=…`). It says what has the right shape;
+//! whether names exist and texts mean something, only loading tells.
+
+use super::raw::RawManifest;
+
+/// The JSON Schema (draft 2020-12) of a manifest.
+#[must_use]
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(RawManifest).to_value()
+}
