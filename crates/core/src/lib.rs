@@ -7,9 +7,13 @@
 //! | [`status`] | what `grace status` reports |
 //! | [`limits`] | every bound of this crate |
 //! | [`output`] | captures, keeps and reads back what the components print |
+//! | [`probe`] | checks whether a process is ready or alive |
+//! | [`notify`] | the receiving side of sd_notify |
 
 pub mod control;
 pub mod instance;
 pub mod limits;
+pub mod notify;
 pub mod output;
+pub mod probe;
 pub mod status;

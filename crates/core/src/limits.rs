@@ -40,3 +40,45 @@ pub const OUTPUT_RETRY: Duration = Duration::from_millis(250);
 
 /// Time between two notices of lost output for one component, and between two looks at whether its file was deleted.
 pub const OUTPUT_REPORT: Duration = Duration::from_secs(1);
+
+/// Connections to the control socket at one time; a further one waits in the listen queue. People and scripts ask for
+/// status; nothing else does.
+pub const CONTROL_CONNECTIONS: usize = 64;
+
+/// One request on the control socket, in bytes. A longer one is refused.
+pub const CONTROL_REQUEST_BYTES: u64 = 64 << 10;
+
+/// Time that a client of the control socket has for sending its request. It is cut off after it.
+pub const CONTROL_REQUEST_TIME: Duration = Duration::from_secs(5);
+
+/// Things that happened and wait for the control plane's loop. Whoever reports one waits while it is full; each source
+/// (a process, a probe, a connection) has at most one or two under way.
+pub const HAPPENINGS: usize = 4096;
+
+/// What a component says of itself (`STATUS=`), in bytes. Longer texts are cut.
+pub const STATUS_TEXT_BYTES: usize = 256;
+
+/// Records handed to the journal at once. The batch is synced as one.
+pub const RECORDER_BATCH: usize = 256;
+
+/// Records that wait for the journal while it cannot be written, in the control plane. The guardian keeps the same tail;
+/// past it the oldest are dropped and counted.
+pub const RECORDER_PENDING: usize = 4096;
+
+/// Events of the control plane that wait for the bus. Past it the oldest are dropped: the journal has them all.
+pub const VOICE_PENDING: usize = 1024;
+
+/// One sd_notify datagram, in bytes: what systemd takes. A longer one is ignored, as systemd does.
+pub const NOTIFY_BYTES: usize = 4096;
+
+/// File descriptors that are taken out of one datagram, only to be closed. The kernel itself closes what does not fit.
+pub const NOTIFY_FDS: usize = 8;
+
+/// Datagrams read before another task has its turn, so that one chatty sender cannot keep the thread.
+pub const NOTIFY_BURST: usize = 64;
+
+/// Bytes of a probe's output that are kept for its failure's reason. The rest is read and dropped.
+pub const PROBE_OUTPUT_BYTES: usize = 2 << 10;
+
+/// The status line and headers of a probe's HTTP answer. A longer head is a failure: no health endpoint needs one.
+pub const PROBE_HEAD_BYTES: usize = 16 << 10;
