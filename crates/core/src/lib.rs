@@ -9,6 +9,7 @@
 //! | [`output`] | captures, keeps and reads back what the components print |
 //! | [`probe`] | checks whether a process is ready or alive |
 //! | [`notify`] | the receiving side of sd_notify |
+//! | [`procfs`] | samples of processes and of the machine from `/proc` |
 
 pub mod control;
 pub mod instance;
@@ -16,4 +17,5 @@ pub mod limits;
 pub mod notify;
 pub mod output;
 pub mod probe;
+pub mod procfs;
 pub mod status;

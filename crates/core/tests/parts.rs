@@ -7,5 +7,7 @@ mod notify;
 mod output;
 #[path = "parts/probe.rs"]
 mod probe;
+#[path = "parts/procfs.rs"]
+mod procfs;
 #[path = "parts/wait.rs"]
 mod wait;

@@ -72,8 +72,8 @@ impl ProbeSchedule {
         (row >= threshold && self.verdict.replace(verdict) != Some(verdict)).then_some(verdict)
     }
 
-    /// Forgets the row, not the verdict, and checks again one period from `now`: the process was paused, so neither
-    /// the results from then nor a check that is on its way say anything.
+    /// Forgets the row, not the verdict, and checks again one period from `now`: the process was paused, so the results
+    /// from then say nothing. A check that is on its way is to be dropped without [`ProbeSchedule::finish`].
     pub fn resume(&mut self, now: Monotonic) {
         self.running = false;
         self.successes = 0;
