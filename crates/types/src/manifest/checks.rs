@@ -127,7 +127,10 @@ impl Checks<'_> {
     pub(super) fn command(&mut self, at: &Field, command: &TextOr<Vec<Scalar>>) -> Vec<String> {
         let argv = match command {
             TextOr::Full(words) => words.iter().map(|Scalar(word)| word.clone()).collect(),
-            TextOr::Text(line) => self.split(at, line),
+            TextOr::Text(line) => match self.split(at, line) {
+                Some(words) => words,
+                None => return Vec::new(),
+            },
         };
         if argv.iter().any(|word: &String| word.contains('\0')) {
             self.fault(at, "a command cannot contain the character NUL");
@@ -139,18 +142,18 @@ impl Checks<'_> {
         argv
     }
 
-    fn split(&mut self, at: &Field, line: &str) -> Vec<String> {
+    fn split(&mut self, at: &Field, line: &str) -> Option<Vec<String>> {
         const OPERATORS: [&str; 12] = ["|", "||", "&&", "&", ";", ">", ">>", "<", "2>", "2>&1", "&>", "|&"];
         let Ok(words) = shell_words::split(line) else {
             self.fault(at, "a quote is not closed");
-            return Vec::new();
+            return None;
         };
         if let Some(operator) = words.iter().find(|word| OPERATORS.contains(&word.as_str())) {
             let message = format!("`{operator}` needs a shell, and a command runs without one");
             self.fault_with_help(at, message, "write `[sh, -c, \"…\"]`, or a list if it is an argument");
-            return Vec::new();
+            return None;
         }
-        words
+        Some(words)
     }
 
     pub(super) fn host(&mut self, at: &Field, host: Option<&String>) -> String {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::yaml::Diagnostic;
+use crate::{limits::YAML_FAULTS, yaml::Diagnostic};
 
 /// Why a manifest was refused: every fault found, in the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,9 @@ impl fmt::Display for ManifestErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for error in &self.errors {
             write!(f, "{error}")?;
+        }
+        if self.errors.len() >= YAML_FAULTS {
+            writeln!(f, "There may be more: the first {YAML_FAULTS} faults are shown.")?;
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ mod raw;
 mod resolve;
 mod schema;
 mod units;
+mod words;
 
 pub use errors::ManifestErrors;
 pub use load::{ReadFile, load, parse, parse_with};

@@ -6,13 +6,13 @@ use super::{
     checks::Checks,
     model::{
         Availability, Backoff, ComponentKind, Condition, LogSettings, Permissions, ProcessSpec, Resources,
-        RestartPolicy, Shutdown, Signal, SubjectRules,
+        Shutdown, SubjectRules,
     },
     names::subject_pattern,
     probe::Purpose,
     raw::{
-        ListOr, RawAvailability, RawCondition, RawPermissions, RawProcess, RawResources, RawRestart,
-        RawShutdown, RawSubjectRules, Scalar, TextOr,
+        ListOr, RawAvailability, RawPermissions, RawProcess, RawResources, RawShutdown, RawSubjectRules,
+        Scalar, TextOr,
     },
     units::LONGEST,
 };
@@ -71,7 +71,7 @@ impl Checks<'_> {
         Entry {
             template: spec,
             replicas: self.number(&at.key("replicas"), raw.replicas, 1..=MANIFEST_REPLICAS, 1),
-            depends_on: dependencies(&at.key("depends_on"), raw),
+            depends_on: self.dependencies(&at.key("depends_on"), raw),
         }
     }
 
@@ -127,12 +127,7 @@ impl Checks<'_> {
 
     fn availability(&mut self, at: &Field, raw: &RawAvailability) -> Availability {
         let default = Availability::default();
-        let restart = match raw.restart {
-            Some(RawRestart::Always) => RestartPolicy::Always,
-            Some(RawRestart::OnFailure) => RestartPolicy::OnFailure,
-            Some(RawRestart::No) => RestartPolicy::No,
-            None => default.restart,
-        };
+        let restart = self.restart(&at.key("restart"), raw.restart.as_ref()).unwrap_or(default.restart);
         let day = Duration::from_secs(86_400);
         Availability {
             restart,
@@ -189,22 +184,6 @@ impl Checks<'_> {
         Shutdown { signal, timeout: self.duration_or_seconds(at, "timeout", given, range, default.timeout) }
     }
 
-    fn signal(&mut self, at: &Field, word: &str) -> Option<Signal> {
-        let folded = word.to_ascii_uppercase();
-        let found = Signal::ALL.into_iter().find(|signal| {
-            let name = signal.name();
-            folded == name
-                || Some(folded.as_str()) == name.strip_prefix("SIG")
-                || word == signal.number().to_string()
-        });
-        if found.is_none() {
-            let names = Signal::ALL.map(Signal::name);
-            let message = format!("expected the name of a signal, found `{}`", word.escape_debug());
-            self.document.fault(at, message, crate::yaml::Document::suggest(&folded, names));
-        }
-        found
-    }
-
     fn resources(&mut self, at: &Field, raw: &RawResources) -> Resources {
         let memory = at.key("memory");
         Resources {
@@ -252,34 +231,28 @@ impl Checks<'_> {
             }
         }
     }
-}
 
-fn dependencies(at: &Field, raw: &RawProcess) -> Vec<Dependency> {
-    let condition = |raw| match raw {
-        RawCondition::Started => Condition::Started,
-        RawCondition::Ready => Condition::Ready,
-        RawCondition::Completed => Condition::Completed,
-        RawCondition::CompletedSuccessfully => Condition::CompletedSuccessfully,
-    };
-    match &raw.depends_on {
-        None => Vec::new(),
-        Some(ListOr::List(names)) => {
-            let names = names.iter().enumerate();
-            names
-                .map(|(index, Scalar(name))| Dependency {
-                    name: name.clone(),
-                    condition: Condition::Ready,
-                    at: at.index(index),
+    fn dependencies(&mut self, at: &Field, raw: &RawProcess) -> Vec<Dependency> {
+        match &raw.depends_on {
+            None => Vec::new(),
+            Some(ListOr::List(names)) => {
+                let names = names.iter().enumerate();
+                names
+                    .map(|(index, Scalar(name))| Dependency {
+                        name: name.clone(),
+                        condition: Condition::Ready,
+                        at: at.index(index),
+                    })
+                    .collect()
+            }
+            Some(ListOr::Full(map)) => map
+                .iter()
+                .map(|(name, raw)| {
+                    let at = at.key(name);
+                    let condition = self.condition(&at.key("condition"), raw.condition.as_ref());
+                    Dependency { name: name.clone(), condition, at }
                 })
-                .collect()
+                .collect(),
         }
-        Some(ListOr::Full(map)) => map
-            .iter()
-            .map(|(name, raw)| Dependency {
-                name: name.clone(),
-                condition: condition(raw.condition),
-                at: at.key(name),
-            })
-            .collect(),
     }
 }

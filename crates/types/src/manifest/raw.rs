@@ -103,27 +103,16 @@ pub(super) struct RawProcess {
 #[serde(deny_unknown_fields, default, expecting = "a mapping such as `{condition: ready}`")]
 pub(super) struct RawDependency {
     /// When it counts as up; `ready` when not given.
-    pub(super) condition: RawCondition,
+    pub(super) condition: Option<ConditionText>,
 }
 
-/// When a dependency counts as up. The words of process-compose work too.
-#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum RawCondition {
-    /// It was started.
-    #[serde(alias = "process_started", alias = "service_started")]
-    Started,
-    /// It is ready.
-    #[default]
-    #[serde(alias = "process_healthy", alias = "service_healthy", alias = "healthy")]
-    Ready,
-    /// It ended, however it ended.
-    #[serde(alias = "process_completed")]
-    Completed,
-    /// It ended with status 0.
-    #[serde(alias = "process_completed_successfully", alias = "service_completed_successfully")]
-    CompletedSuccessfully,
-}
+/// When a dependency counts as up: `started`, `ready`, `completed` or `completed_successfully`. The words of
+/// process-compose and compose work too.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(super) struct ConditionText(
+    #[schemars(extend("enum" = super::words::schema_words(&super::words::CONDITIONS)))] pub(super) String,
+);
 
 /// A check; exactly one of `exec`, `http_get`, `tcp` and `notify`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -200,7 +189,7 @@ pub(super) struct RawTcp {
 #[serde(deny_unknown_fields, default, expecting = "a mapping such as `{restart: always}`")]
 pub(super) struct RawAvailability {
     /// When an exit leads to a restart.
-    pub(super) restart: Option<RawRestart>,
+    pub(super) restart: Option<RestartText>,
     /// Restarts allowed within `period`; at one more exit Grace gives up.
     pub(super) intensity: Option<u32>,
     /// The window in which restarts are counted.
@@ -211,20 +200,17 @@ pub(super) struct RawAvailability {
     pub(super) backoff_seconds: Option<u32>,
 }
 
-/// When an exit leads to a restart.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum RawRestart {
-    /// After any exit.
-    Always,
-    /// After a signal, a status other than 0, or a hang.
-    #[serde(alias = "on-failure")]
-    OnFailure,
-    /// Never. A tool that takes `no` for a boolean may have written `false`; it means the same.
-    #[serde(alias = "false", alias = "never")]
-    #[schemars(extend("enum" = ["no", false]))]
-    No,
-}
+/// When an exit leads to a restart: `always`, `on_failure` (a signal, a status other than 0, a hang) or `no`. A tool
+/// that takes `no` for a boolean may have written `false`; it means the same.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(super) struct RestartText(
+    #[schemars(extend(
+        "type" = ["string", "boolean"],
+        "enum" = super::words::schema_words(&super::words::RESTARTS)
+    ))]
+    pub(super) String,
+);
 
 /// Waiting time before a restart. The first restart in a window is at once.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

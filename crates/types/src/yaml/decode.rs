@@ -23,8 +23,9 @@ impl Document {
                 Err(error) => error,
             };
             let path = Path(error.steps.into_iter().rev().collect());
-            let at_key = error.at_key;
-            if at_key {
+            if error.missing.is_some_and(|field| self.is_lost(&path.key(field))) {
+                // It was there and has been reported; that it is gone now is our doing.
+            } else if error.at_key {
                 self.fault_at_key(&path, error.message, error.help);
             } else {
                 self.fault(&path, error.message, error.help);
@@ -41,13 +42,14 @@ impl Document {
 struct DecodeError {
     steps: Vec<Step>,
     at_key: bool,
+    missing: Option<&'static str>,
     message: String,
     help: Option<String>,
 }
 
 impl DecodeError {
     fn new(message: String, help: Option<String>) -> Self {
-        Self { steps: Vec::new(), at_key: false, message, help }
+        Self { steps: Vec::new(), at_key: false, missing: None, message, help }
     }
 
     fn inside(mut self, step: Step) -> Self {
@@ -94,7 +96,8 @@ impl de::Error for DecodeError {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::new(format!("`{field}` is missing"), None)
+        let error = Self::new(format!("`{field}` is missing"), None);
+        Self { missing: Some(field), ..error }
     }
 
     fn duplicate_field(field: &'static str) -> Self {
@@ -102,7 +105,8 @@ impl de::Error for DecodeError {
     }
 }
 
-fn one_of(words: &[&str]) -> String {
+/// `a`, `b` or `c`.
+pub(crate) fn one_of(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match quoted.as_slice() {
         [] => "nothing".to_owned(),

@@ -14,5 +14,6 @@ mod decode;
 mod report;
 mod tree;
 
+pub(crate) use decode::one_of;
 pub use report::{Diagnostic, Fault, nearest};
 pub use tree::{Document, Path, Step};
