@@ -1,3 +1,81 @@
-//! The `grace` binary.
+//! The `grace` binary: the command line, and the entry points that Grace starts itself with.
+//!
+//! ```text
+//! arguments ─► internal ─► guardian, control plane, kernels        (never by a person)
+//!           └► args ─► up, down, status, logs, orders, doctor ─► control ─► the control socket
+//!                         └► front ─► progress ─► lines
+//! ```
+//!
+//! Commands return an [`Exit`] or a [`Failure`]; only `main` prints failures and ends the process. There is no async
+//! runtime here and nothing is decided here: the control plane decides, this shows.
 
-fn main() {}
+#![expect(dead_code, reason = "the guardian that `up` hands over to is not there yet")]
+
+mod args;
+mod control;
+mod doctor;
+mod failure;
+mod front;
+mod limits;
+mod logs;
+mod output;
+mod place;
+mod progress;
+mod status;
+mod style;
+mod systemd;
+mod up;
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::Parser as _;
+use grace_core::{control::Request, instance::Instance};
+
+use crate::{
+    args::{Cli, Command},
+    failure::{BROKEN_PIPE, Exit, Failure},
+    output::Output,
+    style::Style,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = Output::new(&cli.globals);
+    match run(cli.command, cli.globals.data, &mut out) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            // Nobody is left to read it.
+            if failure.code != BROKEN_PIPE {
+                let style = Style::choose(cli.globals.color, &std::io::stderr());
+                let text = if cli.globals.json { failure.json() } else { failure.text(style) };
+                let _ = std::io::stderr().write_all(text.as_bytes());
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(command: Command, data: Option<std::path::PathBuf>, out: &mut Output) -> Result<Exit, Failure> {
+    let instance = place::instance(data)?;
+    match command {
+        Command::Up(args) => up::up(&instance, &args, out),
+        Command::Down => up::down(&instance, out),
+        Command::Status { watch } => status::run(&instance, watch, out),
+        Command::Logs(args) => logs::run(&instance, &args, out),
+        Command::Restart(args) => order(&instance, &Request::Restart { name: args.name }, out),
+        Command::Pause(args) => order(&instance, &Request::Pause { name: args.name }, out),
+        Command::Resume(args) => order(&instance, &Request::Resume { name: args.name }, out),
+        Command::Doctor => doctor::run(&instance, out),
+    }
+}
+
+/// One request, one sentence.
+fn order(instance: &Instance, request: &Request, out: &mut Output) -> Result<Exit, Failure> {
+    let message = control::order(instance, request)?;
+    if out.json {
+        out.json_line(&serde_json::json!({"message": message}))?;
+    } else {
+        writeln!(out, "{}", style::tame(&message))?;
+    }
+    Ok(Exit::Done)
+}

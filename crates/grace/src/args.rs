@@ -1,0 +1,199 @@
+//! The command line as clap sees it: names, help texts, examples. What a command does lives in its own module.
+//!
+//! The internal entry points (`guardian`, `control-plane`, `kernel NAME`) are not here: [`crate::internal`] takes
+//! them before clap builds its tree, which a supervised process would carry in memory for nothing.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps your programs running, and writes down why.
+#[derive(Debug, Parser)]
+#[command(
+    name = "grace",
+    version,
+    propagate_version = false,
+    after_help = "\
+Examples:
+  grace up                        run the built-in kernels and ./grace.yaml, if there is one
+  grace up --detach               the same, in the background, once everything is ready
+  grace status                    what runs, and since when
+  grace doctor                    what this host lacks, and what that means
+
+Exit status:
+  0  done
+  1  what was asked for failed
+  2  wrong usage or bad input
+  3  Grace is not running, or cannot be reached"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Globals {
+    /// Folder of the instance's files [default: $GRACE_DATA, else $XDG_STATE_HOME/grace, else ~/.local/state/grace]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(crate) data: Option<PathBuf>,
+    /// Print JSON, and errors as JSON on standard error
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+    /// When to use colours; NO_COLOR turns `auto` into `never`
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        help_heading = "Global options"
+    )]
+    pub(crate) color: Color,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start everything, and stay until it is stopped
+    Up(Up),
+    /// Stop everything, in order, and wait for the end
+    #[command(after_help = "\
+Examples:
+  grace down                      dependents first, each with its own signal and timeout
+  grace --data /srv/shop down     another instance")]
+    Down,
+    /// Show every component: state, process, restarts, health
+    #[command(after_help = "\
+Examples:
+  grace status                    a table; works with the bus and every kernel dead
+  grace status --watch            again after every change
+  grace status --json             for scripts: {\"state\": …, \"components\": […]}")]
+    Status {
+        /// Print again after every change, until interrupted
+        #[arg(long, short)]
+        watch: bool,
+    },
+    /// Show what a component printed
+    Logs(Logs),
+    /// Stop a component's process and start a new one
+    #[command(after_help = "\
+Examples:
+  grace restart web               also starts one that failed or stopped; its restart count begins afresh")]
+    Restart(Name),
+    /// Stop a component in place (SIGSTOP); its watchdog and probes wait
+    #[command(after_help = "\
+Examples:
+  grace pause worker              hold it, with its memory, to look at it
+  grace resume worker             let it go on")]
+    Pause(Name),
+    /// Let a paused component go on
+    #[command(after_help = "\
+Examples:
+  grace resume worker             its watchdog and probes begin again")]
+    Resume(Name),
+    /// Check what this host offers, and say what each lack means
+    #[command(after_help = "\
+Examples:
+  grace doctor                    one row a check; status 1 if Grace cannot run here
+  grace doctor --data /srv/shop   for an instance whose files would lie there
+  grace doctor --json             for scripts: [{\"check\": …, \"ok\": …}]")]
+    Doctor,
+}
+
+/// `grace up`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  grace up                        ./grace.yaml, ./grace.yml or ./Procfile, else the built-in kernels alone
+  grace up --manifest shop.yaml   this manifest
+  grace up --check                validate it and print the order in which things would start
+  grace up --detach               in the background: 0 once everything is ready, 1 with what is not
+
+Ctrl-C stops everything in order. Under systemd (Type=notify), readiness and stopping are reported to it.")]
+pub(crate) struct Up {
+    /// What to run: a manifest in YAML, or a Procfile
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// Return once everything is ready, and leave it running
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    /// Validate, print the boot plan, and start nothing
+    #[arg(long, conflicts_with_all = ["detach", "timeout"])]
+    pub(crate) check: bool,
+    /// How many seconds --detach waits for everything to be ready
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds, requires = "detach")]
+    pub(crate) timeout: Duration,
+}
+
+/// `grace logs`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  grace logs web                  its last 100 lines, over rotated files, with Grace running or not
+  grace logs web -n 20 -f         the last 20, then what is added, until interrupted")]
+pub(crate) struct Logs {
+    /// Which component
+    pub(crate) name: String,
+    /// Go on with what is added
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// How many of its last lines
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+    pub(crate) lines: usize,
+}
+
+/// A component.
+#[derive(Debug, Args)]
+pub(crate) struct Name {
+    /// Which component
+    pub(crate) name: String,
+}
+
+/// Whole or broken seconds; a day is more than anybody waits.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || "a number of seconds above 0, and at most 86400".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    if seconds > 0.0 && seconds <= 86_400.0 { Ok(Duration::from_secs_f64(seconds)) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.starts_with("Examples:\n"), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn seconds_have_bounds() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["", "0", "-1", "NaN", "inf", "1e9", "5m"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `grace up`: reads the manifest, hands over to the guardian, and watches the boot. `grace down`, its counterpart.
+//!
+//! Everything that can be wrong with what was asked is found before anything starts.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use grace_core::{control::Request, instance::Instance};
+use grace_types::manifest::{self, BootPlan, Manifest};
+
+use crate::{
+    args::Up,
+    control,
+    failure::{Exit, Failure},
+    front::{self, Purpose},
+    output::Output,
+};
+
+/// Manifests that are taken from the current folder when none is named, the first that is there.
+const FOUND_BY_NAME: [&str; 3] = ["grace.yaml", "grace.yml", "Procfile"];
+
+/// Starts an instance.
+pub(crate) fn up(instance: &Instance, args: &Up, out: &mut Output) -> Result<Exit, Failure> {
+    let chosen = args.manifest.clone().or_else(|| find(Path::new("")));
+    let manifest = chosen.as_deref().map_or_else(|| Ok(Manifest::default()), read)?;
+    if args.check {
+        return check(&manifest, chosen.as_deref(), out);
+    }
+    Err(Failure::new(Exit::Failed, "not_built", "this build has no guardian yet: it can only check")
+        .at(instance.data().display())
+        .help("use `grace up --check`"))
+}
+
+/// Stops an instance and waits for its end.
+pub(crate) fn down(instance: &Instance, out: &mut Output) -> Result<Exit, Failure> {
+    let status = control::status(instance)?;
+    match control::order(instance, &Request::Down) {
+        Ok(_) => {}
+        // Somebody else has asked already: then we wait with them.
+        Err(failure) if failure.code == "stopping" => {}
+        Err(failure) => return Err(failure),
+    }
+    let guardian = status.guardian_pid;
+    front::run(instance, guardian, Some(Box::new(status)), Purpose::Down, out)
+}
+
+fn find(folder: &Path) -> Option<PathBuf> {
+    FOUND_BY_NAME.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+}
+
+fn read(path: &Path) -> Result<Manifest, Failure> {
+    manifest::load(path).map_err(|errors| {
+        let what = match errors.errors.len() {
+            1 => "the manifest has a fault, and nothing was started".to_owned(),
+            n => format!("the manifest has {n} faults, and nothing was started"),
+        };
+        Failure::new(Exit::Usage, "bad_manifest", what)
+            .at(path.display())
+            .detail(errors.to_string())
+            .help("correct it, and try it with `grace up --check`")
+    })
+}
+
+fn check(manifest: &Manifest, path: Option<&Path>, out: &mut Output) -> Result<Exit, Failure> {
+    let plan = BootPlan::of(manifest.processes.values())
+        .map_err(|error| Failure::new(Exit::Usage, "bad_manifest", error.to_string()))?;
+    if out.json {
+        out.json_line(&plan_json(&plan))?;
+        return Ok(Exit::Done);
+    }
+    match path {
+        Some(path) => writeln!(out, "{} is valid", path.display())?,
+        None => writeln!(out, "no manifest: the built-in kernels run alone")?,
+    }
+    write!(out, "{plan}")?;
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+fn plan_json(plan: &BootPlan) -> serde_json::Value {
+    let step = |step: &manifest::BootStep| serde_json::json!({"name": step.name, "kind": step.kind, "after": step.after, "ready": step.ready});
+    let wave = |wave: &Vec<manifest::BootStep>| wave.iter().map(step).collect::<Vec<_>>();
+    serde_json::json!({"waves": plan.waves.iter().map(wave).collect::<Vec<_>>()})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_found_by_its_name_in_this_order() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(find(folder.path()), None);
+        for name in ["Procfile", "grace.yml", "grace.yaml"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+            assert_eq!(find(folder.path()), Some(folder.path().join(name)));
+        }
+    }
+}
