@@ -79,7 +79,7 @@ class Bus:
     """The NATS protocol, as far as the shop needs it. Messages are news: when the bus is away they are dropped."""
 
     def __init__(self):
-        self.file = None
+        self.connection = self.file = None
         self.retry_at = 0.0
 
     def connect(self):
@@ -87,9 +87,8 @@ class Bus:
         if not url:
             raise OSError("NATS_URL is not set")
         parts = urlsplit(url)
-        connection = socket.create_connection((parts.hostname, parts.port or 4222), timeout=2)
-        self.file = connection.makefile("rwb")
-        connection.close()
+        self.connection = socket.create_connection((parts.hostname, parts.port or 4222), timeout=2)
+        self.file = self.connection.makefile("rwb")
         if not self.file.readline().startswith(b"INFO "):
             raise OSError("this is no NATS server")
         options = {"verbose": False, "pedantic": False, "name": "shop", "lang": "python", "version": "1", "protocol": 1}
@@ -129,10 +128,9 @@ class Bus:
             return False
 
     def listen(self, subject):
-        """Yields the messages on `subject` until the bus hangs up. Nothing for a while is no reason to hang up: the
-        bus sends PING every now and then, and the socket has a timeout of its own only while connecting."""
+        """Yields the messages on `subject` until the bus hangs up."""
         self.connect()
-        socket.fromfd(self.file.fileno(), socket.AF_INET, socket.SOCK_STREAM).settimeout(None)
+        self.connection.settimeout(None)  # news may be rare
         self.file.write(b"SUB %s 1\r\n" % subject.encode())
         self.file.flush()
         while line := self.file.readline():

@@ -11,7 +11,10 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::tree::{Document, Entry, Node, Path, Step, Value};
+use super::{
+    report::nearest,
+    tree::{Document, Entry, Node, Path, Step, Value},
+};
 
 impl Document {
     /// Decodes the whole document. Values that do not fit are reported and left out, as if they had not been written;
@@ -72,6 +75,13 @@ impl de::Error for DecodeError {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        // Serde's own words for what YAML calls otherwise.
+        let expected = match expected.to_string().as_str() {
+            "a sequence" => "a list".to_owned(),
+            "a string" => "a text".to_owned(),
+            "a map" => "a mapping".to_owned(),
+            expected => expected.to_owned(),
+        };
         Self::new(format!("expected {expected}, found {}", name_of(found)), None)
     }
 
@@ -84,7 +94,7 @@ impl de::Error for DecodeError {
     }
 
     fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Self {
-        let help = Document::suggest(found, expected.iter().copied());
+        let help = nearest(found, expected.iter().copied()).map(|near| format!("did you mean `{near}`?"));
         Self::new(format!("expected {}, found `{}`", one_of(expected), shorten(found)), help)
     }
 
@@ -180,9 +190,11 @@ macro_rules! integers {
                 }
                 _ => None,
             };
-            let message = format!(
-                "expected a whole number from {} to {}, found {}",
-                <$type>::MIN, <$type>::MAX, name_of(unexpected(self.0)));
+            let range = match self.plain().map(str::parse::<i128>) {
+                Some(Ok(_)) => format!(" from {} to {}", <$type>::MIN, <$type>::MAX),
+                _ => String::new(),
+            };
+            let message = format!("expected a whole number{range}, found {}", name_of(unexpected(self.0)));
             Err(DecodeError::new(message, help))
         }
     )*};

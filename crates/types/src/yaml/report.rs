@@ -129,12 +129,18 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     if name.len() > 100 {
         return None;
     }
-    let folded = name.to_lowercase().replace('-', "_");
-    let allowed = (folded.chars().count() / 3).max(1);
+    let fold = |name: &str| name.to_lowercase().replace('-', "_");
+    let name = fold(name);
+    let allowed = (name.chars().count() / 3).max(1);
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&folded, &candidate.replace('-', "_")), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter_map(|candidate| {
+            let folded = fold(candidate);
+            let distance = strsim::damerau_levenshtein(&name, &folded);
+            // `on_fail` is far from `on_failure` in letters, but not in what was meant.
+            let begun = name.len() >= 3 && folded.starts_with(&name);
+            (distance <= allowed || begun).then_some((distance, candidate))
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

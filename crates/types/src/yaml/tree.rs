@@ -279,6 +279,8 @@ struct Builder<'t> {
     anchors: BTreeMap<usize, Anchored>,
     nodes: usize,
     bytes: usize,
+    /// Where in the tree the next node will be, for the faults.
+    path: Path,
     faults: Vec<Fault>,
 }
 
@@ -291,6 +293,7 @@ impl<'t> Builder<'t> {
             anchors: BTreeMap::new(),
             nodes: 0,
             bytes: 0,
+            path: Path::default(),
             faults: Vec::new(),
         }
     }
@@ -403,7 +406,7 @@ impl<'t> Builder<'t> {
 
     fn report(&mut self, span: Range<usize>, message: String, help: Option<String>) {
         if self.faults.len() < YAML_FAULTS {
-            self.faults.push(Fault { span, field: String::new(), message, help });
+            self.faults.push(Fault { span, field: self.path.to_string(), message, help });
         }
     }
 
@@ -412,7 +415,11 @@ impl<'t> Builder<'t> {
         loop {
             match self.next()? {
                 (Event::SequenceEnd, _) => return Ok(nodes),
-                (event, span) => nodes.push(self.node(event, span, depth + 1)?),
+                (event, span) => {
+                    self.path.0.push(Step::Index(nodes.len()));
+                    nodes.push(self.node(event, span, depth + 1)?);
+                    self.path.0.pop();
+                }
             }
         }
     }
@@ -427,20 +434,24 @@ impl<'t> Builder<'t> {
                 next => next,
             };
             let plain_merge = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
-            let key = self.node(event, key_span.clone(), depth + 1)?;
+            let key = match self.node(event, key_span.clone(), depth + 1)?.value {
+                Value::Scalar { text, .. } => Some(text),
+                _ => None,
+            };
+            let parents = self.path.0.len();
+            self.path.0.extend(key.clone().map(Step::Key));
             let (event, span) = self.next()?;
             let value = self.node(event, span, depth + 1)?;
-            match key.value {
+            match key {
                 _ if plain_merge => merges.push(value),
-                Value::Scalar { text, .. } if known.insert(text.clone()) => {
-                    entries.push(Entry { key: text, key_span, value });
+                Some(key) if known.insert(key.clone()) => entries.push(Entry { key, key_span, value }),
+                Some(_) => {
+                    let help = "remove one of the two".to_owned();
+                    self.report(key_span, "this key is here twice".to_owned(), Some(help));
                 }
-                Value::Scalar { text, .. } => {
-                    let message = format!("the key `{}` is here twice", text.escape_debug());
-                    self.report(key_span, message, Some("remove one of the two".to_owned()));
-                }
-                _ => self.report(key_span, "a key has to be a single word or text".to_owned(), None),
+                None => self.report(key_span, "a key has to be a single word or text".to_owned(), None),
             }
+            self.path.0.truncate(parents);
         }
         for merge in merges {
             self.merge(merge, &mut entries, &mut known);

@@ -20,7 +20,7 @@ fn workspace() -> PathBuf {
 /// Compares `actual` with the committed file, or rewrites it when `UPDATE_GOLDEN=1`.
 fn assert_golden(path: &Path, actual: &str) {
     if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
-        std::fs::write(path, actual).unwrap();
+        std::fs::write(path, actual).expect("golden files can be written");
         return;
     }
     let expected = std::fs::read_to_string(path).unwrap_or_default();

@@ -20,9 +20,9 @@ fn parse(text: &str) -> Option<Manifest> {
 }
 
 fn survives(manifest: &Manifest) {
-    let json = serde_json::to_string(manifest).unwrap();
-    assert_eq!(&serde_json::from_str::<Manifest>(&json).unwrap(), manifest);
-    BootPlan::of(manifest.processes.values()).unwrap();
+    let json = serde_json::to_string(manifest).expect("a manifest is JSON");
+    assert_eq!(&serde_json::from_str::<Manifest>(&json).expect("and comes back"), manifest);
+    BootPlan::of(manifest.processes.values()).expect("what was accepted has an order");
 }
 
 const FULL: &str = r#"
@@ -112,7 +112,7 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
