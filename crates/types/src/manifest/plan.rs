@@ -173,19 +173,24 @@ pub(super) fn cycles<'a>(mut graph: BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec
     }
 }
 
-/// Takes out, again and again, what waits for nothing that is still there.
-fn prune(graph: &mut BTreeMap<&str, BTreeSet<&str>>) {
-    loop {
-        let free: Vec<String> = graph
-            .iter()
-            .filter(|(_, edges)| !edges.iter().any(|name| graph.contains_key(name)))
-            .map(|(name, _)| (*name).to_owned())
-            .collect();
-        if free.is_empty() {
-            return;
-        }
-        for name in free {
-            graph.remove(name.as_str());
+/// Takes out, again and again, what waits for nothing that is still there (Kahn's algorithm).
+fn prune<'a>(graph: &mut BTreeMap<&'a str, BTreeSet<&'a str>>) {
+    let mut waits: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut dependents: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, edges) in graph.iter() {
+        let inside = edges.iter().filter(|edge| graph.contains_key(*edge));
+        waits.insert(*name, inside.map(|edge| dependents.entry(*edge).or_default().push(*name)).count());
+    }
+    let mut free: Vec<&str> = waits.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect();
+    while let Some(name) = free.pop() {
+        graph.remove(name);
+        for dependent in dependents.remove(name).unwrap_or_default() {
+            if let Some(count) = waits.get_mut(dependent) {
+                *count -= 1;
+                if *count == 0 {
+                    free.push(dependent);
+                }
+            }
         }
     }
 }
