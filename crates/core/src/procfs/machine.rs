@@ -1,6 +1,6 @@
-//! The machine.
+//! The machine, and who holds what on it.
 
-use std::{collections::BTreeSet, io};
+use std::{collections::BTreeSet, io, os::unix::net::UnixStream, path::Path};
 
 use super::{malformed, process};
 
@@ -77,46 +77,30 @@ pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
-/// A process that listens on a port.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Holder {
-    /// Its pid.
-    pub pid: u32,
-    /// Its name.
-    pub name: String,
+/// The pid and name of a process that listens on a TCP port, on whatever address. `None` when nobody does, or only processes
+/// whose descriptors we may not see.
+#[must_use]
+pub fn tcp_port_holder(port: u16) -> Option<(u32, String)> {
+    let mut links = BTreeSet::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let text = std::fs::read_to_string(table).unwrap_or_default();
+        let inodes = text.lines().filter_map(|line| listener(line, port));
+        links.extend(inodes.map(|inode| format!("socket:[{inode}]")));
+    }
+    if links.is_empty() {
+        return None;
+    }
+    let pid = process::all().find(|pid| holds(*pid, &links))?;
+    Some((pid, process::stat(pid).map(|stat| stat.name).unwrap_or_default()))
 }
 
-/// Who listens on a TCP port, on whatever address; empty when nobody does, or only processes of users whose descriptors
-/// we may not see.
-///
-/// # Errors
-/// `/proc` is not mounted.
-pub fn holders_of_tcp_port(port: u16) -> io::Result<Vec<Holder>> {
-    let mut inodes = BTreeSet::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        match std::fs::read_to_string(table) {
-            Ok(text) => inodes.extend(text.lines().filter_map(|line| listener(line, port))),
-            // A machine without IPv6 has no second table.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
-        }
-    }
-    if inodes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let links: BTreeSet<String> = inodes.into_iter().map(|inode| format!("socket:[{inode}]")).collect();
-    let mut holders = Vec::new();
-    for entry in std::fs::read_dir("/proc")? {
-        let pid = entry.ok().and_then(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        if let Some(pid) = pid
-            && holds(pid, &links)
-        {
-            let name = process::stat(pid).map(|stat| stat.name).unwrap_or_default();
-            holders.push(Holder { pid, name });
-        }
-    }
-    holders.sort();
-    Ok(holders)
+/// The process that listens on the Unix stream socket at `path`; `None` when nobody does. It sees a connection that is
+/// closed at once.
+#[must_use]
+pub fn peer_of(path: &Path) -> Option<u32> {
+    let socket = UnixStream::connect(path).ok()?;
+    let peer = rustix::net::sockopt::socket_peercred(&socket).ok()?;
+    Some(peer.pid.as_raw_pid().cast_unsigned())
 }
 
 /// The inode of the socket in this line of the table, if it listens on `port`.

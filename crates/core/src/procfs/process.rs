@@ -1,9 +1,9 @@
 //! One process.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io,
-    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    os::unix::ffi::OsStringExt as _,
     sync::OnceLock,
     time::Duration,
 };
@@ -97,36 +97,40 @@ fn parse_pss(text: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The process's children, those of all its threads. It is a snapshot: a child that is being made or ends may be missing.
-///
-/// # Errors
-/// There is no such process.
-pub fn children(pid: u32) -> io::Result<Vec<u32>> {
-    let mut found = Vec::new();
-    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        match task.and_then(|task| std::fs::read_to_string(task.path().join("children"))) {
-            Ok(text) => found.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok())),
-            // The thread has ended.
-            Err(e) if e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(SEARCH) => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(found)
+/// The process's children, those of all its threads; empty when there is no such process. It is a snapshot: a child that is
+/// being made or ends may be missing.
+#[must_use]
+pub fn children(pid: u32) -> Vec<u32> {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok())
+        .flat_map(|text| {
+            text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()
+        })
+        .collect()
 }
 
-/// ESRCH: the process ended while its file was open.
-const SEARCH: i32 = 3;
-
-/// A variable of the environment that the process was started with; what it set later does not show.
-///
-/// # Errors
-/// There is no such process, or it belongs to somebody else.
-pub fn environment_variable(pid: u32, name: &str) -> io::Result<Option<OsString>> {
-    let bytes = std::fs::read(format!("/proc/{pid}/environ"))?;
-    Ok(bytes.split(|b| *b == 0).find_map(|entry| {
-        let value = entry.strip_prefix(OsString::from(name).as_bytes())?.strip_prefix(b"=")?;
+/// A variable of the environment that the process was started with (what it set later does not show); `None` too when there
+/// is no such process or it belongs to somebody else.
+#[must_use]
+pub fn environment_variable(pid: u32, name: &str) -> Option<OsString> {
+    let bytes = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    bytes.split(|b| *b == 0).find_map(|entry| {
+        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         Some(OsString::from_vec(value.to_vec()))
-    }))
+    })
+}
+
+/// Every process that was started with this variable in its environment and that we may look into.
+#[must_use]
+pub fn processes_with_environment(name: &str, value: &OsStr) -> Vec<u32> {
+    all().filter(|pid| environment_variable(*pid, name).as_deref() == Some(value)).collect()
+}
+
+/// Every process's pid, as far as `/proc` shows it.
+pub(super) fn all() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 struct Units {
