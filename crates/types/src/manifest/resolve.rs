@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     limits::MANIFEST_PROCESSES,
-    yaml::{Document, Path as Field},
+    yaml::{Path as Field, nearest, suggest},
 };
 
 impl Checks<'_> {
@@ -87,7 +87,7 @@ impl Checks<'_> {
         let help = if RESERVED_NAMES.contains(&name) {
             Some("Grace starts its own components before every process; leave this out".to_owned())
         } else {
-            Document::suggest(name, entries.keys().map(String::as_str))
+            suggest(name, entries.keys().map(String::as_str))
         };
         self.document.fault_at_key(at, format!("there is no process `{shown}`"), help);
     }
@@ -238,7 +238,7 @@ impl Checks<'_> {
             replica || entries.contains_key(component) || RESERVED_NAMES.contains(&component.as_str());
         if !known && !self.document.is_lost(&Field::default().key("processes").key(component)) {
             let names = entries.keys().map(String::as_str).chain(RESERVED_NAMES);
-            let help = crate::yaml::nearest(component, names).map(|near| format!("did you mean `{near}`?"));
+            let help = nearest(component, names).map(|near| format!("did you mean `{near}`?"));
             let message = format!("there is no process or kernel `{}`", component.escape_debug());
             self.document.fault(at, message, help);
         }

@@ -7,7 +7,7 @@ use super::{
     model::{Condition, RestartPolicy, Signal},
     raw::{ConditionText, RestartText},
 };
-use crate::yaml::{Document, Path as Field};
+use crate::yaml::{Path as Field, nearest, one_of, suggest};
 
 /// The conditions of `depends_on`: Grace's word, then those of process-compose and compose.
 pub(super) const CONDITIONS: [(&str, Condition); 11] = [
@@ -65,8 +65,8 @@ impl Checks<'_> {
             return Some(*meaning);
         }
         let own: Vec<&str> = words[..own].iter().map(|(word, _)| *word).collect();
-        let message = format!("expected {}, found `{}`", crate::yaml::one_of(&own), text.escape_debug());
-        let help = crate::yaml::nearest(text, own).map(|near| format!("did you mean `{near}`?"));
+        let message = format!("expected {}, found `{}`", one_of(&own), text.escape_debug());
+        let help = nearest(text, own).map(|near| format!("did you mean `{near}`?"));
         self.document.fault(at, message, help);
         None
     }
@@ -82,7 +82,7 @@ impl Checks<'_> {
         });
         if found.is_none() {
             let message = format!("expected the name of a signal, found `{}`", word.escape_debug());
-            self.document.fault(at, message, Document::suggest(&folded, Signal::ALL.map(Signal::name)));
+            self.document.fault(at, message, suggest(&folded, Signal::ALL.map(Signal::name)));
         }
         found
     }

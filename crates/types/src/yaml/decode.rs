@@ -12,7 +12,7 @@ use serde::{
 };
 
 use super::{
-    report::nearest,
+    report::{nearest, suggest},
     tree::{Document, Entry, Node, Path, Step, Value},
 };
 
@@ -99,7 +99,7 @@ impl de::Error for DecodeError {
     }
 
     fn unknown_field(found: &str, expected: &'static [&'static str]) -> Self {
-        let help = Document::suggest(found, expected.iter().copied());
+        let help = suggest(found, expected.iter().copied());
         let mut error = Self::new("unknown key".to_owned(), help);
         error.at_key = true;
         error

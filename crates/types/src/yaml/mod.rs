@@ -15,5 +15,5 @@ mod report;
 mod tree;
 
 pub(crate) use decode::one_of;
-pub use report::{Diagnostic, Fault, nearest};
+pub use report::{Diagnostic, Fault, nearest, suggest};
 pub use tree::{Document, Path, Step};

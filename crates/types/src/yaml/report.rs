@@ -144,3 +144,13 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
+
+/// Help for a name that is not among `known`: the nearest one, or all of them if they are few.
+#[must_use]
+pub fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+    if let Some(near) = nearest(name, known.clone()) {
+        return Some(format!("did you mean `{near}`?"));
+    }
+    let all: Vec<&str> = known.into_iter().collect();
+    (1..=24).contains(&all.len()).then(|| format!("known: {}", all.join(", ")))
+}

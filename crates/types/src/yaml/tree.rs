@@ -11,7 +11,7 @@ use std::{
 
 use granit_parser::{Event, Parser, ScalarStyle, StrInput};
 
-use super::report::{Fault, nearest};
+use super::report::Fault;
 use crate::limits::{YAML_DEPTH, YAML_EXPANDED_BYTES, YAML_FAULTS, YAML_NODES};
 
 /// A value and where it stands.
@@ -477,20 +477,4 @@ impl<'t> Builder<'t> {
 
 fn stop(span: Range<usize>, message: String, help: Option<String>) -> Stop {
     Box::new(Fault { span, field: String::new(), message, help })
-}
-
-impl Document {
-    /// Help for a name that is not among `known`: the nearest one, or all of them if they are few.
-    #[must_use]
-    pub fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
-        if let Some(near) = nearest(name, known.clone()) {
-            return Some(format!("did you mean `{near}`?"));
-        }
-        let all: Vec<&str> = known.into_iter().collect();
-        match all.as_slice() {
-            [] => None,
-            [..] if all.len() > 24 => None,
-            [..] => Some(format!("known: {}", all.join(", "))),
-        }
-    }
 }
