@@ -41,7 +41,7 @@ pub fn load(path: &Path) -> Result<Manifest, ManifestErrors> {
     }
 }
 
-/// As [`load`], of a `text` that came from `origin`.
+/// As [`load`], of a `text` that came from `origin`; paths stay relative if `origin` is.
 ///
 /// # Errors
 /// Everything that is wrong with it, each with its place.

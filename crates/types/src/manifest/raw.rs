@@ -40,6 +40,7 @@ fn allow_extensions(schema: &mut schemars::Schema) {
 /// The embedded message broker.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping")]
+#[schemars(rename = "Bus")]
 pub(super) struct RawBus {
     /// TCP port on the loopback address; 0 lets the system choose.
     pub(super) port: Option<u16>,
@@ -54,6 +55,7 @@ pub(super) struct RawBus {
 /// One program to keep running.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping with `command`")]
+#[schemars(rename = "Process")]
 pub(super) struct RawProcess {
     /// The program and its arguments: a list, or one text that is split into words as a POSIX shell would. No shell
     /// runs, so variables, pipes and redirections do not work; use `[sh, -c, "…"]` for those.
@@ -101,6 +103,7 @@ pub(super) struct RawProcess {
 /// What is waited for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping such as `{condition: ready}`")]
+#[schemars(rename = "Dependency")]
 pub(super) struct RawDependency {
     /// When it counts as up; `ready` when not given.
     pub(super) condition: Option<ConditionText>,
@@ -110,6 +113,7 @@ pub(super) struct RawDependency {
 /// process-compose and compose work too.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(rename = "Condition")]
 pub(super) struct ConditionText(
     #[schemars(extend("enum" = super::words::schema_words(&super::words::CONDITIONS)))] pub(super) String,
 );
@@ -121,6 +125,7 @@ pub(super) struct ConditionText(
     default,
     expecting = "a mapping with one of `exec`, `http_get`, `tcp`, `notify`"
 )]
+#[schemars(rename = "Probe")]
 pub(super) struct RawProbe {
     /// Runs a command in the process's environment and folder; status 0 is success.
     pub(super) exec: Option<RawExec>,
@@ -151,6 +156,7 @@ pub(super) struct RawProbe {
 /// Runs a command; status 0 is success.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping such as `{command: [true]}`")]
+#[schemars(rename = "Exec")]
 pub(super) struct RawExec {
     /// As the `command` of a process: a list, or one text that is split without a shell.
     pub(super) command: TextOr<Vec<Scalar>>,
@@ -159,6 +165,7 @@ pub(super) struct RawExec {
 /// HTTP GET.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping such as `{port: 8080, path: /}`")]
+#[schemars(rename = "HttpGet")]
 pub(super) struct RawHttpGet {
     /// Host name or address; 127.0.0.1 when not given.
     #[serde(default)]
@@ -176,6 +183,7 @@ pub(super) struct RawHttpGet {
 /// A TCP connection.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping such as `{port: 6379}`")]
+#[schemars(rename = "Tcp")]
 pub(super) struct RawTcp {
     /// Host name or address; 127.0.0.1 when not given.
     #[serde(default)]
@@ -187,6 +195,7 @@ pub(super) struct RawTcp {
 /// Whether and how it is restarted.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping such as `{restart: always}`")]
+#[schemars(rename = "Availability")]
 pub(super) struct RawAvailability {
     /// When an exit leads to a restart.
     pub(super) restart: Option<RestartText>,
@@ -204,6 +213,7 @@ pub(super) struct RawAvailability {
 /// that takes `no` for a boolean may have written `false`; it means the same.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(rename = "Restart")]
 pub(super) struct RestartText(
     #[schemars(extend(
         "type" = ["string", "boolean"],
@@ -215,6 +225,7 @@ pub(super) struct RestartText(
 /// Waiting time before a restart. The first restart in a window is at once.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a duration such as `2s`, or a mapping")]
+#[schemars(rename = "Backoff")]
 pub(super) struct RawBackoff {
     /// Before the second restart in a window.
     pub(super) initial: Option<DurationText>,
@@ -229,6 +240,7 @@ pub(super) struct RawBackoff {
 /// How it is stopped.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping such as `{signal: SIGTERM, timeout: 10s}`")]
+#[schemars(rename = "Shutdown")]
 pub(super) struct RawShutdown {
     /// Name or number of the signal that is sent first.
     pub(super) signal: Option<Scalar>,
@@ -241,6 +253,7 @@ pub(super) struct RawShutdown {
 /// For programs that send `WATCHDOG=1`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping such as `{interval: 2s}`")]
+#[schemars(rename = "Watchdog")]
 pub(super) struct RawWatchdog {
     /// It is restarted as hung when no `WATCHDOG=1` came for this long; at least 100ms.
     pub(super) interval: DurationText,
@@ -249,6 +262,7 @@ pub(super) struct RawWatchdog {
 /// Limits on what it may use.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping such as `{memory: 512MiB}`")]
+#[schemars(rename = "Resources")]
 pub(super) struct RawResources {
     /// Memory, such as `512MiB`.
     pub(super) memory: Option<SizeText>,
@@ -263,6 +277,7 @@ pub(super) struct RawResources {
 /// How output is kept.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping such as `{max_size: 10MiB, max_files: 5}`")]
+#[schemars(rename = "Log")]
 pub(super) struct RawLog {
     /// A file that would grow past this is rotated.
     pub(super) max_size: Option<SizeText>,
@@ -273,6 +288,7 @@ pub(super) struct RawLog {
 /// What it may say and hear on the bus.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping with `publish` and `subscribe`")]
+#[schemars(rename = "Permissions")]
 pub(super) struct RawPermissions {
     /// Subject patterns it may publish to: a list, or `{allow, deny}`.
     pub(super) publish: Option<ListOr<RawSubjectRules>>,
@@ -283,6 +299,7 @@ pub(super) struct RawPermissions {
 /// Subject patterns: `*` is one word, `>` the rest.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a list of subjects, or a mapping with `allow` and `deny`")]
+#[schemars(rename = "SubjectRules")]
 pub(super) struct RawSubjectRules {
     /// Patterns that are allowed.
     pub(super) allow: Vec<String>,
@@ -293,6 +310,7 @@ pub(super) struct RawSubjectRules {
 /// A rule over telemetry; exactly one of `above` and `below`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping with `name`, `metric` and `above` or `below`")]
+#[schemars(rename = "Alert")]
 pub(super) struct RawAlert {
     /// Unique among the rules.
     pub(super) name: String,
@@ -318,6 +336,7 @@ pub(super) struct RawAlert {
 /// A duration with its unit, such as `2s`, `500ms` or `1m30s`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(rename = "Duration")]
 pub(super) struct DurationText(
     #[schemars(regex(pattern = r"^([0-9]+(\.[0-9]+)?(us|ms|s|m|h|d))+$"), extend("examples" = ["2s", "500ms", "1m30s"]))]
     pub(super) String,
@@ -326,6 +345,7 @@ pub(super) struct DurationText(
 /// A size in bytes with its unit, such as `64KiB` or `10MB`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(rename = "Size")]
 pub(super) struct SizeText(
     #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$"), extend("examples" = ["64KiB", "10MB"]))]
     pub(super) String,
@@ -338,7 +358,7 @@ pub(super) struct Scalar(#[schemars(extend("type" = ["string", "number", "boolea
 
 /// One text, or something longer.
 #[derive(Debug, JsonSchema)]
-#[schemars(untagged)]
+#[schemars(untagged, inline)]
 pub(super) enum TextOr<T> {
     /// The short form.
     Text(String),
@@ -348,7 +368,7 @@ pub(super) enum TextOr<T> {
 
 /// A list of texts, or a mapping.
 #[derive(Debug, JsonSchema)]
-#[schemars(untagged)]
+#[schemars(untagged, inline)]
 pub(super) enum ListOr<T> {
     /// The short form.
     List(Vec<Scalar>),
