@@ -1,1 +1,25 @@
-//! placeholder
+//! Deciders and the host that makes their decisions durable.
+//!
+//! A kernel is a [`Decider`]: pure functions. The [`Host`] runs one on a journal: decide, evolve, append, sync, and only
+//! then answer. The [`process`] shell is what `grace kernel NAME` runs: the life line to the control plane, the bus,
+//! and the host on a thread that may block. The simulator runs the same deciders on the same host.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`decider`] | the trait, decisions, and events that cannot be built without a reason |
+//! | [`entry`] | the journal record: 5W1H, causes, and the answer to a keyed command |
+//! | [`host`] | the core of the host, without threads or clocks |
+//! | [`process`] | the shell: a process of its own |
+//! | [`limits`] | every bound, with its reason |
+
+pub mod decider;
+pub mod entry;
+pub mod host;
+mod keys;
+pub mod limits;
+pub mod process;
+
+pub use decider::{Decider, Decision, Outcome, OutcomeOf, Recorded};
+pub use entry::{Answered, Entry};
+pub use host::{Answer, Envelope, Host, HostError, LoadError, Released};
+pub use keys::Fingerprint;

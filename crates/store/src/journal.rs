@@ -52,10 +52,12 @@ pub struct SnapshotInfo {
 pub trait Journal: Send {
     /// Appends the batch after the last record and syncs it. When this returns `Ok`, the whole batch survives a
     /// crash; when it returns an error, a later replay shows the whole batch or nothing of it, and the caller must
-    /// reload to know which. Returns the position of the first record of the batch. An empty batch is `Ok` and writes nothing.
+    /// reload to know which. Returns the position of the first record of the batch. An empty batch writes nothing and
+    /// only checks that this handle is not fenced, which is what an answer without a write needs.
     ///
     /// # Errors
-    /// [`StoreError::Fenced`] when a higher epoch has opened the journal; otherwise the engine's failure.
+    /// [`StoreError::Fenced`] when a higher epoch has opened the journal; [`StoreError::TooLarge`]; otherwise the
+    /// engine's failure.
     fn append(&mut self, batch: &[&[u8]]) -> Result<Seq, StoreError>;
 
     /// Visits every record with `seq >= from`, in order, each checked against the digest chain. Stops early on `Break`.

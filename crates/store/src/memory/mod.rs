@@ -293,7 +293,7 @@ impl Journal for MemoryJournal {
         self.refresh()?;
         let first = Seq(self.head.seq.0 + 1);
         if batch.is_empty() {
-            return Ok(first);
+            return self.writable().map(|_| first);
         }
         if let Some(payload) = batch.iter().find(|p| p.len() > limits::RECORD_BYTES) {
             let (size_bytes, limit_bytes) = (payload.len(), limits::RECORD_BYTES);

@@ -175,7 +175,9 @@ impl Journal for SqliteJournal {
         self.refresh()?;
         let first = Seq(self.head.seq.0 + 1);
         if batch.is_empty() {
-            return Ok(first);
+            let current = read_meta(&self.path, &self.connection)?.epoch;
+            let ours = self.epoch;
+            return if current == ours { Ok(first) } else { Err(StoreError::Fenced { ours, current }) };
         }
         if let Some(payload) = batch.iter().find(|p| p.len() > limits::RECORD_BYTES) {
             let (size_bytes, limit_bytes) = (payload.len(), limits::RECORD_BYTES);

@@ -242,6 +242,7 @@ fn take(
             model.epoch += 1;
             for result in [
                 journal.append(&[b"late"]).map(drop),
+                journal.append(&[]).map(drop),
                 journal.snapshot(Seq(model.last()), b"late").map(drop),
                 journal.truncate(Seq(model.base)).and(journal.append(&[b"late"]).map(drop)),
             ] {

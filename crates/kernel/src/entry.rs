@@ -1,0 +1,140 @@
+//! The codec of journal records and snapshots: JSON, so that a person and any tool can read a journal.
+//!
+//! An [`Entry`] is one event with its 5W1H, its place among causes, and, on the last event of a command that had an
+//! idempotency key, the key and the outcome. Whatever does not know the decider's types reads an entry as JSON.
+
+use grace_types::{
+    event::Event,
+    id::{CorrelationId, EventId},
+    reason::Account,
+    time::{Hlc, Timestamp},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    decider::{Decider, OutcomeOf, Recorded},
+    keys::{Fingerprint, Keys},
+};
+
+/// One journal record.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Entry<D: Decider> {
+    /// Unique.
+    pub id: EventId,
+    /// `dev.grace.<component>.<what>.v1`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When it was decided.
+    pub time: Timestamp,
+    /// Its place in the order of causes and effects.
+    pub hlc: Hlc,
+    /// Who asked, where the sender said so; otherwise the component itself.
+    pub who: String,
+    /// What it belongs to.
+    pub correlation: CorrelationId,
+    /// The event that caused the command, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causation: Option<EventId>,
+    /// How many causes lie before it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hops: u32,
+    /// W3C Trace Context of the command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// The event, why, how, and where.
+    pub record: Recorded<D::Event>,
+    /// Set on the last event of a command that had a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Answered<D>>,
+}
+
+/// What was answered to a command with an idempotency key.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Answered<D: Decider> {
+    /// The key.
+    pub key: String,
+    /// Of the command.
+    pub fingerprint: Fingerprint,
+    /// The answer.
+    pub outcome: OutcomeOf<D>,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+impl<D: Decider> Entry<D> {
+    /// The 5W1H of the decision.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        Account {
+            who: self.who.clone(),
+            what: self.kind.clone(),
+            when: self.time,
+            place: self.record.place().to_owned(),
+            why: self.record.why().clone(),
+            how: self.record.how().to_owned(),
+            correlation: Some(self.correlation),
+            causation: self.causation,
+        }
+    }
+
+    /// The envelope under which the event is published by `component`; its data are the record (event, why, how, where).
+    ///
+    /// # Errors
+    /// When the event cannot be written as JSON.
+    pub fn to_event(&self, component: &str) -> serde_json::Result<Event> {
+        Ok(Event {
+            id: self.id,
+            source: format!("/grace/{component}"),
+            kind: self.kind.clone(),
+            subject: Some(self.record.place().to_owned()).filter(|place| !place.is_empty()),
+            time: self.time,
+            correlationid: Some(self.correlation),
+            causationid: self.causation,
+            traceparent: self.traceparent.clone(),
+            hops: self.hops,
+            hlc: self.hlc,
+            data: serde_json::to_value(&self.record)?,
+        })
+    }
+}
+
+/// Everything a host knows: what a snapshot holds.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub(crate) struct Kept<D: Decider> {
+    /// Version of this form; another one is not read, and the journal is replayed instead.
+    format: u32,
+    pub(crate) hlc: Hlc,
+    pub(crate) state: D::State,
+    pub(crate) keys: Keys,
+}
+
+const FORMAT: u32 = 1;
+
+impl<D: Decider> Default for Kept<D> {
+    fn default() -> Self {
+        Self { format: FORMAT, hlc: Hlc::default(), state: D::State::default(), keys: Keys::default() }
+    }
+}
+
+impl<D: Decider> Kept<D> {
+    /// Takes an entry in, whether it was just decided or comes from a journal.
+    pub(crate) fn evolve(&mut self, entry: &Entry<D>) -> serde_json::Result<()> {
+        D::evolve(&mut self.state, entry.record.event());
+        self.hlc = self.hlc.max(entry.hlc);
+        if let Some(answered) = &entry.answered {
+            let outcome = serde_json::to_string(&answered.outcome)?;
+            self.keys.insert(&answered.key, answered.fingerprint, &outcome);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn from_snapshot(bytes: &[u8]) -> Result<Self, String> {
+        let kept: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        if kept.format == FORMAT { Ok(kept) } else { Err(format!("its format is {}", kept.format)) }
+    }
+}

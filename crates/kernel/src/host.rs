@@ -1,0 +1,522 @@
+//! The host's core: decide, evolve, append, sync, and only then answer.
+//!
+//! ```text
+//! take(command) ─ decide ─ evolve ─┐  (up to a batch)
+//! take(command) ─ decide ─ evolve ─┴─ commit: append + sync ─ ok ──── answers, effects, events
+//!                                                           └ error ─ state dropped and reloaded, every answer an error
+//! ```
+//!
+//! The core holds no thread, timer or channel, and reads no clock: the simulator calls it step by step on a memory journal, the process
+//! shell calls it from a thread that may block. Within a batch, later commands see the effect of earlier ones that are
+//! not durable yet; no one outside can, since nothing is released before the sync.
+
+use std::ops::ControlFlow;
+
+use grace_store::{Journal, Seq, SnapshotInfo, StoreError};
+use grace_types::{
+    chance::Entropy,
+    id::{CorrelationId, EventId},
+    time::{Hlc, Now},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    decider::{Decider, OutcomeOf, Recorded},
+    entry::{Answered, Entry, Kept},
+    keys::Fingerprint,
+    limits,
+};
+
+/// A command and what is known of where it comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Envelope<C> {
+    /// What is asked.
+    pub command: C,
+    /// The same key asks for the same thing: it is applied once and answered the same each time.
+    pub key: Option<String>,
+    /// Who asks; the component itself where it is empty.
+    pub who: Option<String>,
+    /// What it belongs to; a new correlation starts where it is empty.
+    pub correlation: Option<CorrelationId>,
+    /// The event that caused it.
+    pub causation: Option<EventId>,
+    /// How many causes lie before the events to come.
+    pub hops: u32,
+    /// W3C Trace Context.
+    pub traceparent: Option<String>,
+    /// The sender's hybrid logical clock.
+    pub hlc: Hlc,
+}
+
+impl<C> Envelope<C> {
+    /// A command without anything else.
+    pub fn new(command: C) -> Self {
+        Self {
+            command,
+            key: None,
+            who: None,
+            correlation: None,
+            causation: None,
+            hops: 0,
+            traceparent: None,
+            hlc: Hlc::default(),
+        }
+    }
+
+    /// The same under an idempotency key.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+}
+
+/// Why there is neither a reply nor a refusal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The journal could not be written. Whether the command was applied is open: ask again under the same key.
+    #[error("the decision could not be made durable: {detail}")]
+    NotDurable {
+        /// What the store said.
+        detail: String,
+    },
+    /// Another process holds this kernel's journal now.
+    #[error("another process has taken over: {detail}")]
+    Fenced {
+        /// What the store said.
+        detail: String,
+    },
+    /// The key was used for another command.
+    #[error("the idempotency key `{key}` was used for a different command")]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
+    /// The key is empty or too long.
+    #[error("an idempotency key has 1 to {} bytes; this one has {length}", limits::KEY_BYTES)]
+    BadKey {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The decision is too large to record, or cannot be written as JSON.
+    #[error("the decision cannot be recorded: {detail}")]
+    Unrecordable {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Too many commands are waiting.
+    #[error("too many commands are waiting; try again later")]
+    Busy,
+    /// The kernel is shutting down.
+    #[error("the kernel is stopping")]
+    Stopping,
+}
+
+impl HostError {
+    /// A stable code for machines.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotDurable { .. } => "not_durable",
+            Self::Fenced { .. } => "fenced",
+            Self::KeyReused { .. } => "key_reused",
+            Self::BadKey { .. } => "bad_key",
+            Self::Unrecordable { .. } => "unrecordable",
+            Self::Busy => "busy",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    fn of(error: &StoreError) -> Self {
+        let detail = error.to_string();
+        match error {
+            StoreError::Fenced { .. } => Self::Fenced { detail },
+            _ => Self::NotDurable { detail },
+        }
+    }
+}
+
+/// Why a journal cannot be turned into a state.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The journal is damaged or cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record checks out but is not one of this decider's.
+    #[error("record {} is not an entry of this kernel: {detail}", seq.0)]
+    Entry {
+        /// Its position.
+        seq: Seq,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+/// What a command gets in the end.
+pub type Answer<D> = Result<OutcomeOf<D>, HostError>;
+
+/// What a commit lets out. On failure the answers are errors.
+pub struct Released<D: Decider, T> {
+    /// In the order in which the commands were taken.
+    pub answers: Vec<(T, Answer<D>)>,
+    /// What is durable now, with its positions.
+    pub entries: Vec<(Seq, Entry<D>)>,
+    /// What is to be done now.
+    pub effects: Vec<D::Effect>,
+    /// What went wrong with the journal.
+    pub error: Option<StoreError>,
+}
+
+/// What is known of an idempotency key.
+enum Key<D: Decider> {
+    Fresh(String, Fingerprint),
+    Applied(OutcomeOf<D>),
+}
+
+fn unrecordable(e: &serde_json::Error) -> HostError {
+    HostError::Unrecordable { detail: e.to_string() }
+}
+
+/// A copy by way of its JSON, which is what a retry after a restart gets as well.
+fn through_json<V: Serialize + DeserializeOwned>(value: &V) -> Result<V, HostError> {
+    let json = serde_json::to_vec(value).map_err(|e| unrecordable(&e))?;
+    serde_json::from_slice(&json).map_err(|e| unrecordable(&e))
+}
+
+/// What the batch under way will release.
+struct Batch<D: Decider, T> {
+    bytes: Vec<u8>,
+    /// Where each record ends in `bytes`.
+    ends: Vec<usize>,
+    answers: Vec<(T, Answer<D>)>,
+    entries: Vec<Entry<D>>,
+    effects: Vec<D::Effect>,
+}
+
+impl<D: Decider, T> Default for Batch<D, T> {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            ends: Vec::new(),
+            answers: Vec::new(),
+            entries: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+}
+
+/// A decider with its state, between a journal and the world. `T` says where an answer goes.
+pub struct Host<D: Decider, T> {
+    component: String,
+    kept: Kept<D>,
+    /// The last record that `kept` contains and that is durable.
+    durable: Seq,
+    snapshot_at: Seq,
+    batch: Batch<D, T>,
+    /// Set while the state could not be reloaded after a failure.
+    broken: Option<HostError>,
+    notices: Vec<String>,
+}
+
+impl<D: Decider, T> Host<D, T> {
+    /// Builds the state from the newest good snapshot and the records after it. A snapshot that is damaged or not understood
+    /// is passed over for an older one and a longer replay, with a notice ([`Host::take_notices`]).
+    ///
+    /// # Errors
+    /// [`LoadError`] when records are damaged or not this decider's: no state is built from part of a journal.
+    pub fn load(component: impl Into<String>, journal: &mut dyn Journal) -> Result<Self, LoadError> {
+        let mut host = Self {
+            component: component.into(),
+            kept: Kept::default(),
+            durable: Seq(0),
+            snapshot_at: Seq(0),
+            batch: Batch::default(),
+            broken: None,
+            notices: Vec::new(),
+        };
+        host.reload(journal)?;
+        Ok(host)
+    }
+
+    /// The decider's state. While a batch is under way it contains decisions that are not durable yet.
+    pub const fn state(&self) -> &D::State {
+        &self.kept.state
+    }
+
+    /// The last record that is durable and in the state.
+    pub const fn durable(&self) -> Seq {
+        self.durable
+    }
+
+    /// What was passed over while loading, one sentence each. Each is told once.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// What the state still waits for: to be done after a start.
+    pub fn outstanding(&self) -> Vec<D::Effect> {
+        D::outstanding(&self.kept.state)
+    }
+
+    /// Whether the batch must be committed before another command is taken.
+    pub fn is_full(&self) -> bool {
+        self.batch.answers.len() >= limits::BATCH_COMMANDS || self.batch.bytes.len() >= limits::BATCH_BYTES
+    }
+
+    /// Whether no command waits for a commit.
+    pub fn is_idle(&self) -> bool {
+        self.batch.answers.is_empty()
+    }
+
+    /// Decides one command as part of the batch. Its answer comes out of [`Host::commit`].
+    pub fn take(&mut self, now: Now, entropy: &mut dyn Entropy, envelope: Envelope<D::Command>, to: T) {
+        let answer = match &self.broken {
+            Some(error) => Err(error.clone()),
+            None => self.decide(now, entropy, envelope),
+        };
+        self.batch.answers.push((to, answer));
+    }
+
+    fn decide(
+        &mut self,
+        now: Now,
+        entropy: &mut dyn Entropy,
+        mut envelope: Envelope<D::Command>,
+    ) -> Answer<D> {
+        let key = match envelope.key.take() {
+            None => None,
+            Some(key) => match self.check_key(key, &envelope.command)? {
+                Key::Fresh(key, fingerprint) => Some((key, fingerprint)),
+                Key::Applied(outcome) => return Ok(outcome),
+            },
+        };
+        let decision = D::decide(&self.kept.state, now, &envelope.command);
+        if decision.events.is_empty() {
+            return Ok(decision.outcome);
+        }
+        let answered = match key {
+            None => None,
+            Some((key, fingerprint)) => {
+                Some(Answered { key, fingerprint, outcome: through_json(&decision.outcome)? })
+            }
+        };
+        let mark = (self.batch.bytes.len(), self.batch.ends.len(), self.batch.entries.len());
+        if let Err(e) = self.record(now, entropy, &envelope, decision.events, answered) {
+            self.batch.bytes.truncate(mark.0);
+            self.batch.ends.truncate(mark.1);
+            self.batch.entries.truncate(mark.2);
+            return Err(e);
+        }
+        // Only now, with all of it known to be recordable, may the state move.
+        for entry in &self.batch.entries[mark.2..] {
+            self.kept.evolve(entry).map_err(|e| unrecordable(&e))?;
+            self.batch.effects.extend(D::effects(&self.kept.state, &entry.record));
+        }
+        Ok(decision.outcome)
+    }
+
+    fn check_key(&self, key: String, command: &D::Command) -> Result<Key<D>, HostError> {
+        if key.is_empty() || key.len() > limits::KEY_BYTES {
+            return Err(HostError::BadKey { length: key.len() });
+        }
+        let json = serde_json::to_vec(command).map_err(|e| unrecordable(&e))?;
+        let fingerprint = Fingerprint::of(&json);
+        match self.kept.keys.get(&key) {
+            Some((known, outcome)) if known == fingerprint => {
+                serde_json::from_str(outcome).map(Key::Applied).map_err(|e| unrecordable(&e))
+            }
+            Some(_) => Err(HostError::KeyReused { key }),
+            None => Ok(Key::Fresh(key, fingerprint)),
+        }
+    }
+
+    /// Adds the events of one decision to the batch.
+    fn record(
+        &mut self,
+        now: Now,
+        entropy: &mut dyn Entropy,
+        envelope: &Envelope<D::Command>,
+        events: Vec<Recorded<D::Event>>,
+        mut answered: Option<Answered<D>>,
+    ) -> Result<(), HostError> {
+        let mut hlc = self.kept.hlc.observe(envelope.hlc, now.wall);
+        let correlation = envelope.correlation.unwrap_or_else(|| CorrelationId::new(now.wall, entropy));
+        let who = envelope.who.as_deref().unwrap_or(&self.component).to_owned();
+        let last = events.len() - 1;
+        for (n, record) in events.into_iter().enumerate() {
+            let entry = Entry::<D> {
+                id: EventId::new(now.wall, entropy),
+                kind: format!("dev.grace.{}.{}.v1", self.component, D::what(record.event())),
+                time: now.wall,
+                hlc,
+                who: who.clone(),
+                correlation,
+                causation: envelope.causation,
+                hops: envelope.hops,
+                traceparent: envelope.traceparent.clone(),
+                record,
+                answered: if n == last { answered.take() } else { None },
+            };
+            hlc = hlc.tick(now.wall);
+            let entry = self.encode(&entry)?;
+            self.batch.entries.push(entry);
+        }
+        Ok(())
+    }
+
+    /// Writes the entry into the batch and returns what a replay will read there: the state moves by that and by nothing
+    /// else, so an event that does not survive its JSON (a NaN, a field that is skipped) is found now and not after a crash.
+    fn encode(&mut self, entry: &Entry<D>) -> Result<Entry<D>, HostError> {
+        let start = self.batch.bytes.len();
+        serde_json::to_writer(&mut self.batch.bytes, entry).map_err(|e| unrecordable(&e))?;
+        let written = &self.batch.bytes[start..];
+        if written.len() > limits::ENTRY_BYTES {
+            let detail = format!("{} bytes; at most {} are accepted", written.len(), limits::ENTRY_BYTES);
+            return Err(HostError::Unrecordable { detail });
+        }
+        let read = serde_json::from_slice(written).map_err(|e| unrecordable(&e))?;
+        self.batch.ends.push(self.batch.bytes.len());
+        Ok(read)
+    }
+
+    /// Appends the batch, syncs, and releases what waited for it. A batch without events is not written, but a fenced
+    /// host does not answer queries either. After a failure the state is what the journal holds.
+    pub fn commit(&mut self, journal: &mut dyn Journal) -> Released<D, T> {
+        if let Some(error) = self.try_mend(journal) {
+            return self.fail(&error, None);
+        }
+        let mut records: Vec<&[u8]> = Vec::with_capacity(self.batch.ends.len());
+        let mut start = 0;
+        for end in &self.batch.ends {
+            records.push(&self.batch.bytes[start..*end]);
+            start = *end;
+        }
+        let expected = Seq(self.durable.0 + records.len() as u64);
+        if let Err(error) = journal.append(&records) {
+            // An error may come after the batch became durable; then its events have happened, whatever the senders hear.
+            let landed = journal.last() == expected && expected > self.durable;
+            let reloaded = self.reload(journal);
+            self.broken = reloaded.err().map(|e| HostError::NotDurable { detail: e.to_string() });
+            let answer = HostError::of(&error);
+            if landed {
+                return self.release(expected, Some((error, answer)));
+            }
+            return self.fail(&answer, Some(error));
+        }
+        self.durable = expected;
+        self.release(expected, None)
+    }
+
+    /// Tries again to load the state if that failed before.
+    fn try_mend(&mut self, journal: &mut dyn Journal) -> Option<HostError> {
+        self.broken.as_ref()?;
+        self.broken = self.reload(journal).err().map(|e| HostError::NotDurable { detail: e.to_string() });
+        // What was taken in the meantime was answered with an error already; nothing of it was decided.
+        self.broken.clone()
+    }
+
+    fn release(&mut self, last: Seq, failed: Option<(StoreError, HostError)>) -> Released<D, T> {
+        let batch = self.new_batch();
+        let first = last.0 + 1 - batch.entries.len() as u64;
+        let entries = (first..).map(Seq).zip(batch.entries).collect();
+        let (error, answers) = match failed {
+            None => (None, batch.answers),
+            Some((error, answer)) => {
+                (Some(error), batch.answers.into_iter().map(|(to, _)| (to, Err(answer.clone()))).collect())
+            }
+        };
+        Released { answers, entries, effects: batch.effects, error }
+    }
+
+    fn fail(&mut self, answer: &HostError, error: Option<StoreError>) -> Released<D, T> {
+        let batch = self.new_batch();
+        let answers = batch.answers.into_iter().map(|(to, _)| (to, Err(answer.clone()))).collect();
+        Released { answers, entries: Vec::new(), effects: Vec::new(), error }
+    }
+
+    /// Starts the next batch with the memory of this one.
+    fn new_batch(&mut self) -> Batch<D, T> {
+        let mut batch = std::mem::take(&mut self.batch);
+        self.batch.bytes = std::mem::take(&mut batch.bytes);
+        self.batch.bytes.clear();
+        self.batch.ends = std::mem::take(&mut batch.ends);
+        self.batch.ends.clear();
+        batch
+    }
+
+    /// Stores a snapshot when enough events lie behind the last one. Call it when the answers are out.
+    ///
+    /// # Errors
+    /// The store's. The journal is as good as before, and the next try comes after as many events again.
+    pub fn snapshot_if_due(&mut self, journal: &mut dyn Journal) -> Result<Option<SnapshotInfo>, StoreError> {
+        if self.durable.0 < self.snapshot_at.0 + limits::SNAPSHOT_EVENTS {
+            return Ok(None);
+        }
+        self.snapshot(journal).map(Some)
+    }
+
+    /// Stores a snapshot now. Not while a batch is under way.
+    ///
+    /// # Errors
+    /// The store's; [`StoreError::Range`] while a batch is under way.
+    pub fn snapshot(&mut self, journal: &mut dyn Journal) -> Result<SnapshotInfo, StoreError> {
+        if !self.is_idle() || self.broken.is_some() {
+            let detail = "the state holds decisions that are not durable".to_owned();
+            return Err(StoreError::Range { seq: self.durable, detail });
+        }
+        self.snapshot_at = self.durable;
+        let bytes = serde_json::to_vec(&self.kept).map_err(|e| StoreError::Io {
+            path: self.component.clone(),
+            detail: format!("the state cannot be written as JSON: {e}"),
+        })?;
+        journal.snapshot(self.durable, &bytes)
+    }
+
+    /// The state, keys and clock as one JSON text, for comparing two hosts.
+    ///
+    /// # Errors
+    /// When the state cannot be written as JSON.
+    pub fn fingerprint(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&self.kept)
+    }
+
+    fn reload(&mut self, journal: &mut dyn Journal) -> Result<(), LoadError> {
+        let (mut kept, mut at) = self.newest_snapshot(journal);
+        self.snapshot_at = at;
+        let mut wrong = None;
+        journal.replay(Seq(at.0 + 1), &mut |record| {
+            let taken = serde_json::from_slice::<Entry<D>>(record.payload).and_then(|e| kept.evolve(&e));
+            if let Err(e) = taken {
+                wrong = Some(LoadError::Entry { seq: record.seq, detail: e.to_string() });
+                return ControlFlow::Break(());
+            }
+            at = record.seq;
+            ControlFlow::Continue(())
+        })?;
+        if let Some(error) = wrong {
+            return Err(error);
+        }
+        self.kept = kept;
+        self.durable = at;
+        Ok(())
+    }
+
+    fn newest_snapshot(&mut self, journal: &mut dyn Journal) -> (Kept<D>, Seq) {
+        let infos = journal.snapshots().unwrap_or_else(|e| {
+            self.notices
+                .push(format!("the list of snapshots cannot be read, replaying the whole journal: {e}"));
+            Vec::new()
+        });
+        for info in infos.iter().rev() {
+            let read = journal.restore(info.seq).map_err(|e| e.to_string());
+            match read.and_then(|bytes| Kept::from_snapshot(&bytes)) {
+                Ok(kept) => return (kept, info.seq),
+                Err(e) => self.notices.push(format!("snapshot {} was passed over: {e}", info.seq.0)),
+            }
+        }
+        (Kept::default(), Seq(0))
+    }
+}

@@ -1,0 +1,47 @@
+//! The bounds of a kernel's host, each with its reason and what happens when it is reached.
+
+use std::time::Duration;
+
+/// Commands decided for one sync. More would only add latency: at this size the sync is a small part of the cost. The
+/// rest waits for the next batch.
+pub const BATCH_COMMANDS: usize = 1024;
+
+/// Bytes appended in one sync, past which a batch takes no further command.
+pub const BATCH_BYTES: usize = 4 << 20;
+
+/// Commands that wait for the host. When it is full, a command from the bus is answered `busy`, and a caller in the
+/// same process waits.
+pub const COMMANDS_WAITING: usize = 4096;
+
+/// Batches that the host has made durable and the process shell has not handled yet. When it is full, the host waits.
+pub const RELEASES_WAITING: usize = 64;
+
+/// Messages that wait to be handed to the bus. When it is full, which takes a bus that is gone or stuck, further ones
+/// are dropped and counted: events stay in the journal, and who waits for a reply asks again under the same key.
+pub const PUBLISH_WAITING: usize = 8192;
+
+/// One journal entry: an event of the largest size with its reasons. A decision with a larger one is refused.
+pub const ENTRY_BYTES: usize = grace_types::limits::EVENT_DATA_BYTES + (64 << 10);
+
+/// An idempotency key: room for a UUID or an id of ours with a prefix. A longer one is refused.
+pub const KEY_BYTES: usize = 128;
+
+/// Answers remembered by key: a sender that retries for a minute at the full rate of one still finds its answer. The
+/// oldest is forgotten first; a retry after that is decided anew.
+pub const KEYS: usize = 8192;
+
+/// Bytes of remembered keys and answers, so that large answers cannot fill the memory. The oldest is forgotten first.
+pub const KEYS_BYTES: usize = 2 << 20;
+
+/// Events between two snapshots: a replay of so many takes some ten milliseconds.
+pub const SNAPSHOT_EVENTS: u64 = 4096;
+
+/// A kernel whose control plane and guardian are both gone for this long ends by itself. A new control plane is there
+/// within a second; thirty leave room for a machine under stress.
+pub const ORPHAN: Duration = Duration::from_secs(30);
+
+/// Time between two signs of life where no watchdog asks for more.
+pub const BEAT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// How long the last messages may take on their way out at shutdown; after that the process ends without them.
+pub const FLUSH: Duration = Duration::from_secs(2);

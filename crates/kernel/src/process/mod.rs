@@ -1,0 +1,186 @@
+//! The process shell: what `grace kernel NAME` runs.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`notify`] | datagrams to the control plane |
+//! | [`life`] | heartbeats, signals, orderly end |
+//! | [`thread`] | the host on a thread that may block: group commit |
+//! | [`serve`] | a decider on the bus |
+//! | [`wire`] | commands and answers as bus messages |
+//!
+//! [`run`] builds the [`Context`] from the environment and a single-threaded runtime, and hands both to the kernel's main
+//! function. A kernel that is a decider calls [`serve::run_decider`] there; another uses the context as it likes.
+
+pub mod life;
+pub mod notify;
+pub mod serve;
+pub mod thread;
+pub mod wire;
+
+use std::{ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
+
+use grace_bus::{Bus, BusError};
+use grace_store::StoreError;
+use grace_types::{
+    chance::{Entropy, OsEntropy},
+    time::{Clock, SystemClock},
+};
+
+use crate::{HostError, LoadError};
+use life::Life;
+use notify::Notify;
+
+/// What the control plane tells a process by its environment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Environment {
+    /// `GRACE_COMPONENT`: the component's name.
+    pub component: String,
+    /// `GRACE_DATA`: the instance's data folder.
+    pub data: PathBuf,
+    /// `NOTIFY_SOCKET`: where signs of life go.
+    pub notify_socket: Option<OsString>,
+    /// `WATCHDOG_USEC`, unless `WATCHDOG_PID` says that it is for another process.
+    pub watchdog: Option<Duration>,
+    /// `GRACE_BUS_SOCKET`: the broker's Unix socket.
+    pub bus_socket: Option<PathBuf>,
+    /// `NATS_URL`: `nats://user:password@127.0.0.1:port`, with this component's credential.
+    pub nats_url: Option<String>,
+}
+
+impl Environment {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// [`KernelError::Environment`] names the variable that is missing or malformed.
+    pub fn read() -> Result<Self, KernelError> {
+        Self::from(|name| std::env::var_os(name), std::process::id())
+    }
+
+    /// Reads variables by way of `get`, as the process `pid`.
+    ///
+    /// # Errors
+    /// As for [`Environment::read`].
+    pub fn from(get: impl Fn(&str) -> Option<OsString>, pid: u32) -> Result<Self, KernelError> {
+        let wrong = |name: &'static str, detail: String| KernelError::Environment { name, detail };
+        let text = |name: &'static str| match get(name) {
+            None => Ok(None),
+            Some(value) if value.is_empty() => Ok(None),
+            Some(value) => value
+                .into_string()
+                .map(Some)
+                .map_err(|v| wrong(name, format!("{} is not UTF-8", v.display()))),
+        };
+        let number = |name: &'static str| {
+            let value = text(name)?;
+            value.map(|v| v.parse::<u64>().map_err(|e| wrong(name, format!("`{v}`: {e}")))).transpose()
+        };
+        let needed = |name: &'static str| wrong(name, "it is not set; `grace up` sets it".to_owned());
+        let other = number("WATCHDOG_PID")?.is_some_and(|watched| watched != u64::from(pid));
+        let watchdog = number("WATCHDOG_USEC")?.filter(|usec| *usec > 0 && !other).map(Duration::from_micros);
+        Ok(Self {
+            component: text("GRACE_COMPONENT")?.ok_or_else(|| needed("GRACE_COMPONENT"))?,
+            data: get("GRACE_DATA").ok_or_else(|| needed("GRACE_DATA"))?.into(),
+            notify_socket: get("NOTIFY_SOCKET").filter(|v| !v.is_empty()),
+            watchdog,
+            bus_socket: get("GRACE_BUS_SOCKET").filter(|v| !v.is_empty()).map(PathBuf::from),
+            nats_url: text("NATS_URL")?,
+        })
+    }
+}
+
+/// Everything that a kernel gets from its surroundings.
+pub struct Context {
+    /// What the control plane said.
+    pub environment: Environment,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where chance comes from, for ids and jitter.
+    pub entropy: Box<dyn Entropy>,
+    /// The bus, where there is one. It reconnects by itself.
+    pub bus: Option<Bus>,
+    /// Heartbeats, signals, and the end.
+    pub life: Life,
+}
+
+impl Context {
+    /// The component's name.
+    #[must_use]
+    pub fn component(&self) -> &str {
+        &self.environment.component
+    }
+}
+
+/// Why a kernel's process ends with an error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// A variable of the environment is missing or malformed.
+    #[error("environment variable {name}: {detail}")]
+    Environment {
+        /// Which.
+        name: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The runtime, a thread, a signal handler or the life line could not be set up.
+    #[error("{what}: {source}")]
+    System {
+        /// What was being set up.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The journal cannot be opened.
+    #[error("the journal cannot be opened: {0}")]
+    Open(#[source] StoreError),
+    /// The journal cannot be turned into a state.
+    #[error("the journal cannot be replayed: {0}")]
+    Load(#[source] LoadError),
+    /// The host cannot go on, because another process has taken over its journal.
+    #[error("{0}")]
+    Host(#[source] HostError),
+    /// The host's thread ended by itself.
+    #[error("the host's thread ended unexpectedly")]
+    HostGone,
+    /// The bus refused what the kernel cannot do without.
+    #[error("the bus: {0}")]
+    Bus(#[source] BusError),
+}
+
+/// Runs `main` with a context made from `environment`, on a single-threaded runtime, until it returns. Says `STOPPING=1`
+/// afterwards if `main` has not.
+///
+/// # Errors
+/// What the set-up or `main` fails with.
+pub fn run<M>(environment: Environment, main: M) -> Result<(), KernelError>
+where
+    M: AsyncFnOnce(Context) -> Result<(), KernelError>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| KernelError::System { what: "the runtime", source })?;
+    let done = runtime.block_on(async {
+        let context = context(environment)?;
+        main(context).await
+    });
+    // A task that does not end must not keep the process.
+    runtime.shutdown_timeout(crate::limits::FLUSH);
+    done
+}
+
+/// The machine's clock and chance, the life line and the bus that `environment` names. Inside a tokio runtime only.
+///
+/// # Errors
+/// [`KernelError::System`] when the life line or the signal handlers cannot be set up.
+pub fn context(environment: Environment) -> Result<Context, KernelError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let notify = match &environment.notify_socket {
+        Some(address) => Notify::to(address)
+            .map_err(|e| KernelError::Environment { name: "NOTIFY_SOCKET", detail: e.to_string() })?,
+        None => Notify::default(),
+    };
+    let life = Life::new(notify, environment.watchdog, Arc::clone(&clock))
+        .map_err(|source| KernelError::System { what: "the signal handlers", source })?;
+    Ok(Context { environment, clock, entropy: Box::new(OsEntropy), bus: None, life })
+}

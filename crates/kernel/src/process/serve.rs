@@ -1,0 +1,243 @@
+//! A decider as a process: commands from the bus, decisions on disk, answers and events to the bus, effects to its shell.
+//!
+//! One loop orders everything: signs of life and signals, what the host releases, and messages. It never waits for the
+//! bus (a task of its own publishes) nor for the disk (the host's thread does), so a beat that is missing means that the
+//! kernel itself is stuck; and it beats only while the host's thread moves.
+
+use std::{future::Future, pin::Pin};
+
+use grace_bus::{Bus, BusError, Headers, Message, Subscription};
+use grace_store::{Journal, StoreError};
+use grace_types::chance::OsEntropy;
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+
+use super::{
+    Context, KernelError,
+    life::{Signal, Stop},
+    thread::{self, Commands, Release},
+    wire,
+};
+use crate::{Decider, limits};
+
+/// What a decider's process does beside deciding. A closure that performs effects is one.
+pub trait Shell<D: Decider> {
+    /// The state is loaded and commands are taken: the place to start timers and tasks that ask the host.
+    fn start(&mut self, _commands: &Commands<D>) {}
+
+    /// Performs an effect whose event is durable. Must not block: spawn what takes time, and ask the host when it is done.
+    fn perform(&mut self, commands: &Commands<D>, effect: D::Effect);
+
+    /// The configuration is to be read again.
+    fn reload(&mut self, _commands: &Commands<D>) {}
+}
+
+impl<D: Decider, F: FnMut(&Commands<D>, D::Effect)> Shell<D> for F {
+    fn perform(&mut self, commands: &Commands<D>, effect: D::Effect) {
+        self(commands, effect);
+    }
+}
+
+/// Runs the decider `D` as the component that the context names until it is told to stop: orderly, with everything that
+/// was taken decided, synced and answered.
+///
+/// # Errors
+/// See [`KernelError`]. The bus being away is none: the kernel goes on when it is back.
+pub async fn run_decider<D, J, S>(mut context: Context, open: J, shell: S) -> Result<(), KernelError>
+where
+    D: Decider,
+    J: FnOnce() -> Result<Box<dyn Journal>, StoreError> + Send + 'static,
+    S: Shell<D>,
+{
+    let component = context.component().to_owned();
+    let (commands, mut hosted) =
+        thread::spawn::<D, J>(component.clone(), open, context.clock.clone(), Box::new(OsEntropy))
+            .map_err(|source| KernelError::System { what: "the host's thread", source })?;
+    let mut publisher = context.bus.clone().map(Publisher::start);
+    let mut serving = Serving { component, commands, shell, loaded: false };
+    let mut subscribing: Option<Subscribing> = None;
+    let mut inbox: Option<Subscription> = None;
+    loop {
+        tokio::select! {
+            biased;
+            signal = context.life.next() => match signal {
+                Signal::Beat if hosted.is_alive() => context.life.beat(),
+                // No beat: the host's thread hangs, and whoever watches is to see it.
+                Signal::Beat => {}
+                Signal::Reload => serving.shell.reload(&serving.commands),
+                Signal::Stop(why) => {
+                    if why == Stop::Orphaned {
+                        tell("the control plane and the guardian are gone; ending");
+                    }
+                    context.life.stopping();
+                    (subscribing, inbox) = (None, None);
+                    // On a task of its own: the host may be waiting for this loop to take a release.
+                    let commands = serving.commands.clone();
+                    tokio::spawn(async move { commands.stop().await });
+                }
+            },
+            release = hosted.releases.recv() => {
+                let Some(release) = release else { break };
+                let first = !serving.loaded;
+                serving.release(release, publisher.as_mut());
+                if first {
+                    match &context.bus {
+                        Some(bus) => subscribing = Some(subscribe(bus.clone(), serving.component.clone())),
+                        None => context.life.ready("ready, without a bus"),
+                    }
+                }
+            }
+            subscribed = present(&mut subscribing) => {
+                subscribing = None;
+                inbox = Some(subscribed.map_err(KernelError::Bus)?);
+                context.life.ready("ready");
+            }
+            message = next(&mut inbox) => match message {
+                Some(message) => serving.command(message, publisher.as_mut()),
+                None => inbox = None,
+            },
+        }
+    }
+    if let Some(publisher) = publisher {
+        publisher.finish().await;
+    }
+    hosted.ended().await
+}
+
+/// The host's side of the loop.
+struct Serving<D: Decider, S> {
+    component: String,
+    commands: Commands<D>,
+    shell: S,
+    loaded: bool,
+}
+
+impl<D: Decider, S: Shell<D>> Serving<D, S> {
+    fn release(&mut self, release: Release<D>, mut publisher: Option<&mut Publisher>) {
+        for notice in release.notices {
+            tell(&notice);
+        }
+        if !self.loaded {
+            self.loaded = true;
+            self.shell.start(&self.commands);
+        }
+        for effect in release.effects {
+            self.shell.perform(&self.commands, effect);
+        }
+        let Some(publisher) = publisher.as_mut() else { return };
+        for (subject, answer) in release.replies {
+            publisher.publish(Message::new(subject, wire::answer::<D>(&answer)));
+        }
+        for (_, entry) in release.entries {
+            let subject = wire::event_subject(&self.component, D::what(entry.record.event()));
+            let written = entry.to_event(&self.component).and_then(|event| {
+                let headers: Headers = event.to_headers().into_iter().collect();
+                Ok(Message::new(subject, serde_json::to_vec(&event.data)?).with_headers(headers))
+            });
+            match written {
+                Ok(message) => publisher.publish(message),
+                Err(e) => tell(&format!("an event cannot be published: {e}")),
+            }
+        }
+    }
+
+    fn command(&mut self, message: Message, publisher: Option<&mut Publisher>) {
+        let reply = message.reply.clone();
+        let refused = match wire::read_command::<D>(&message) {
+            Ok(envelope) => self
+                .commands
+                .tell(envelope, message.reply)
+                .err()
+                .map(|e| wire::WireError { code: e.code().to_owned(), message: e.to_string() }),
+            Err(e) => Some(e),
+        };
+        if let (Some(error), Some(reply), Some(publisher)) = (refused, reply, publisher) {
+            publisher.publish(Message::new(reply, wire::error(&error)));
+        }
+    }
+}
+
+async fn next(inbox: &mut Option<Subscription>) -> Option<Message> {
+    match inbox {
+        Some(inbox) => inbox.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+type Subscribing = Pin<Box<dyn Future<Output = Result<Subscription, BusError>> + Send>>;
+
+/// The output of a future that may not be there; without one, never.
+async fn present<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Subscribes to the component's commands, as soon as there is a bus. In a queue group, so that a replica that takes
+/// over does not double the answers.
+fn subscribe(bus: Bus, component: String) -> Subscribing {
+    Box::pin(async move {
+        let subject = wire::command_subject(&component);
+        let mut connected = bus.connected();
+        loop {
+            match bus.subscribe(&subject, Some(&component)).await {
+                Err(BusError::NotConnected | BusError::Timeout { .. }) => {
+                    if connected.changed().await.is_err() {
+                        return Err(BusError::Closed { reason: "the client is gone".to_owned() });
+                    }
+                }
+                done => return done,
+            }
+        }
+    })
+}
+
+/// Hands messages to the bus, in order, on a task of its own.
+struct Publisher {
+    queue: mpsc::Sender<Message>,
+    bus: Bus,
+    task: JoinHandle<()>,
+    dropped: u64,
+}
+
+impl Publisher {
+    fn start(bus: Bus) -> Self {
+        let (queue, mut messages) = mpsc::channel::<Message>(limits::PUBLISH_WAITING);
+        let out = bus.clone();
+        let task = tokio::spawn(async move {
+            while let Some(message) = messages.recv().await {
+                if let Err(e) = out.publish(message).await {
+                    tell(&format!("a message was not published: {e}"));
+                }
+            }
+        });
+        Self { queue, bus, task, dropped: 0 }
+    }
+
+    fn publish(&mut self, message: Message) {
+        if self.queue.try_send(message).is_err() {
+            self.dropped += 1;
+            // Once for each power of two: a bus that is gone must not fill the log.
+            if self.dropped.is_power_of_two() {
+                tell(&format!("{} messages were dropped: the bus does not take them", self.dropped));
+            }
+        }
+    }
+
+    /// Lets out what waits, for a bounded time.
+    async fn finish(self) {
+        drop(self.queue);
+        let rest = async {
+            let _ = self.task.await;
+            let _ = self.bus.flush().await;
+        };
+        if timeout(limits::FLUSH, rest).await.is_err() {
+            tell("the last messages could not be published in time");
+        }
+    }
+}
+
+/// To the component's log, which is where its standard error goes.
+fn tell(line: &str) {
+    eprintln!("{line}");
+}

@@ -1,0 +1,270 @@
+//! The host on a thread of its own, which may block in a sync.
+//!
+//! Commands come in over a bounded channel. The thread takes what is there (one command, if it was idle), commits, and
+//! takes what has come in the meantime: the busier, the larger the batch. Answers go straight to who asked; what else
+//! a commit releases goes to the process's loop.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use grace_store::{Journal, Seq, StoreError};
+use grace_types::{chance::Entropy, time::Clock};
+use tokio::sync::{mpsc, oneshot};
+
+use super::KernelError;
+use crate::{Answer, Decider, Entry, Envelope, Host, HostError, limits};
+
+/// Where an answer goes.
+enum To<D: Decider> {
+    Caller(oneshot::Sender<Answer<D>>),
+    /// Out with the rest of the batch, under this name.
+    Released(String),
+    Nobody,
+}
+
+/// What waits in the queue.
+enum Item<D: Decider> {
+    Command(Envelope<D::Command>, To<D>),
+    /// Nothing after this is taken.
+    Stop,
+}
+
+/// The way in: clones share the queue.
+pub struct Commands<D: Decider> {
+    queue: mpsc::Sender<Item<D>>,
+}
+
+impl<D: Decider> Clone for Commands<D> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone() }
+    }
+}
+
+impl<D: Decider> Commands<D> {
+    /// Asks, waits while the queue is full, and returns when the decision is durable.
+    ///
+    /// # Errors
+    /// See [`HostError`]. A refusal is no error.
+    pub async fn ask(&self, envelope: Envelope<D::Command>) -> Answer<D> {
+        let (to, answer) = oneshot::channel();
+        self.queue.send(Item::Command(envelope, To::Caller(to))).await.map_err(|_| HostError::Stopping)?;
+        answer.await.unwrap_or(Err(HostError::Stopping))
+    }
+
+    /// The same from a thread outside the runtime.
+    ///
+    /// # Errors
+    /// As for [`Commands::ask`].
+    pub fn ask_blocking(&self, envelope: Envelope<D::Command>) -> Answer<D> {
+        let (to, answer) = oneshot::channel();
+        self.queue.blocking_send(Item::Command(envelope, To::Caller(to))).map_err(|_| HostError::Stopping)?;
+        answer.blocking_recv().unwrap_or(Err(HostError::Stopping))
+    }
+
+    /// Hands a command over without waiting. With `reply` its answer comes out in [`Release::replies`] under that name.
+    ///
+    /// # Errors
+    /// [`HostError::Busy`] when the queue is full.
+    pub fn tell(&self, envelope: Envelope<D::Command>, reply: Option<String>) -> Result<(), HostError> {
+        let to = reply.map_or(To::Nobody, To::Released);
+        self.queue.try_send(Item::Command(envelope, to)).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => HostError::Busy,
+            mpsc::error::TrySendError::Closed(_) => HostError::Stopping,
+        })
+    }
+
+    /// Lets the host finish what is in the queue, and end. Whoever asks afterwards is answered [`HostError::Stopping`].
+    pub async fn stop(&self) {
+        // A host that is gone has stopped.
+        let _ = self.queue.send(Item::Stop).await;
+    }
+}
+
+/// What the host lets out, batch by batch.
+pub struct Release<D: Decider> {
+    /// What is durable now.
+    pub entries: Vec<(Seq, Entry<D>)>,
+    /// What is to be done now.
+    pub effects: Vec<D::Effect>,
+    /// Answers to commands that were handed over with a name.
+    pub replies: Vec<(String, Answer<D>)>,
+    /// What went wrong or was passed over, one sentence each. The host goes on.
+    pub notices: Vec<String>,
+}
+
+/// The host as the process's loop sees it.
+pub struct Hosted<D: Decider> {
+    /// What the host lets out. The first release comes when the state is loaded; it holds what the state still waits for.
+    /// `None` when the host has ended.
+    pub releases: mpsc::Receiver<Release<D>>,
+    ended: oneshot::Receiver<Result<(), KernelError>>,
+    pulse: Arc<Pulse>,
+    seen: u64,
+}
+
+impl<D: Decider> Hosted<D> {
+    /// Whether the host's thread has moved since the last call, or waits for a command. A thread that hangs in its disk or
+    /// in a decision has not.
+    pub fn is_alive(&mut self) -> bool {
+        let turns = self.pulse.turns.load(Ordering::Acquire);
+        // Odd while it works, even while it waits.
+        let moved = turns.is_multiple_of(2) || turns != self.seen;
+        self.seen = turns;
+        moved
+    }
+
+    /// Why it ended. Call it when `releases` has.
+    ///
+    /// # Errors
+    /// [`KernelError::Open`], [`KernelError::Load`], [`KernelError::Host`] or [`KernelError::HostGone`].
+    pub async fn ended(self) -> Result<(), KernelError> {
+        self.ended.await.unwrap_or(Err(KernelError::HostGone))
+    }
+}
+
+#[derive(Default)]
+struct Pulse {
+    turns: AtomicU64,
+}
+
+impl Pulse {
+    fn turn(&self) {
+        self.turns.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Starts the host of `component`: opens its journal, loads it, and takes commands.
+///
+/// # Errors
+/// When the thread cannot be made. Whatever else goes wrong comes out of [`Hosted::ended`].
+pub fn spawn<D, J>(
+    component: String,
+    open: J,
+    clock: Arc<dyn Clock>,
+    entropy: Box<dyn Entropy>,
+) -> io::Result<(Commands<D>, Hosted<D>)>
+where
+    D: Decider,
+    J: FnOnce() -> Result<Box<dyn Journal>, StoreError> + Send + 'static,
+{
+    let (queue, inbox) = mpsc::channel(limits::COMMANDS_WAITING);
+    let (out, releases) = mpsc::channel(limits::RELEASES_WAITING);
+    let (end, ended) = oneshot::channel();
+    let pulse = Arc::new(Pulse::default());
+    let shared = Arc::clone(&pulse);
+    std::thread::Builder::new().name("host".to_owned()).spawn(move || {
+        let done = start(component, open).and_then(|(host, journal)| {
+            Worker { host, journal, inbox, out, pulse: shared, clock, entropy }.work()
+        });
+        let _ = end.send(done);
+    })?;
+    Ok((Commands { queue }, Hosted { releases, ended, pulse, seen: 0 }))
+}
+
+type Started<D> = (Host<D, To<D>>, Box<dyn Journal>);
+
+fn start<D: Decider>(
+    component: String,
+    open: impl FnOnce() -> Result<Box<dyn Journal>, StoreError>,
+) -> Result<Started<D>, KernelError> {
+    let mut journal = open().map_err(KernelError::Open)?;
+    let host = Host::load(component, &mut *journal).map_err(KernelError::Load)?;
+    Ok((host, journal))
+}
+
+struct Worker<D: Decider> {
+    host: Host<D, To<D>>,
+    journal: Box<dyn Journal>,
+    inbox: mpsc::Receiver<Item<D>>,
+    out: mpsc::Sender<Release<D>>,
+    pulse: Arc<Pulse>,
+    clock: Arc<dyn Clock>,
+    entropy: Box<dyn Entropy>,
+}
+
+impl<D: Decider> Worker<D> {
+    fn work(mut self) -> Result<(), KernelError> {
+        let effects = self.host.outstanding();
+        self.release(Vec::new(), effects, Vec::new(), Vec::new(), true);
+        while let Some(item) = self.inbox.blocking_recv() {
+            self.pulse.turn();
+            let turned = self.turn(item);
+            self.pulse.turn();
+            turned?;
+        }
+        // So that the next start need not replay. If it fails, it replays.
+        if let Err(e) = self.host.snapshot(&mut *self.journal) {
+            self.release(
+                Vec::new(),
+                Vec::new(),
+                Vec::new(),
+                vec![format!("no snapshot at the end: {e}")],
+                false,
+            );
+        }
+        Ok(())
+    }
+
+    /// One batch: the item given, and what else waits.
+    fn turn(&mut self, item: Item<D>) -> Result<(), KernelError> {
+        let now = self.clock.now();
+        let mut next = Some(item);
+        while let Some(item) = next {
+            match item {
+                Item::Command(envelope, to) => self.host.take(now, &mut *self.entropy, envelope, to),
+                Item::Stop => self.inbox.close(),
+            }
+            next = if self.host.is_full() { None } else { self.inbox.try_recv().ok() };
+        }
+        if self.host.is_idle() {
+            return Ok(());
+        }
+        let released = self.host.commit(&mut *self.journal);
+        let mut replies = Vec::new();
+        for (to, answer) in released.answers {
+            match to {
+                // Who asked may have gone away; the decision stands.
+                To::Caller(caller) => drop(caller.send(answer)),
+                To::Released(name) => replies.push((name, answer)),
+                To::Nobody => {}
+            }
+        }
+        let mut notices = Vec::new();
+        let fenced = match released.error {
+            Some(error @ StoreError::Fenced { .. }) => Some(HostError::Fenced { detail: error.to_string() }),
+            Some(error) => {
+                notices.push(format!("a batch was not written: {error}"));
+                None
+            }
+            None => None,
+        };
+        self.release(released.entries, released.effects, replies, notices, false);
+        if let Some(error) = fenced {
+            return Err(KernelError::Host(error));
+        }
+        if let Err(e) = self.host.snapshot_if_due(&mut *self.journal) {
+            self.release(Vec::new(), Vec::new(), Vec::new(), vec![format!("a snapshot failed: {e}")], false);
+        }
+        Ok(())
+    }
+
+    fn release(
+        &mut self,
+        entries: Vec<(Seq, Entry<D>)>,
+        effects: Vec<D::Effect>,
+        replies: Vec<(String, Answer<D>)>,
+        mut notices: Vec<String>,
+        always: bool,
+    ) {
+        notices.extend(self.host.take_notices());
+        if always || !(entries.is_empty() && effects.is_empty() && replies.is_empty() && notices.is_empty()) {
+            // A loop that is gone has ended the process's work; the inbox closes next.
+            let _ = self.out.blocking_send(Release { entries, effects, replies, notices });
+        }
+    }
+}

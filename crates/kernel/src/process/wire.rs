@@ -1,0 +1,137 @@
+//! Commands and answers as bus messages.
+//!
+//! A command is a request on `grace.cmd.<component>` with the body `{"command": …}`. Headers, all optional:
+//! `Grace-Idempotency-Key`; `ce-correlationid`, `ce-causationid`, `ce-hops` (causes that lie before the command's events),
+//! `ce-hlc`, `traceparent`. The answer, which means durable, is one of
+//!
+//! ```json
+//! {"done": …}    {"refused": …, "message": "…"}    {"error": {"code": "busy", "message": "…"}}
+//! ```
+
+use grace_bus::{Headers, Message};
+use grace_types::limits as type_limits;
+use serde::{Deserialize, Serialize};
+
+use crate::{Answer, Decider, Envelope, HostError, Outcome};
+
+/// The header that holds the idempotency key.
+pub const KEY_HEADER: &str = "Grace-Idempotency-Key";
+
+/// The subject on which `component` takes commands.
+#[must_use]
+pub fn command_subject(component: &str) -> String {
+    format!("grace.cmd.{component}")
+}
+
+/// The subject on which `component` publishes events of the kind `what`.
+#[must_use]
+pub fn event_subject(component: &str, what: &str) -> String {
+    format!("grace.event.{component}.{what}")
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request<C> {
+    command: C,
+}
+
+/// An error as it travels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireError {
+    /// Stable: those of [`HostError::code`], and `bad_request`.
+    pub code: String,
+    /// One sentence for people.
+    pub message: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Reply<R, F> {
+    Done { done: R },
+    Refused { refused: F, message: String },
+    Error { error: WireError },
+}
+
+/// The request that carries a command to `component`.
+///
+/// # Errors
+/// When the command cannot be written as JSON.
+pub fn command<C: Serialize>(component: &str, envelope: &Envelope<C>) -> serde_json::Result<Message> {
+    let body = serde_json::to_vec(&Request { command: &envelope.command })?;
+    let pairs = [
+        (KEY_HEADER, envelope.key.clone()),
+        ("ce-correlationid", envelope.correlation.map(|id| id.to_string())),
+        ("ce-causationid", envelope.causation.map(|id| id.to_string())),
+        ("ce-hops", (envelope.hops > 0).then(|| envelope.hops.to_string())),
+        ("ce-hlc", (envelope.hlc.millis > 0).then(|| envelope.hlc.to_string())),
+        ("traceparent", envelope.traceparent.clone()),
+    ];
+    let headers: Headers = pairs.into_iter().filter_map(|(n, v)| v.map(|v| (n, v))).collect();
+    Ok(Message::new(command_subject(component), body).with_headers(headers))
+}
+
+/// Reads a command from a request.
+///
+/// # Errors
+/// `bad_request`, with the header or the part of the body at fault.
+pub fn read_command<D: Decider>(message: &Message) -> Result<Envelope<D::Command>, WireError> {
+    let request: Request<D::Command> =
+        serde_json::from_slice(&message.payload).map_err(|e| bad_request(format!("the body: {e}")))?;
+    let mut envelope = Envelope::new(request.command);
+    envelope.key = message.headers.get(KEY_HEADER).map(str::to_owned);
+    envelope.correlation = header(message, "ce-correlationid")?;
+    envelope.causation = header(message, "ce-causationid")?;
+    envelope.hops = header(message, "ce-hops")?.unwrap_or_default();
+    envelope.hlc = header(message, "ce-hlc")?.unwrap_or_default();
+    envelope.traceparent = header(message, "traceparent")?;
+    Ok(envelope)
+}
+
+fn header<V>(message: &Message, name: &str) -> Result<Option<V>, WireError>
+where
+    V: std::str::FromStr,
+    V::Err: std::fmt::Display,
+{
+    let Some(value) = message.headers.get(name) else { return Ok(None) };
+    if value.len() > type_limits::EVENT_ATTRIBUTE_BYTES {
+        return Err(bad_request(format!("the header {name} has {} bytes", value.len())));
+    }
+    value.parse().map(Some).map_err(|e| bad_request(format!("the header {name}: {e}")))
+}
+
+fn bad_request(message: String) -> WireError {
+    WireError { code: "bad_request".to_owned(), message }
+}
+
+/// The body of an answer.
+#[must_use]
+pub fn answer<D: Decider>(answer: &Answer<D>) -> Vec<u8> {
+    let reply = match answer {
+        Ok(Outcome::Done(done)) => Reply::Done { done },
+        Ok(Outcome::Refused(refused)) => Reply::Refused { refused, message: refused.to_string() },
+        Err(e) => return error(&WireError { code: e.code().to_owned(), message: e.to_string() }),
+    };
+    serde_json::to_vec(&reply).unwrap_or_else(|e| {
+        let e = HostError::Unrecordable { detail: e.to_string() };
+        error(&WireError { code: e.code().to_owned(), message: e.to_string() })
+    })
+}
+
+/// The body of an answer that is an error.
+#[must_use]
+pub fn error(error: &WireError) -> Vec<u8> {
+    // Two strings always have a JSON form.
+    serde_json::to_vec(&Reply::<(), ()>::Error { error: error.clone() }).unwrap_or_default()
+}
+
+/// Reads an answer.
+///
+/// # Errors
+/// The error that was answered, or `bad_request` when the body is no answer of `D`'s.
+pub fn read_answer<D: Decider>(body: &[u8]) -> Result<Outcome<D::Reply, D::Refusal>, WireError> {
+    match serde_json::from_slice(body).map_err(|e| bad_request(format!("the answer: {e}")))? {
+        Reply::Done { done } => Ok(Outcome::Done(done)),
+        Reply::Refused { refused, .. } => Ok(Outcome::Refused(refused)),
+        Reply::Error { error } => Err(error),
+    }
+}
