@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     name = "grace",
     version,
-    propagate_version = false,
+    max_term_width = 100,
     after_help = "\
 Examples:
   grace up                        run the built-in kernels and ./grace.yaml, if there is one
@@ -57,12 +57,10 @@ pub(crate) struct Globals {
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set.
+    // Comments here would become help texts, and make every help page twice as long.
     #[default]
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 
@@ -92,7 +90,7 @@ Examples:
     /// Stop a component's process and start a new one
     #[command(after_help = "\
 Examples:
-  grace restart web               also starts one that failed or stopped; its restart count begins afresh")]
+  grace restart web               also one that failed or stopped; its restart count begins anew")]
     Restart(Name),
     /// Stop a component in place (SIGSTOP); its watchdog and probes wait
     #[command(after_help = "\
@@ -118,12 +116,13 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  grace up                        ./grace.yaml, ./grace.yml or ./Procfile, else the built-in kernels alone
+  grace up                        ./grace.yaml, ./grace.yml or ./Procfile, if there is one
   grace up --manifest shop.yaml   this manifest
   grace up --check                validate it and print the order in which things would start
   grace up --detach               in the background: 0 once everything is ready, 1 with what is not
 
-Ctrl-C stops everything in order. Under systemd (Type=notify), readiness and stopping are reported to it.")]
+Without a manifest the built-in kernels run alone. Ctrl-C stops everything in order. Under systemd
+(Type=notify), readiness and stopping are reported to it.")]
 pub(crate) struct Up {
     /// What to run: a manifest in YAML, or a Procfile
     #[arg(long, short, value_name = "FILE")]

@@ -133,23 +133,23 @@ fn refused(code: &str, message: &str, help: &str) -> Failure {
 fn lost(instance: &Instance) -> Failure {
     let what = "the control plane ended before it answered";
     Failure::new(Exit::Unreachable, "not_reachable", what)
-        .at(instance.control_socket().display())
+        .at(&instance.control_socket().display())
         .help("the guardian starts a new one; see with `grace status` whether it was done")
 }
 
 fn broken(instance: &Instance, error: &io::Error) -> Failure {
     let unreachable = |what: String| {
-        Failure::new(Exit::Unreachable, "not_reachable", what).at(instance.control_socket().display())
+        Failure::new(Exit::Unreachable, "not_reachable", what).at(&instance.control_socket().display())
     };
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             Failure::new(Exit::Unreachable, "not_running", "Grace is not running")
-                .at(instance.data().display())
+                .at(&instance.data().display())
                 .help("start it with `grace up`, or name another instance with --data DIR")
         }
         io::ErrorKind::PermissionDenied => {
             Failure::new(Exit::Unreachable, "not_allowed", "this instance belongs to another user")
-                .at(instance.data().display())
+                .at(&instance.data().display())
                 .help("run the command as that user")
         }
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => unreachable(format!(

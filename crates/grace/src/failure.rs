@@ -2,7 +2,10 @@
 //!
 //! Codes are stable and listed in `docs/errors.md`; so are the four exit statuses.
 
-use std::{fmt::Write as _, io};
+use std::{
+    fmt::{Display, Write as _},
+    io,
+};
 
 use crate::style::Style;
 
@@ -39,11 +42,11 @@ pub(crate) struct Failure {
     /// One sentence.
     pub(crate) what: String,
     /// The file, folder or component at fault.
-    pub(crate) place: Option<String>,
+    pub(crate) place: Option<Box<str>>,
     /// The next step.
-    pub(crate) help: Option<String>,
+    pub(crate) help: Option<Box<str>>,
     /// Longer text that comes first, such as every error of a manifest.
-    pub(crate) detail: Option<String>,
+    pub(crate) detail: Option<Box<str>>,
 }
 
 impl Failure {
@@ -51,17 +54,17 @@ impl Failure {
         Self { exit, code: code.to_owned(), what: what.into(), place: None, help: None, detail: None }
     }
 
-    pub(crate) fn at(mut self, place: impl ToString) -> Self {
-        self.place = Some(place.to_string());
+    pub(crate) fn at(mut self, place: &impl Display) -> Self {
+        self.place = Some(place.to_string().into());
         self
     }
 
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<Box<str>>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
+    pub(crate) fn detail(mut self, detail: impl Into<Box<str>>) -> Self {
         self.detail = Some(detail.into());
         self
     }
@@ -113,7 +116,7 @@ mod tests {
     #[test]
     fn text_and_json_say_the_same() {
         let failure = Failure::new(Exit::Unreachable, "not_running", "Grace is not running")
-            .at("/srv/shop")
+            .at(&"/srv/shop")
             .help("start it with `grace up`");
         assert_eq!(
             failure.text(Style::plain()),

@@ -271,7 +271,7 @@ impl Front<'_> {
         let what =
             format!("the guardian (pid {}) ended by itself; what it ran is being stopped", self.guardian_pid);
         Err(Failure::new(Exit::Failed, "guardian_died", what)
-            .at(self.instance.log("grace").display())
+            .at(&self.instance.log("grace").display())
             .help("if nobody killed it, the lines above say why; `grace up` starts anew"))
     }
 

@@ -37,7 +37,7 @@ pub(crate) fn run(instance: &Instance, args: &Logs, out: &mut Output) -> Result<
         // It runs and has printed nothing yet.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Exit::Done),
         Err(e) => Err(Failure::new(Exit::Failed, "log_unreadable", format!("the log cannot be read: {e}"))
-            .at(path.display())
+            .at(&path.display())
             .help("`grace doctor` looks at the data folder")),
     }
 }
@@ -64,7 +64,7 @@ fn unknown(instance: &Instance, name: &str) -> Failure {
         format!("there is output of {}", tame(&names.join(", ")))
     };
     Failure::new(Exit::Usage, "not_found", format!("there is no component `{name}`"))
-        .at(instance.data().display())
+        .at(&instance.data().display())
         .help(help)
 }
 

@@ -12,7 +12,7 @@ pub(crate) fn instance(data: Option<PathBuf>) -> Result<Instance, Failure> {
     // The control plane and the processes that it starts have other working folders than we do.
     let absolute = std::path::absolute(&folder).map_err(|e| {
         Failure::new(Exit::Usage, "bad_data_folder", format!("cannot tell where the data folder is: {e}"))
-            .at(folder.display())
+            .at(&folder.display())
             .help("give --data an absolute path")
     })?;
     Ok(Instance::at(absolute))

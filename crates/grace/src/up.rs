@@ -29,7 +29,7 @@ pub(crate) fn up(instance: &Instance, args: &Up, out: &mut Output) -> Result<Exi
         return check(&manifest, chosen.as_deref(), out);
     }
     Err(Failure::new(Exit::Failed, "not_built", "this build has no guardian yet: it can only check")
-        .at(instance.data().display())
+        .at(&instance.data().display())
         .help("use `grace up --check`"))
 }
 
@@ -57,7 +57,7 @@ fn read(path: &Path) -> Result<Manifest, Failure> {
             n => format!("the manifest has {n} faults, and nothing was started"),
         };
         Failure::new(Exit::Usage, "bad_manifest", what)
-            .at(path.display())
+            .at(&path.display())
             .detail(errors.to_string())
             .help("correct it, and try it with `grace up --check`")
     })

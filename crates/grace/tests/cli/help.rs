@@ -1,0 +1,27 @@
+//! The help pages.
+
+use super::{binary::grace, golden};
+
+#[test]
+fn every_help_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pages = String::new();
+    let commands = ["", "up", "down", "status", "logs", "restart", "pause", "resume", "doctor"];
+    for command in commands {
+        let args: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
+        let ran = grace(folder.path(), &args);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{command}");
+        assert!(ran.stdout.lines().all(|line| line.chars().count() <= 100), "{}", ran.stdout);
+        pages += &format!("$ grace {}\n{}\n", args.join(" "), ran.stdout);
+    }
+    golden::check("help.txt", &pages);
+}
+
+#[test]
+fn the_internal_entry_points_are_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = grace(folder.path(), &["--help"]).stdout;
+    for word in ["guardian", "control-plane", "kernel "] {
+        assert!(!help.contains(word), "{word}: {help}");
+    }
+}
