@@ -1,10 +1,34 @@
 //! The client facade: what a component can ask of the bus, whichever back carries it.
+//!
+//! | Back | For |
+//! |---|---|
+//! | [`native`] | Grace's own processes: lean, over the broker's Unix socket or TCP |
+//! | [`cluster`] | a NATS cluster of the user's own, through async-nats |
+//! | [`memory`] | tests and the simulator: no IO, faults on command, replays byte for byte |
+//!
+//! Delivery is at most once, as on any NATS bus; what must not be lost is sent with [`Bus::request_until`], whose
+//! reply means that the receiver has it.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+pub mod cluster;
+pub mod memory;
+pub mod native;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::message::Message;
+use crate::{limits, message::Message, subject};
+
+/// The header under which [`Bus::request_until`] sends its idempotency key.
+pub const IDEMPOTENCY_KEY: &str = "Grace-Idempotency-Key";
 
 /// Why the bus did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -118,6 +142,48 @@ impl Bus {
         self.back.flush().await
     }
 
+    /// Publishes a message and tries again until an answer comes, with the same [`IDEMPOTENCY_KEY`], so that a
+    /// receiver that did the work before its answer was lost can tell.
+    ///
+    /// Tries again when nobody listens, no answer comes in [`limits::RETRY_ATTEMPT`] or the connection is lost, with
+    /// growing waits ([`limits::RETRY_FIRST`], [`limits::RETRY_LONGEST`]).
+    ///
+    /// # Errors
+    /// The last try's, once `within` is over; at once what trying again cannot change.
+    pub async fn request_until(
+        &self,
+        mut message: Message,
+        idempotency_key: &str,
+        within: Duration,
+    ) -> Result<Message, BusError> {
+        message.headers.append(IDEMPOTENCY_KEY, idempotency_key);
+        let mut last = BusError::Timeout { subject: message.subject.clone(), timeout: within };
+        let tries = async {
+            let mut wait = limits::RETRY_FIRST;
+            for attempt in 0u64.. {
+                match self.request(message.clone(), limits::RETRY_ATTEMPT).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(
+                        error @ (BusError::Timeout { .. }
+                        | BusError::NoResponders { .. }
+                        | BusError::NotConnected),
+                    ) => last = error,
+                    Err(error) => return Err(error),
+                }
+                // The spread comes from the key: many senders that fail together must not try again together, and
+                // the same run must wait the same.
+                let spread = subject::hash(idempotency_key.as_bytes()).rotate_left(attempt as u32 * 7) % 512;
+                pause(wait + wait.mul_f64(spread as f64 / 1024.0)).await;
+                wait = (wait * 2).min(limits::RETRY_LONGEST);
+            }
+            Err(BusError::NotConnected)
+        };
+        match tokio::time::timeout(within, tries).await {
+            Ok(result) => result,
+            Err(_) => Err(last),
+        }
+    }
+
     /// Whether there is a connection, now and after each change.
     #[must_use]
     pub fn connected(&self) -> watch::Receiver<bool> {
@@ -125,14 +191,94 @@ impl Bus {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the wait between two tries; the caller bounds all of them")]
+async fn pause(wait: Duration) {
+    tokio::time::sleep(wait).await;
+}
+
 /// Messages that arrive on one subscription. Dropping it unsubscribes.
+///
+/// It holds at most [`limits::SUBSCRIPTION_MESSAGES`]; further ones are dropped and counted.
 pub struct Subscription {
     messages: mpsc::Receiver<Message>,
+    dropped: Arc<AtomicU64>,
+    on_drop: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Subscription {
-    /// The next message; `None` when the client was closed.
+    /// A subscription and the way into it. `on_drop` unsubscribes.
+    pub(crate) fn new(on_drop: impl FnOnce() + Send + 'static) -> (Self, Inlet) {
+        let (sender, messages) = mpsc::channel(limits::SUBSCRIPTION_MESSAGES);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let inlet = Inlet { sender, dropped: dropped.clone() };
+        (Self { messages, dropped, on_drop: Some(Box::new(on_drop)) }, inlet)
+    }
+
+    /// The next message; `None` when the client was closed or the permission was withdrawn.
     pub async fn next(&mut self) -> Option<Message> {
         self.messages.recv().await
+    }
+
+    /// The next message if there is one already.
+    pub fn try_next(&mut self) -> Option<Message> {
+        self.messages.try_recv().ok()
+    }
+
+    /// Messages that were dropped because this subscription was full.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(unsubscribe) = self.on_drop.take() {
+            unsubscribe();
+        }
+    }
+}
+
+/// Where a back puts what arrives. Dropping it ends the subscription.
+pub(crate) struct Inlet {
+    sender: mpsc::Sender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Inlet {
+    pub(crate) fn push(&self, message: Message) {
+        if self.sender.try_send(message).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Refuses what the wire would refuse, with the same words on every back.
+pub(crate) fn check_subject(subject: &str, literal: bool) -> Result<(), BusError> {
+    let checked = if literal {
+        subject::validate_literal(subject.as_bytes())
+    } else {
+        subject::validate_pattern(subject.as_bytes()).map(|_| ())
+    };
+    checked.map_err(|reason| BusError::BadSubject { subject: subject.to_owned(), reason: reason.to_string() })
+}
+
+/// What an `-ERR` about a permission is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Violation {
+    Publish(String),
+    Subscribe(String),
+}
+
+/// Reads nats-server's words for a permission violation.
+pub(crate) fn read_violation(error: &str) -> Option<Violation> {
+    let rest = error.trim_matches('\'').strip_prefix("Permissions Violation for ")?;
+    let (what, rest) = rest.split_once('"')?;
+    // A subject cannot hold a blank, but it can hold a quote.
+    let subject = rest.split(' ').next()?.strip_suffix('"')?.to_owned();
+    match what.trim() {
+        "Publish to" => Some(Violation::Publish(subject)),
+        "Subscription to" => Some(Violation::Subscribe(subject)),
+        _ => None,
     }
 }
