@@ -1,0 +1,98 @@
+//! The host's thread on a SQLite journal: group commit, order, the end.
+
+use std::sync::Arc;
+
+use grace_kernel::{
+    Envelope, HostError, Outcome,
+    process::{
+        KernelError,
+        thread::{Commands, Hosted, spawn},
+    },
+};
+use grace_store::{Journal, sqlite::SqliteJournal};
+use grace_types::{
+    chance::OsEntropy,
+    time::{Clock, SystemClock, Timestamp},
+};
+
+use crate::tally::{Tally, add, read};
+
+fn host(path: &std::path::Path) -> (Commands<Tally>, Hosted<Tally>) {
+    let path = path.to_owned();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let open = move || SqliteJournal::open(path, Timestamp::EPOCH).map(|j| Box::new(j) as Box<dyn Journal>);
+    spawn("tally".into(), open, clock, Box::new(OsEntropy)).unwrap()
+}
+
+#[tokio::test]
+async fn commands_that_arrive_during_a_sync_share_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.db");
+    let (commands, mut hosted) = host(&path);
+    let first = hosted.releases.recv().await.unwrap();
+    assert!(first.entries.is_empty() && first.effects.is_empty());
+    let asked: Vec<_> = (0..500)
+        .map(|_| {
+            let commands = commands.clone();
+            tokio::spawn(async move { commands.ask(Envelope::new(add("a", 1.0))).await })
+        })
+        .collect();
+    let mut batches = Vec::new();
+    while batches.iter().sum::<usize>() < 500 {
+        batches.push(hosted.releases.recv().await.unwrap().entries.len());
+    }
+    assert!(batches.len() < 500 / 2, "{} batches", batches.len());
+    let mut sums = Vec::new();
+    for answer in asked {
+        match answer.await.unwrap().unwrap() {
+            Outcome::Done(sum) => sums.push(sum as u32),
+            Outcome::Refused(e) => panic!("{e}"),
+        }
+    }
+    sums.sort_unstable();
+    assert_eq!(sums, (1..=500).collect::<Vec<_>>());
+    assert!(hosted.is_alive());
+
+    commands.tell(Envelope::new(add("a", 1.0)), Some("inbox".into())).unwrap();
+    commands.stop().await;
+    let mut replies = Vec::new();
+    while let Some(release) = hosted.releases.recv().await {
+        replies.extend(release.replies);
+    }
+    assert_eq!(replies, [("inbox".to_owned(), Ok(Outcome::Done(501.0)))]);
+    hosted.ended().await.unwrap();
+    assert_eq!(commands.ask(Envelope::new(read("a"))).await, Err(HostError::Stopping));
+    assert_eq!(commands.tell(Envelope::new(read("a")), None), Err(HostError::Stopping));
+
+    // The end took a snapshot, and what was never confirmed comes back as effects.
+    let infos = SqliteJournal::open(&path, Timestamp::EPOCH).unwrap().snapshots().unwrap();
+    assert_eq!(infos.last().unwrap().seq.0, 501);
+    let (_commands, mut hosted) = host(&path);
+    assert_eq!(hosted.releases.recv().await.unwrap().effects.len(), 501);
+}
+
+#[tokio::test]
+async fn a_host_that_lost_its_journal_to_another_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.db");
+    let (old, mut old_hosted) = host(&path);
+    old_hosted.releases.recv().await.unwrap();
+    let (new, mut new_hosted) = host(&path);
+    new_hosted.releases.recv().await.unwrap();
+    assert!(matches!(old.ask(Envelope::new(add("a", 1.0))).await, Err(HostError::Fenced { .. })));
+    while old_hosted.releases.recv().await.is_some() {}
+    assert!(matches!(old_hosted.ended().await, Err(KernelError::Host(HostError::Fenced { .. }))));
+    assert_eq!(new.ask(Envelope::new(add("a", 1.0))).await, Ok(Outcome::Done(1.0)));
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_opened_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.db");
+    std::fs::write(&path, b"no journal at all, and too long to be an empty file".repeat(50)).unwrap();
+    let (commands, mut hosted) = host(&path);
+    assert!(hosted.releases.recv().await.is_none());
+    let error = hosted.ended().await.unwrap_err();
+    assert!(matches!(error, KernelError::Open(_)) && error.to_string().contains("x.db"), "{error}");
+    assert_eq!(commands.ask(Envelope::new(read("a"))).await, Err(HostError::Stopping));
+}
