@@ -23,7 +23,7 @@ use grace_core::{
     status::{InstanceState, Status},
 };
 use grace_types::{
-    manifest::Manifest,
+    manifest::BootPlan,
     time::{Clock as _, Monotonic, SystemClock},
 };
 use rustix::{
@@ -51,9 +51,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Purpose {
     /// `grace up`: until the instance ends, stopping it on a signal.
-    Stay(Manifest),
+    Stay(BootPlan),
     /// `grace up --detach`: until everything is ready, or this much time has passed.
-    Detach(Manifest, Duration),
+    Detach(BootPlan, Duration),
     /// `grace down`: until the instance has ended.
     Down,
 }
@@ -62,6 +62,8 @@ enum Event {
     Status(Box<Status>),
     /// The control socket failed for a reason that another try may not mend.
     Trouble(Box<Failure>),
+    /// There is no status to come any more.
+    Unwatched,
     /// Somebody wants us to stop.
     Signal,
     /// The guardian has ended.
@@ -127,14 +129,15 @@ impl Front<'_> {
             let exit = match event {
                 Event::Status(status) => self.on_status(status)?,
                 Event::Trouble(failure) => {
-                    self.tell(&News::odd('!', failure.what))?;
+                    self.tell(&News::odd('!', failure.what));
                     None
                 }
                 Event::Signal => {
-                    self.on_signal()?;
+                    self.on_signal();
                     None
                 }
-                Event::End => Some(self.on_end()?),
+                Event::Unwatched => None,
+                Event::End => return self.on_end(events),
             };
             if let Some(exit) = exit {
                 return Ok(exit);
@@ -166,17 +169,12 @@ impl Front<'_> {
     }
 
     fn on_status(&mut self, status: Box<Status>) -> Result<Option<Exit>, Failure> {
-        if self.out.json {
-            self.out.json_line(&status)?;
-        }
-        for news in self.progress.update(&status) {
-            self.tell(&news)?;
-        }
+        self.show_status(&status);
         let exit = match &self.purpose {
-            Purpose::Stay(manifest) | Purpose::Detach(manifest, _) if !self.booted => {
-                match progress::boot(&status, manifest) {
+            Purpose::Stay(plan) | Purpose::Detach(plan, _) if !self.booted => {
+                match progress::boot(&status, plan) {
                     Boot::Waiting(_) => None,
-                    Boot::Ready => self.on_ready(&status)?,
+                    Boot::Ready => self.on_ready(&status),
                     Boot::Failed(which) => self.on_not_ready(&which)?,
                 }
             }
@@ -186,14 +184,24 @@ impl Front<'_> {
         Ok(exit)
     }
 
-    fn on_ready(&mut self, status: &Status) -> Result<Option<Exit>, Failure> {
+    fn show_status(&mut self, status: &Status) {
+        if self.out.json {
+            // As in `print`.
+            let _ = self.out.json_line(status);
+        }
+        for news in self.progress.update(status) {
+            self.tell(&news);
+        }
+    }
+
+    fn on_ready(&mut self, status: &Status) -> Option<Exit> {
         self.booted = true;
         let last = status.components.iter().map(|c| c.since).max().unwrap_or(status.since);
         let took = crate::status::age(last.since(status.since));
         let what = format!("everything is ready after {took}; NATS clients: {}", tame(&status.bus_address));
-        self.tell(&News::good(what))?;
+        self.tell(&News::good(what));
         self.supervisor.say(&["READY=1", "STATUS=everything is ready"]);
-        Ok(matches!(self.purpose, Purpose::Detach(..)).then_some(Exit::Done))
+        matches!(self.purpose, Purpose::Detach(..)).then_some(Exit::Done)
     }
 
     /// The boot is over and not everything is ready. A front that stays goes on: what runs is worth keeping, and a supervisor
@@ -201,22 +209,22 @@ impl Front<'_> {
     fn on_not_ready(&mut self, which: &[(String, String)]) -> Result<Option<Exit>, Failure> {
         self.booted = true;
         for (name, _) in which {
-            self.show_output(name)?;
+            self.show_output(name);
         }
         if matches!(self.purpose, Purpose::Detach(..)) {
             return Err(not_ready(which));
         }
         let names: Vec<&str> = which.iter().map(|(name, _)| name.as_str()).collect();
         let names = tame(&names.join(", "));
-        self.tell(&News::bad(format!("not ready: {names}; everything else runs")))?;
+        self.tell(&News::bad(format!("not ready: {names}; everything else runs")));
         self.supervisor.say(&["READY=1", &format!("STATUS=not ready: {names}")]);
         Ok(None)
     }
 
     fn too_late(&mut self) -> Result<Exit, Failure> {
         let waiting: Vec<(String, String)> = match (&self.last, &self.purpose) {
-            (Some(status), Purpose::Stay(manifest) | Purpose::Detach(manifest, _)) => {
-                match progress::boot(status, manifest) {
+            (Some(status), Purpose::Stay(plan) | Purpose::Detach(plan, _)) => {
+                match progress::boot(status, plan) {
                     Boot::Waiting(names) => {
                         names.into_iter().map(|name| (name, "still on its way".into())).collect()
                     }
@@ -227,29 +235,29 @@ impl Front<'_> {
             _ => vec![("control plane".into(), "has not answered".into())],
         };
         for (name, _) in &waiting {
-            self.show_output(name)?;
+            self.show_output(name);
         }
         Err(not_ready(&waiting))
     }
 
-    fn on_signal(&mut self) -> Result<(), Failure> {
+    fn on_signal(&mut self) {
         self.signals += 1;
         if self.signals > 1 {
             return self.how_to_force();
         }
         self.supervisor.say(&["STOPPING=1"]);
         match control::order(self.instance, &Request::Down) {
-            Ok(_) => Ok(()),
+            Ok(_) => {}
             // Asked for already, by us or by another.
-            Err(failure) if failure.code == "stopping" => Ok(()),
+            Err(failure) if failure.code == "stopping" => {}
             Err(failure) => {
-                self.tell(&News::odd('!', failure.what))?;
-                self.how_to_force()
+                self.tell(&News::odd('!', failure.what));
+                self.how_to_force();
             }
         }
     }
 
-    fn how_to_force(&mut self) -> Result<(), Failure> {
+    fn how_to_force(&mut self) {
         let alive: Vec<(String, String)> =
             self.last.iter().flat_map(|s| &s.components).filter_map(alive).collect();
         let (names, pids): (Vec<_>, Vec<_>) = alive.into_iter().unzip();
@@ -258,16 +266,27 @@ impl Front<'_> {
         } else {
             format!("still stopping {}; to force it: kill -KILL {}", tame(&names.join(", ")), pids.join(" "))
         };
-        self.tell(&News::odd('!', text))
+        self.tell(&News::odd('!', text));
     }
 
-    fn on_end(&mut self) -> Result<Exit, Failure> {
+    fn on_end(&mut self, events: &Receiver<Event>) -> Result<Exit, Failure> {
+        // What the control plane said last may still be on its way.
+        loop {
+            match events.recv_timeout(limits::LAST_WORDS_TIME) {
+                Ok(Event::Status(status)) => {
+                    self.show_status(&status);
+                    self.last = Some(status);
+                }
+                Ok(Event::Trouble(_) | Event::Signal | Event::End) => {}
+                Ok(Event::Unwatched) | Err(_) => break,
+            }
+        }
         let stopping = self.last.as_ref().is_some_and(|status| status.state == InstanceState::Stopping);
         if stopping || self.signals > 0 || self.purpose == Purpose::Down {
-            self.tell(&News::odd('■', "everything has stopped"))?;
+            self.tell(&News::odd('■', "everything has stopped"));
             return Ok(Exit::Done);
         }
-        self.show_output("grace")?;
+        self.show_output("grace");
         let what =
             format!("the guardian (pid {}) ended by itself; what it ran is being stopped", self.guardian_pid);
         Err(Failure::new(Exit::Failed, "guardian_died", what)
@@ -276,32 +295,33 @@ impl Front<'_> {
     }
 
     /// The last lines that a component printed, indented.
-    fn show_output(&mut self, name: &str) -> Result<(), Failure> {
-        if self.out.json {
-            return Ok(());
-        }
+    fn show_output(&mut self, name: &str) {
         let mut lines = Vec::new();
         let path = self.instance.log(name);
         // No output is no news: the component may never have started.
         if grace_core::output::read(&path, limits::FAILURE_LINES, false, &mut lines).is_err()
             || lines.is_empty()
         {
-            return Ok(());
+            return;
         }
-        writeln!(self.out, "  the last output of {}:", tame(name))?;
+        let mut text = format!("  the last output of {}:\n", tame(name));
         for line in String::from_utf8_lossy(&lines).lines() {
-            writeln!(self.out, "  {} {}", self.out.style.dim("|"), tame(line))?;
+            text += &format!("  {} {}\n", self.out.style.dim("|"), tame(line));
         }
-        Ok(self.out.flush()?)
+        self.print(&text);
     }
 
-    fn tell(&mut self, news: &News) -> Result<(), Failure> {
+    fn tell(&mut self, news: &News) {
+        let line = news.line(self.out.style) + "\n";
+        self.print(&line);
+    }
+
+    /// That nobody reads it is no reason to stop what runs: a foreground instance ends with its front.
+    fn print(&mut self, text: &str) {
         if !self.out.json {
-            let line = news.line(self.out.style);
-            writeln!(self.out, "{line}")?;
-            self.out.flush()?;
+            let _ = self.out.write_all(text.as_bytes());
+            let _ = self.out.flush();
         }
-        Ok(())
     }
 }
 
@@ -322,7 +342,10 @@ fn no_threads(error: &io::Error) -> Failure {
 }
 
 fn send_signals(send: SyncSender<Event>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    if !ignored(SIGHUP) {
+        signals.add_signal(SIGHUP)?;
+    }
     let forward = move || {
         for _ in &mut signals {
             if send.send(Event::Signal).is_err() {
@@ -331,6 +354,14 @@ fn send_signals(send: SyncSender<Event>) -> io::Result<()> {
         }
     };
     thread::Builder::new().name("signals".into()).spawn(forward).map(drop)
+}
+
+/// Whether whoever started us ignores this signal, as nohup(1) does with SIGHUP: then so do we.
+fn ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    mask & (1 << (signal - 1)) != 0
 }
 
 fn send_end(guardian_pid: u32, send: SyncSender<Event>) -> io::Result<()> {
@@ -363,11 +394,12 @@ fn send_statuses(instance: Instance, send: SyncSender<Event>) -> io::Result<()> 
         loop {
             let watch = match control::watch(&instance) {
                 Ok(watch) => watch,
-                Err(failure) if failure.code == "not_running" => return,
-                Err(failure) => match send.send(Event::Trouble(Box::new(failure))) {
-                    Ok(()) => continue,
-                    Err(_) => return,
-                },
+                Err(failure) if failure.code == "not_running" => break,
+                Err(failure) if send.send(Event::Trouble(Box::new(failure.clone()))).is_err() => return,
+                Err(_) => {
+                    thread::park_timeout(limits::TROUBLE_PAUSE);
+                    continue;
+                }
             };
             for status in watch {
                 let event =
@@ -377,6 +409,19 @@ fn send_statuses(instance: Instance, send: SyncSender<Event>) -> io::Result<()> 
                 }
             }
         }
+        let _ = send.send(Event::Unwatched);
     };
     thread::Builder::new().name("watch".into()).spawn(forward).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_seen() {
+        // Rust's runtime ignores SIGPIPE and leaves SIGTERM alone.
+        assert!(ignored(signal_hook::consts::SIGPIPE));
+        assert!(!ignored(SIGTERM));
+    }
 }

@@ -18,6 +18,12 @@ pub(crate) const QUESTION_TRIES: u32 = 3;
 /// then the readers wait too, and the control plane drops to sending the latest status.
 pub(crate) const FRONT_EVENTS: usize = 16;
 
+/// After the guardian's end, how long the last status may still be on its way through a socket of this machine.
+pub(crate) const LAST_WORDS_TIME: Duration = Duration::from_secs(1);
+
+/// Between two tries to watch an instance whose socket fails at once, so that the same trouble is told once a second.
+pub(crate) const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
+
 /// Lines of a component's output shown when it did not get ready: enough for a Python traceback.
 pub(crate) const FAILURE_LINES: usize = 15;
 

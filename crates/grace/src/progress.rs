@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use grace_core::status::{ComponentState, ComponentStatus, InstanceState, Status};
 use grace_types::{
-    manifest::{Condition, Manifest},
+    manifest::{BootPlan, Condition},
     time::Timestamp,
 };
 
@@ -177,8 +177,8 @@ pub(crate) enum Boot {
     Failed(Vec<(String, String)>),
 }
 
-/// Judges a status. Components wait for others as `manifest` says, and one that waits for a failed one waits in vain.
-pub(crate) fn boot(status: &Status, manifest: &Manifest) -> Boot {
+/// Judges a status. Components wait for others as `plan` says, and one that waits for a failed one waits in vain.
+pub(crate) fn boot(status: &Status, plan: &BootPlan) -> Boot {
     let mut failed: BTreeMap<&str, String> = BTreeMap::new();
     for c in &status.components {
         match c.state {
@@ -188,7 +188,7 @@ pub(crate) fn boot(status: &Status, manifest: &Manifest) -> Boot {
         }
     }
     // As often as there are components at most: each round adds one or is the last.
-    while let Some((name, cause)) = status.components.iter().find_map(|c| blocked(c, manifest, &failed)) {
+    while let Some((name, cause)) = status.components.iter().find_map(|c| blocked(c, plan, &failed)) {
         failed.insert(name, format!("waits for {cause}"));
     }
     let waiting: Vec<String> = status
@@ -220,13 +220,13 @@ fn settled(c: &ComponentStatus) -> bool {
 /// A component that waits in vain, and for which other.
 fn blocked<'a>(
     c: &'a ComponentStatus,
-    manifest: &Manifest,
+    plan: &BootPlan,
     failed: &BTreeMap<&str, String>,
 ) -> Option<(&'a str, String)> {
     if c.state != ComponentState::Starting || c.pid.is_some() || failed.contains_key(c.name.as_str()) {
         return None;
     }
-    let needs = &manifest.processes.get(&c.name)?.depends_on;
+    let needs = &plan.waves.iter().flatten().find(|step| step.name == c.name)?.after;
     // The end of a process, even a bad one, is what `completed` waits for.
     let in_vain = |(name, condition): &(&String, &Condition)| {
         **condition != Condition::Completed && failed.contains_key(name.as_str())
@@ -237,6 +237,8 @@ fn blocked<'a>(
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use grace_types::manifest::{ComponentKind, ProcessSpec};
 
     use super::*;
     use crate::status::tests::{component, instance_of};
@@ -295,27 +297,11 @@ mod tests {
     }
 
     /// `b` needs `a` in this way.
-    fn chain(condition: &str) -> Manifest {
-        let process = |name: &str, needs: serde_json::Value| {
-            serde_json::json!({
-                "name": name, "kind": "process", "command": ["x"], "environment": {}, "working_dir": null,
-                "depends_on": needs, "readiness": null, "liveness": null, "startup": null,
-                "start_timeout": {"secs": 1, "nanos": 0},
-                "availability": {"restart": "no", "intensity": 0, "period": {"secs": 1, "nanos": 0}, "backoff": {
-                    "initial": {"secs": 1, "nanos": 0}, "max": {"secs": 1, "nanos": 0}, "factor": 1.0, "jitter": 0.0}},
-                "shutdown": {"signal": "SIGTERM", "timeout": {"secs": 1, "nanos": 0}},
-                "watchdog": null,
-                "resources": {"memory_bytes": null, "cpu_cores": null, "open_files": null, "processes": null},
-                "log": {"max_size_bytes": 1, "max_files": 1},
-                "permissions": {"publish": {"allow": [], "deny": []}, "subscribe": {"allow": [], "deny": []}},
-                "critical": false,
-            })
-        };
-        let mut manifest = Manifest::default();
-        for (name, needs) in [("a", serde_json::json!({})), ("b", serde_json::json!({"a": condition}))] {
-            manifest.processes.insert(name.into(), serde_json::from_value(process(name, needs)).unwrap());
-        }
-        manifest
+    fn chain(condition: Condition) -> BootPlan {
+        let spec = |name: &str| ProcessSpec::new(name, ComponentKind::Process, vec!["x".into()]);
+        let mut b = spec("b");
+        b.depends_on.insert("a".into(), condition);
+        BootPlan::of(&[spec("a"), b]).unwrap()
     }
 
     #[test]
@@ -329,13 +315,16 @@ mod tests {
         let failed = |names: &[(&str, &str)]| {
             Boot::Failed(names.iter().map(|(n, w)| ((*n).to_owned(), (*w).to_owned())).collect())
         };
-        assert_eq!(judge(Ready, Ready, "ready"), Boot::Ready);
-        assert_eq!(judge(Stopped, Ready, "completed"), Boot::Ready);
-        assert_eq!(judge(Ready, Starting, "ready"), Boot::Waiting(vec!["b".into()]));
-        assert_eq!(judge(Restarting, Paused, "ready"), Boot::Waiting(vec!["a".into(), "b".into()]));
-        assert_eq!(judge(Failed, Starting, "ready"), failed(&[("a", "failed"), ("b", "waits for a")]));
-        assert_eq!(judge(Failed, Starting, "completed"), Boot::Waiting(vec!["b".into()]));
-        assert_eq!(judge(Failed, Ready, "completed"), failed(&[("a", "failed")]));
-        assert_eq!(boot(&instance_of(vec![]), &Manifest::default()), Boot::Waiting(vec![]));
+        assert_eq!(judge(Ready, Ready, Condition::Ready), Boot::Ready);
+        assert_eq!(judge(Stopped, Ready, Condition::Completed), Boot::Ready);
+        assert_eq!(judge(Ready, Starting, Condition::Ready), Boot::Waiting(vec!["b".into()]));
+        assert_eq!(judge(Restarting, Paused, Condition::Ready), Boot::Waiting(vec!["a".into(), "b".into()]));
+        assert_eq!(
+            judge(Failed, Starting, Condition::Ready),
+            failed(&[("a", "failed"), ("b", "waits for a")])
+        );
+        assert_eq!(judge(Failed, Starting, Condition::Completed), Boot::Waiting(vec!["b".into()]));
+        assert_eq!(judge(Failed, Ready, Condition::Completed), failed(&[("a", "failed")]));
+        assert_eq!(boot(&instance_of(vec![]), &BootPlan { waves: vec![] }), Boot::Waiting(vec![]));
     }
 }
