@@ -1,6 +1,8 @@
 //! The host on journals that fail, the host's thread, and the process shell on its life line.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its functions too")]
 
+#[path = "kernel/bus.rs"]
+mod bus;
 #[path = "kernel/host.rs"]
 mod host;
 #[path = "kernel/process.rs"]

@@ -19,7 +19,10 @@ pub mod wire;
 
 use std::{ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
 
-use grace_bus::{Bus, BusError};
+use grace_bus::{
+    Bus, BusError,
+    client::native::{self, NativeOptions, Target},
+};
 use grace_store::StoreError;
 use grace_types::{
     chance::{Entropy, OsEntropy},
@@ -182,5 +185,17 @@ pub fn context(environment: Environment) -> Result<Context, KernelError> {
     };
     let life = Life::new(notify, environment.watchdog, Arc::clone(&clock))
         .map_err(|source| KernelError::System { what: "the signal handlers", source })?;
-    Ok(Context { environment, clock, entropy: Box::new(OsEntropy), bus: None, life })
+    let bus = connect(&environment)?;
+    Ok(Context { environment, clock, entropy: Box::new(OsEntropy), bus, life })
+}
+
+/// The bus with the credential in `NATS_URL`, by way of the Unix socket where one is named: a cheaper hop than TCP.
+fn connect(environment: &Environment) -> Result<Option<Bus>, KernelError> {
+    let Some(url) = &environment.nats_url else { return Ok(None) };
+    let mut options = NativeOptions::from_url(url, environment.component.as_str())
+        .map_err(|e| KernelError::Environment { name: "NATS_URL", detail: e.to_string() })?;
+    if let Some(socket) = &environment.bus_socket {
+        options.target = Target::Unix(socket.clone());
+    }
+    Ok(Some(native::connect(options)))
 }

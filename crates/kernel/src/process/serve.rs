@@ -93,7 +93,10 @@ where
             }
             message = next(&mut inbox) => match message {
                 Some(message) => serving.command(message, publisher.as_mut()),
-                None => inbox = None,
+                None => {
+                    let reason = "the subscription to this kernel's commands has ended".to_owned();
+                    return Err(KernelError::Bus(BusError::Closed { reason }));
+                }
             },
         }
     }
@@ -173,23 +176,27 @@ async fn present<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     }
 }
 
-/// Subscribes to the component's commands, as soon as there is a bus. In a queue group, so that a replica that takes
-/// over does not double the answers.
+/// Subscribes to the component's commands; done when the broker has heard it, so that `READY=1` is true. In a queue group, so
+/// that a replica that takes over does not double the answers.
 fn subscribe(bus: Bus, component: String) -> Subscribing {
     Box::pin(async move {
-        let subject = wire::command_subject(&component);
         let mut connected = bus.connected();
         loop {
-            match bus.subscribe(&subject, Some(&component)).await {
-                Err(BusError::NotConnected | BusError::Timeout { .. }) => {
-                    if connected.changed().await.is_err() {
-                        return Err(BusError::Closed { reason: "the client is gone".to_owned() });
-                    }
-                }
+            if connected.wait_for(|connected| *connected).await.is_err() {
+                return Err(BusError::Closed { reason: "the client is gone".to_owned() });
+            }
+            match heard(&bus, &wire::command_subject(&component), &component).await {
+                Err(BusError::NotConnected | BusError::Timeout { .. }) => {}
                 done => return done,
             }
         }
     })
+}
+
+async fn heard(bus: &Bus, subject: &str, group: &str) -> Result<Subscription, BusError> {
+    let subscription = bus.subscribe(subject, Some(group)).await?;
+    bus.flush().await?;
+    Ok(subscription)
 }
 
 /// Hands messages to the bus, in order, on a task of its own.

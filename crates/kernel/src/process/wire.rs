@@ -8,14 +8,11 @@
 //! {"done": …}    {"refused": …, "message": "…"}    {"error": {"code": "busy", "message": "…"}}
 //! ```
 
-use grace_bus::{Headers, Message};
+use grace_bus::{Headers, Message, client::IDEMPOTENCY_KEY};
 use grace_types::limits as type_limits;
 use serde::{Deserialize, Serialize};
 
 use crate::{Answer, Decider, Envelope, HostError, Outcome};
-
-/// The header that holds the idempotency key.
-pub const KEY_HEADER: &str = "Grace-Idempotency-Key";
 
 /// The subject on which `component` takes commands.
 #[must_use]
@@ -59,7 +56,7 @@ enum Reply<R, F> {
 pub fn command<C: Serialize>(component: &str, envelope: &Envelope<C>) -> serde_json::Result<Message> {
     let body = serde_json::to_vec(&Request { command: &envelope.command })?;
     let pairs = [
-        (KEY_HEADER, envelope.key.clone()),
+        (IDEMPOTENCY_KEY, envelope.key.clone()),
         ("ce-correlationid", envelope.correlation.map(|id| id.to_string())),
         ("ce-causationid", envelope.causation.map(|id| id.to_string())),
         ("ce-hops", (envelope.hops > 0).then(|| envelope.hops.to_string())),
@@ -78,7 +75,7 @@ pub fn read_command<D: Decider>(message: &Message) -> Result<Envelope<D::Command
     let request: Request<D::Command> =
         serde_json::from_slice(&message.payload).map_err(|e| bad_request(format!("the body: {e}")))?;
     let mut envelope = Envelope::new(request.command);
-    envelope.key = message.headers.get(KEY_HEADER).map(str::to_owned);
+    envelope.key = message.headers.get(IDEMPOTENCY_KEY).map(str::to_owned);
     envelope.correlation = header(message, "ce-correlationid")?;
     envelope.causation = header(message, "ce-causationid")?;
     envelope.hops = header(message, "ce-hops")?.unwrap_or_default();
