@@ -10,9 +10,11 @@
 //! | [`probe`] | checks whether a process is ready or alive |
 //! | [`notify`] | the receiving side of sd_notify |
 //! | [`procfs`] | samples of processes and of the machine from `/proc` |
+//! | [`kernels`] | the built-in kernels |
 
 pub mod control;
 pub mod instance;
+pub mod kernels;
 pub mod limits;
 pub mod notify;
 pub mod output;

@@ -82,3 +82,35 @@ pub const PROBE_OUTPUT_BYTES: usize = 2 << 10;
 
 /// The status line and headers of a probe's HTTP answer. A longer head is a failure: no health endpoint needs one.
 pub const PROBE_HEAD_BYTES: usize = 16 << 10;
+
+/// Orders to the broker that wait. Each is a few microseconds of its loop; whoever gives one waits while it is full.
+pub const BROKER_COMMANDS: usize = 64;
+
+/// Events of the broker that wait to be published. When it is full they are dropped and counted (`events_dropped`), so that a
+/// client that does nothing but break the rules cannot hold the broker up.
+pub const BROKER_EVENTS: usize = 1024;
+
+/// Queries to the broker's kernel that wait. When it is full the asker's messages wait in the bus client, within its bound.
+pub const BROKER_QUERIES: usize = 64;
+
+/// Components in one round of the health monitor, and names that its state remembers. More than one machine runs; further ones
+/// are left out of the round, and the round says how many.
+pub const MONITORED: usize = 4096;
+
+/// Alert rules. A manifest with more is refused by the health monitor, which goes on with the former ones.
+pub const ALERT_RULES: usize = 512;
+
+/// Alerts that are pending, firing or recovering at one time. Further ones are not raised until others end.
+pub const ALERTS: usize = 4096;
+
+/// Alerts that ended and are still shown. The oldest is forgotten; the journal has all of them.
+pub const ALERTS_ENDED: usize = 100;
+
+/// Descendants of a component whose CPU time and memory are added to its own. The rest is not counted.
+pub const DESCENDANTS: usize = 256;
+
+/// Time between two rounds of the health monitor.
+pub const HEALTH_ROUND: Duration = Duration::from_secs(2);
+
+/// How long the control plane may take to tell its status before the round is left out.
+pub const STATUS_TIMEOUT: Duration = Duration::from_secs(1);

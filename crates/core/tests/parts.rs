@@ -1,6 +1,8 @@
 //! The parts of Layer 1 that stand on their own, against the real system: pipes, sockets, processes and `/proc`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "parts/kernels.rs"]
+mod kernels;
 #[path = "parts/notify.rs"]
 mod notify;
 #[path = "parts/output.rs"]

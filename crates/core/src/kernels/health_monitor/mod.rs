@@ -1,0 +1,73 @@
+//! The kernel that knows how well everything is: a health score for each component, and alerts.
+//!
+//! ```text
+//! grace.control_plane.status ─┐
+//! /proc (CPU, memory)        ─┴► sample ─► score ─► grace.telemetry.health_monitor, every round
+//!                                            └────► decider ─► journal ─► grace.event.health_monitor.{health_changed,alert_…}
+//! grace.cmd.health_monitor ─────────────────────► decider: scores, alerts, component
+//! ```
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`score`] | the formula of the health score |
+//! | [`alerts`] | rules, and the steps of an alert |
+//! | [`decider`] | what is worth a record |
+//! | [`sample`] | readings from the status and `/proc` |
+//! | `shell` | the rounds |
+//!
+//! It watches and tells; it restarts nothing. Its loss costs the scores for as long as it is away and nothing else, so it is
+//! not critical. When the bus is away its rounds are left out, and go on when the client has reconnected.
+
+pub mod alerts;
+pub mod decider;
+pub mod sample;
+pub mod score;
+mod shell;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use grace_kernel::process::{Context, Environment, KernelError, serve::run_decider};
+use grace_store::{Journal, StoreError, sqlite::SqliteJournal};
+use grace_types::manifest::Permissions;
+
+use self::decider::HealthMonitor;
+use super::BuiltIn;
+use crate::instance::Instance;
+
+/// What the control plane must know.
+pub const BUILT_IN: BuiltIn = BuiltIn {
+    name: "health_monitor",
+    critical: false,
+    depends_on: &["message_bus"],
+    watchdog: Duration::from_secs(2),
+    permissions,
+    stateful: true,
+    run,
+};
+
+fn permissions() -> Permissions {
+    super::allow(
+        &[shell::TELEMETRY, "grace.event.health_monitor.>", shell::STATUS],
+        &["grace.cmd.health_monitor", "_INBOX.health_monitor.>"],
+    )
+}
+
+fn run(environment: Environment) -> Result<(), KernelError> {
+    grace_kernel::process::run(environment, main)
+}
+
+/// Monitors until it is told to stop.
+///
+/// # Errors
+/// The journal cannot be opened or replayed.
+pub async fn main(context: Context) -> Result<(), KernelError> {
+    let instance = Instance::at(&context.environment.data);
+    let monitor = shell::Monitor::new(instance.clone(), context.bus.clone(), context.clock.clone());
+    let path = instance.journal(context.component());
+    let now = context.clock.now().wall;
+    let open =
+        move || -> Result<Box<dyn Journal>, StoreError> { Ok(Box::new(SqliteJournal::open(path, now)?)) };
+    run_decider::<HealthMonitor, _, _>(context, open, monitor).await
+}

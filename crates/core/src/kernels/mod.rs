@@ -1,0 +1,81 @@
+//! The built-in kernels: what the control plane must know to run each, and the way into each.
+//!
+//! `grace kernel NAME` calls [`run`]; the control plane reads [`all`] to put the kernels into its plan. A kernel says about
+//! itself, in its own module: which subjects it uses, whether its loss is an emergency, how often it beats.
+
+pub mod health_monitor;
+pub mod message_bus;
+
+use std::{process::ExitCode, time::Duration};
+
+use grace_kernel::process::{Environment, KernelError};
+use grace_types::manifest::{Permissions, SubjectRules};
+
+/// What is known of a kernel without running it.
+#[derive(Debug, Clone, Copy)]
+pub struct BuiltIn {
+    /// Its name, everywhere.
+    pub name: &'static str,
+    /// Whether its loss is an emergency.
+    pub critical: bool,
+    /// Kernels that must be ready first.
+    pub depends_on: &'static [&'static str],
+    /// The interval within which it beats.
+    pub watchdog: Duration,
+    /// What it may say and hear on the bus.
+    pub permissions: fn() -> Permissions,
+    /// Whether it keeps a journal.
+    pub stateful: bool,
+    run: fn(Environment) -> Result<(), KernelError>,
+}
+
+/// Every built-in kernel, in an order in which they can be started.
+#[must_use]
+pub fn all() -> Vec<BuiltIn> {
+    vec![message_bus::BUILT_IN, health_monitor::BUILT_IN]
+}
+
+/// What `grace kernel NAME` does: runs the kernel until it is told to stop. Its status is 0 for an orderly end, 1 for a failure,
+/// 2 for a name that is not known.
+#[must_use]
+pub fn run(name: &str) -> ExitCode {
+    let Some(kernel) = all().into_iter().find(|kernel| kernel.name == name) else {
+        let known: Vec<&str> = all().iter().map(|kernel| kernel.name).collect();
+        eprintln!("there is no kernel `{name}`; there are: {}", known.join(", "));
+        return ExitCode::from(2);
+    };
+    match Environment::read().and_then(kernel.run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kernel {name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Permissions that allow these subjects and no others.
+fn allow(publish: &[&str], subscribe: &[&str]) -> Permissions {
+    let rules = |subjects: &[&str]| SubjectRules {
+        allow: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
+        deny: Vec::new(),
+    };
+    Permissions { publish: rules(publish), subscribe: rules(subscribe) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kernel_comes_after_what_it_depends_on() {
+        let kernels = all();
+        for (n, kernel) in kernels.iter().enumerate() {
+            for needed in kernel.depends_on {
+                assert!(kernels[..n].iter().any(|k| k.name == *needed), "{} needs {needed}", kernel.name);
+            }
+            let permissions = (kernel.permissions)();
+            assert!(permissions.subscribe.allow.contains(&format!("grace.cmd.{}", kernel.name)));
+            assert!(permissions.publish.allow.iter().all(|subject| subject.starts_with("grace.")));
+        }
+    }
+}
