@@ -1,4 +1,5 @@
 //! The client facade: one suite, run over each of the three backs.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "client/native.rs"]
 mod native;
