@@ -2,21 +2,28 @@
 //!
 //! ```text
 //! DATA/                     0700
+//!   lock                    held by the guardian for as long as it lives
 //!   journals/NAME.db        one journal a component
 //!   logs/NAME.log[.N]       captured output
-//!   run/                    gone after a clean `grace down`
-//!     lock                  held by the guardian; its text is the guardian's pid
+//!   run/                    emptied by a clean `grace down`
 //!     control.sock          the control plane's socket
 //!     notify.sock           the life line
 //!     bus.sock              the broker
 //!     bus-auth.json         0600, the broker's users; passwords hashed
-//!     manifest.json         0600, the validated manifest, for the kernels
+//!     operator.url          0600, a NATS URL with every permission, for people
+//!     manifest.json         0600, the validated manifest, for the control plane and the kernels
 //! ```
 //!
-//! A Unix socket's path holds at most 107 bytes. Where DATA is too deep for that, `run` is a symbolic link to a
-//! short folder of this user's, so that no depth of DATA is refused.
+//! A Unix socket's path holds at most 107 bytes. Where DATA is too deep for that, `run` lies in a short folder of this
+//! user's under the system's temporary folder, named after DATA, so that no depth of DATA is refused.
 
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// The longest socket name under `run`, with its slash, and the bytes that a socket's address can hold.
+const SOCKET_NAME_BYTES: usize = 16;
+const SOCKET_PATH_BYTES: usize = 107;
 
 /// The paths of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +46,31 @@ impl Instance {
     /// The folder of sockets and other files that live only as long as the instance runs.
     #[must_use]
     pub fn run(&self) -> PathBuf {
-        self.data.join("run")
+        let beside = self.data.join("run");
+        if beside.as_os_str().len() + SOCKET_NAME_BYTES <= SOCKET_PATH_BYTES {
+            return beside;
+        }
+        let digest = Sha256::digest(self.data.as_os_str().as_encoded_bytes());
+        let name: String = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
+        PathBuf::from(format!("/tmp/grace-{}-{name}", rustix::process::geteuid().as_raw()))
+    }
+
+    /// The folder of journals.
+    #[must_use]
+    pub fn journals(&self) -> PathBuf {
+        self.data.join("journals")
+    }
+
+    /// The folder of captured output.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.data.join("logs")
+    }
+
+    /// A NATS URL with every permission, for people.
+    #[must_use]
+    pub fn operator_url(&self) -> PathBuf {
+        self.run().join("operator.url")
     }
 
     /// The control plane's socket.
@@ -75,18 +106,35 @@ impl Instance {
     /// The lock that makes a second `grace up` on the same data impossible.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
-        self.run().join("lock")
+        self.data.join("lock")
     }
 
     /// The journal of a component.
     #[must_use]
     pub fn journal(&self, component: &str) -> PathBuf {
-        self.data.join("journals").join(format!("{component}.db"))
+        self.journals().join(format!("{component}.db"))
     }
 
     /// The captured output of a component; older files have `.1`, `.2` … appended.
     #[must_use]
     pub fn log(&self, component: &str) -> PathBuf {
-        self.data.join("logs").join(format!("{component}.log"))
+        self.logs().join(format!("{component}.log"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_fit_whatever_the_depth_of_the_data_folder() {
+        for depth in [1, 10, 40, 90, 91, 92, 300] {
+            let instance = Instance::at(format!("/{}", "d".repeat(depth)));
+            for socket in [instance.control_socket(), instance.notify_socket(), instance.bus_socket()] {
+                assert!(socket.as_os_str().len() <= SOCKET_PATH_BYTES, "{}", socket.display());
+            }
+        }
+        let (a, b) = (Instance::at("/".repeat(200) + "a"), Instance::at("/".repeat(200) + "b"));
+        assert_ne!(a.run(), b.run());
     }
 }

@@ -3,6 +3,10 @@
 //! | Module | What it holds |
 //! |---|---|
 //! | [`instance`] | where an instance keeps its files, and who it is |
+//! | [`guardian`] | the small parent that outlives the control plane |
+//! | [`supervisor`] | the rules of supervision, pure |
+//! | [`control_plane`] | the shell around them |
+//! | [`spawn`] | starting processes |
 //! | [`control`] | the protocol of the control socket, and its client |
 //! | [`status`] | what `grace status` reports |
 //! | [`limits`] | every bound of this crate |
@@ -13,6 +17,8 @@
 //! | [`kernels`] | the built-in kernels |
 
 pub mod control;
+pub mod control_plane;
+pub mod guardian;
 pub mod instance;
 pub mod kernels;
 pub mod limits;
@@ -20,4 +26,7 @@ pub mod notify;
 pub mod output;
 pub mod probe;
 pub mod procfs;
+mod readable;
+pub mod spawn;
 pub mod status;
+pub mod supervisor;

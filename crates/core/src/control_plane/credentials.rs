@@ -1,0 +1,99 @@
+//! Who may connect to the bus in this boot, and with which password.
+//!
+//! Passwords are derived from the secret that the guardian drew at boot, so a new control plane knows those that its
+//! predecessor handed out, and a new boot makes all old ones worthless. The broker gets their digests only.
+
+use std::net::SocketAddr;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use grace_bus::auth::{AllowResponses, AuthTable, Credential, User};
+use grace_types::manifest::{Permissions, ProcessSpec, SubjectRules};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+/// The control plane's own user on the bus.
+pub const CONTROL_PLANE: &str = "control_plane";
+/// The user for people at this machine: everything is allowed.
+pub const OPERATOR: &str = "operator";
+
+/// The credentials of one boot.
+#[derive(Clone)]
+pub struct Credentials {
+    secret: String,
+    address: SocketAddr,
+}
+
+impl Credentials {
+    /// The credentials that follow from `secret`, for a broker at `address`.
+    #[must_use]
+    pub const fn new(secret: String, address: SocketAddr) -> Self {
+        Self { secret, address }
+    }
+
+    /// Where the broker listens for NATS clients.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The password of a user: 256 bits in base64url.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+    pub fn password(&self, user: &str) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).expect("any key length is valid");
+        mac.update(b"grace bus user\0");
+        mac.update(user.as_bytes());
+        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+    }
+
+    /// The `NATS_URL` of a user.
+    #[must_use]
+    pub fn url(&self, user: &str) -> String {
+        format!("nats://{user}:{}@{}", self.password(user), self.address)
+    }
+
+    /// What the broker needs to know: every component with what it may say and hear, the control plane, and the operator.
+    pub fn table<'a>(&self, specs: impl Iterator<Item = &'a ProcessSpec>) -> AuthTable {
+        let user = |name: &str, permissions: Permissions| User {
+            name: name.to_owned(),
+            credential: Credential::of_password(&self.password(name)),
+            permissions,
+            allow_responses: Some(AllowResponses::DEFAULT),
+        };
+        let everything = || SubjectRules { allow: vec![">".to_owned()], deny: Vec::new() };
+        let mut users = vec![
+            user(CONTROL_PLANE, control_plane_permissions()),
+            user(OPERATOR, Permissions { publish: everything(), subscribe: everything() }),
+        ];
+        users.extend(specs.map(|spec| user(&spec.name, spec.permissions.clone())));
+        AuthTable { users }
+    }
+}
+
+fn control_plane_permissions() -> Permissions {
+    let rules = |allow: &[&str]| SubjectRules {
+        allow: allow.iter().map(|s| (*s).to_owned()).collect(),
+        deny: Vec::new(),
+    };
+    Permissions {
+        publish: rules(&["grace.event.control_plane.>", "grace.cmd.*"]),
+        subscribe: rules(&["grace.control_plane.status", "grace.telemetry.health_monitor", "_INBOX.control_plane.>"]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_differ_by_user_and_by_boot_and_repeat_for_a_successor() {
+        let address = "127.0.0.1:4222".parse().unwrap();
+        let (a, b) = (Credentials::new("a".into(), address), Credentials::new("b".into(), address));
+        assert_ne!(a.password("web"), a.password("web2"));
+        assert_ne!(a.password("web"), b.password("web"));
+        assert_eq!(a.password("web"), Credentials::new("a".into(), address).password("web"));
+        assert_eq!(a.password("web").len(), 43);
+        let text = serde_json::to_string(&a.table(std::iter::empty())).unwrap();
+        assert!(!text.contains(&a.password(OPERATOR)), "only digests reach the broker's file");
+    }
+}

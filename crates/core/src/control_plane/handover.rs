@@ -1,0 +1,82 @@
+//! What a control plane gets from the guardian before it does anything, and the state that follows from it.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
+
+use grace_types::time::{Clock, SystemClock};
+use rustix::event::{PollFd, PollFlags};
+
+use crate::{
+    guardian::channel::{Channel, ToControlPlane},
+    supervisor::Exit,
+};
+
+/// Time for the guardian to say everything. It wrote it before this process began.
+const HANDOVER_TIME: Duration = Duration::from_secs(10);
+
+/// Everything that survives a control plane.
+#[derive(Debug, Default)]
+pub struct Handover {
+    /// Seeds the credentials of this boot.
+    pub secret: String,
+    /// How many control planes came before this one in this boot.
+    pub predecessors: u32,
+    /// Descriptors by name.
+    pub kept: BTreeMap<String, OwnedFd>,
+    /// Decisions that may not be in the journal.
+    pub tail: Vec<(u64, String)>,
+    /// Decisions that were dropped for want of room.
+    pub tail_lost: u64,
+    /// Exits that nobody has asked for yet.
+    pub reaped: BTreeMap<u32, Exit>,
+    /// A request to stop that came before this process.
+    pub stop: Option<String>,
+}
+
+/// Hears the guardian out.
+///
+/// # Errors
+/// The guardian died or does not follow the protocol.
+pub fn receive(channel: &mut Channel) -> io::Result<Handover> {
+    let mut handover = Handover::default();
+    let deadline = SystemClock.now().mono.plus(HANDOVER_TIME);
+    loop {
+        match channel.receive::<ToControlPlane>() {
+            Ok((message, fd)) => match (message, fd) {
+                (ToControlPlane::Hello { secret, predecessors }, _) => {
+                    handover.secret = secret;
+                    handover.predecessors = predecessors;
+                }
+                (ToControlPlane::Kept { name }, Some(fd)) => {
+                    handover.kept.insert(name, fd);
+                }
+                (ToControlPlane::Tail { number, json }, _) => handover.tail.push((number, json)),
+                (ToControlPlane::TailLost { count }, _) => handover.tail_lost = count,
+                (ToControlPlane::Reaped { pid, exit }, _) => {
+                    handover.reaped.insert(pid, exit);
+                }
+                (ToControlPlane::Stop { cause }, _) => handover.stop = Some(cause),
+                (ToControlPlane::Welcome, _) => return Ok(handover),
+                (ToControlPlane::Kept { .. }, None) | (ToControlPlane::Alive, _) => {}
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(channel, deadline.since(SystemClock.now().mono))?,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn wait(channel: &Channel, left: Duration) -> io::Result<()> {
+    if left.is_zero() {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "the guardian did not finish its hand-over"));
+    }
+    let fd = channel.as_fd();
+    let timeout = rustix::event::Timespec::try_from(left).ok();
+    match rustix::event::poll(&mut [PollFd::new(&fd, PollFlags::IN)], timeout.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}

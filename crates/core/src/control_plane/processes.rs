@@ -1,0 +1,220 @@
+//! The shell's side of a process: its environment, its pipes, its pidfd.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+};
+
+use grace_types::{
+    id::IncarnationId,
+    manifest::{ComponentKind, ProcessSpec},
+};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use tokio::sync::mpsc;
+
+use super::{Happening, credentials::Credentials};
+use crate::{
+    guardian::launch::kept,
+    instance::Instance,
+    procfs,
+    readable::Readable,
+    spawn::Spawn,
+    supervisor::{Exit, Found},
+};
+
+/// Which component a process belongs to. Set in the environment of every process that Grace starts.
+pub const COMPONENT_VARIABLE: &str = "GRACE_COMPONENT";
+/// Which run of it. With the former, what a new control plane recognises a process by.
+pub const INCARNATION_VARIABLE: &str = "GRACE_INCARNATION";
+/// The instance's data folder.
+pub const DATA_VARIABLE: &str = "GRACE_DATA";
+
+/// What a program may take for granted from the environment of `grace up`; everything else must be asked for in the
+/// manifest, so that secrets of the shell that started Grace do not reach every program.
+const INHERITED: [&str; 10] =
+    ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
+
+/// The pipe that one stream of one run writes to.
+pub struct Pipe {
+    /// For us.
+    pub read: OwnedFd,
+    /// For the process.
+    pub write: OwnedFd,
+}
+
+impl Pipe {
+    /// A new pipe. Only its read end is non-blocking: programs expect to block.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn new() -> io::Result<Self> {
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&read, true)?;
+        Ok(Self { read, write })
+    }
+}
+
+/// Under which name the guardian keeps the read end of a stream: `out/web/inc_…`.
+#[must_use]
+pub fn kept_name(stream: &str, component: &str, incarnation: IncarnationId) -> String {
+    format!("{stream}/{component}/{incarnation}")
+}
+
+/// The whole environment of a process.
+#[must_use]
+pub fn environment(
+    spec: &ProcessSpec,
+    incarnation: IncarnationId,
+    instance: &Instance,
+    credentials: &Credentials,
+) -> Vec<(OsString, OsString)> {
+    let mut all: BTreeMap<OsString, OsString> =
+        INHERITED.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))).collect();
+    for (name, value) in &spec.environment {
+        match value {
+            Some(value) => all.insert(name.into(), value.into()),
+            None => std::env::var_os(name).and_then(|value| all.insert(name.into(), value)),
+        };
+    }
+    let mut set = |name: &str, value: OsString| all.insert(name.into(), value);
+    set(COMPONENT_VARIABLE, spec.name.clone().into());
+    set(INCARNATION_VARIABLE, incarnation.to_string().into());
+    set(DATA_VARIABLE, instance.data().into());
+    set("NOTIFY_SOCKET", instance.notify_socket().into());
+    set("NATS_URL", credentials.url(&spec.name).into());
+    set("GRACE_BUS_SOCKET", instance.bus_socket().into());
+    if let Some(interval) = spec.watchdog {
+        set("WATCHDOG_USEC", interval.as_micros().to_string().into());
+    }
+    if spec.kind != ComponentKind::Process && spec.name == MESSAGE_BUS {
+        set("LISTEN_FDS", "2".into());
+        set("LISTEN_FDNAMES", "tcp:unix".into());
+    }
+    all.into_iter().collect()
+}
+
+/// The kernel that gets the broker's listening sockets.
+pub const MESSAGE_BUS: &str = "message_bus";
+
+/// Starts one run of a component, with `pipes` for its output.
+///
+/// # Errors
+/// What the system said.
+pub fn start(
+    spec: &ProcessSpec,
+    environment: Vec<(OsString, OsString)>,
+    pipes: (OwnedFd, OwnedFd),
+    sockets: &BTreeMap<String, OwnedFd>,
+) -> io::Result<Pid> {
+    let mut passed = Vec::new();
+    if spec.kind != ComponentKind::Process && spec.name == MESSAGE_BUS {
+        for name in [kept::BUS_TCP, kept::BUS_UNIX] {
+            let socket = sockets.get(name).ok_or_else(|| io::Error::other(format!("the socket {name} was not handed over")))?;
+            passed.push(socket.try_clone()?);
+        }
+    }
+    Spawn {
+        command: spec.command.iter().map(OsString::from).collect(),
+        environment,
+        working_dir: spec.working_dir.clone().or_else(|| Some(PathBuf::from("/"))),
+        output: Some(pipes),
+        passed,
+        limits: spec.resources.clone(),
+        new_session: false,
+    }
+    .start()
+}
+
+/// Watches a process until it ends, and reports its exit; `None` when it is not our child and the guardian must be asked.
+///
+/// # Errors
+/// There is no such process any more.
+pub fn watch(
+    pid: Pid,
+    component: String,
+    incarnation: IncarnationId,
+    happenings: mpsc::Sender<Happening>,
+) -> io::Result<()> {
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+    let pidfd = Readable::new(pidfd)?;
+    tokio::task::spawn_local(async move {
+        let exit = pidfd.when(|fd| collect(fd, pid).map_err(io::Error::from)).await.ok();
+        let _ = happenings.send(Happening::Exited { component, incarnation, pid, exit }).await;
+    });
+    Ok(())
+}
+
+/// The exit status of a child that has ended; `None` while it runs; an error when it is not our child.
+///
+/// What is left of its process group is killed before the child is collected: until then its number, which names the
+/// group too, cannot have been given to anybody else.
+fn collect(pidfd: &OwnedFd, pid: Pid) -> Result<Option<Exit>, rustix::io::Errno> {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    if rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), look)?.is_none() {
+        return Ok(None);
+    }
+    let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    let Some(status) = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options)? else { return Ok(None) };
+    Ok(Some(match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Status(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Unknown,
+    }))
+}
+
+/// Sends a signal to a process's group, which it leads.
+pub fn signal_group(pid: u32, signal: i32) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let (Some(pid), Some(signal)) = (pid, Signal::from_named_raw(signal)) {
+        // ESRCH: it has ended, and its exit is on its way to us.
+        let _ = rustix::process::kill_process_group(pid, signal);
+    }
+}
+
+/// Ends daemons that a process let go and that outlive it: they left its group, and are children of ours (we are a
+/// sub-reaper) or of the guardian now. Returns how many there were.
+pub fn end_strays(component: &str, incarnation: IncarnationId, pid: u32, parents: &[u32]) -> usize {
+    let mut ended = 0;
+    let run = incarnation.to_string();
+    for stray in parents.iter().flat_map(|parent| procfs::children(*parent)) {
+        let is = |name: &str, value: &str| {
+            procfs::environment_variable(stray, name).as_deref() == Some(value.as_ref())
+        };
+        if stray != pid && is(INCARNATION_VARIABLE, &run) && is(COMPONENT_VARIABLE, component) {
+            if let Some(stray) = i32::try_from(stray).ok().and_then(Pid::from_raw) {
+                let _ = rustix::process::kill_process(stray, Signal::KILL);
+                ended += 1;
+            }
+        }
+    }
+    ended
+}
+
+/// Every live process of this instance that leads a run of a component, found among the children of `parents`.
+#[must_use]
+pub fn find_live(parents: &[u32], instance: &Instance) -> Vec<Found> {
+    let data = instance.data().as_os_str();
+    parents
+        .iter()
+        .flat_map(|parent| procfs::children(*parent))
+        .filter_map(|pid| {
+            let text = |name| procfs::environment_variable(pid, name);
+            let leads = i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| {
+                rustix::process::getpgid(Some(pid)) == Ok(pid)
+            });
+            if !leads || text(DATA_VARIABLE)? != data {
+                return None;
+            }
+            Some(Found {
+                component: text(COMPONENT_VARIABLE)?.into_string().ok()?,
+                incarnation: text(INCARNATION_VARIABLE)?.into_string().ok()?.parse().ok()?,
+                pid,
+                start_ticks: procfs::start_ticks(pid)?,
+            })
+        })
+        .collect()
+}

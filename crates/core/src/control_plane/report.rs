@@ -1,0 +1,85 @@
+//! The supervisor's state as `grace status` shows it.
+
+use std::collections::BTreeMap;
+
+use grace_types::manifest::ComponentKind;
+
+use crate::{
+    status::{ComponentState, ComponentStatus, InstanceState, Status},
+    supervisor::{Phase, State, decider::waiting_for},
+};
+
+/// What the state does not hold: it changes without a decision.
+#[derive(Debug, Clone, Default)]
+pub struct Volatile {
+    /// The guardian's process.
+    pub guardian_pid: u32,
+    /// Where the broker listens.
+    pub bus_address: String,
+    /// What each component last said of itself (`STATUS=`).
+    pub said: BTreeMap<String, String>,
+    /// Health scores as the health monitor last published them.
+    pub health: BTreeMap<String, f64>,
+    /// What is wrong with the control plane itself.
+    pub warnings: Vec<String>,
+}
+
+/// The report.
+#[must_use]
+pub fn report(state: &State, volatile: &Volatile) -> Status {
+    let mut components: Vec<ComponentStatus> = state
+        .plan
+        .specs()
+        .filter_map(|spec| {
+            let component = state.components.get(&spec.name)?;
+            let shown = component.shown();
+            let message = match &component.phase {
+                Phase::Waiting => waiting_for(state, &spec.name).unwrap_or_else(|| component.reason.clone()),
+                Phase::Running { run, paused: false } if run.ready => {
+                    volatile.said.get(&spec.name).cloned().unwrap_or_default()
+                }
+                _ => component.reason.clone(),
+            };
+            Some(ComponentStatus {
+                name: spec.name.clone(),
+                layer: spec.kind.layer(),
+                kind: spec.kind,
+                state: shown,
+                pid: component.phase.run().map(|r| r.pid),
+                restarts: component.restarts,
+                health: volatile.health.get(&spec.name).copied(),
+                since: component.since,
+                ready: component.is_ready() && shown == ComponentState::Ready,
+                critical: spec.critical,
+                message: Some(message).filter(|m| !m.is_empty()),
+            })
+        })
+        .collect();
+    components.sort_by_key(|c| (c.kind == ComponentKind::Process, c.layer, c.name.clone()));
+    Status {
+        state: instance_state(state),
+        guardian_pid: volatile.guardian_pid,
+        control_plane_pid: std::process::id(),
+        control_plane_restarts: state.take_overs,
+        bus_address: volatile.bus_address.clone(),
+        since: state.since,
+        warnings: volatile.warnings.clone(),
+        components,
+    }
+}
+
+fn instance_state(state: &State) -> InstanceState {
+    let bad = |c: &crate::supervisor::Component| {
+        matches!(c.shown(), ComponentState::Failed | ComponentState::Degraded)
+            || (c.seen_ready && c.shown() == ComponentState::Restarting)
+    };
+    if state.shutdown {
+        InstanceState::Stopping
+    } else if state.emergency.is_some() {
+        InstanceState::Emergency
+    } else if state.components.values().any(bad) {
+        InstanceState::Degraded
+    } else {
+        InstanceState::Running
+    }
+}

@@ -1,0 +1,105 @@
+//! What the control plane says on the bus: its decisions as events, and its status to whoever asks. Best effort: nothing of
+//! supervision depends on the bus, since the bus may be what died; the journal has everything.
+
+use std::collections::BTreeMap;
+
+use grace_bus::{
+    Bus, Headers, Message,
+    client::native::{self, NativeOptions, Target},
+};
+use grace_types::event::Event;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::{Happening, credentials::{CONTROL_PLANE, Credentials}, recorder::Entry};
+use crate::{instance::Instance, limits, status::Status};
+
+/// Where the status is asked for.
+pub const STATUS_SUBJECT: &str = "grace.control_plane.status";
+/// Where the health monitor publishes its scores.
+pub const HEALTH_SUBJECT: &str = "grace.telemetry.health_monitor";
+
+/// The handle of the task that talks to the bus.
+pub struct Voice {
+    outgoing: mpsc::Sender<Message>,
+}
+
+/// The part of the health monitor's telemetry that `status` shows.
+#[derive(Debug, Deserialize)]
+struct Health {
+    scores: BTreeMap<String, f64>,
+}
+
+impl Voice {
+    /// Starts talking as soon as there is a broker, and again after each of its deaths.
+    pub fn start(instance: &Instance, credentials: &Credentials, happened: mpsc::Sender<Happening>) -> Self {
+        let (outgoing, queue) = mpsc::channel(limits::VOICE_PENDING);
+        let bus = native::connect(NativeOptions::new(
+            Target::Unix(instance.bus_socket()),
+            CONTROL_PLANE,
+            credentials.password(CONTROL_PLANE),
+            CONTROL_PLANE,
+        ));
+        tokio::task::spawn_local(speak(bus.clone(), queue));
+        tokio::task::spawn_local(listen(bus.clone(), STATUS_SUBJECT, happened.clone(), |message| {
+            Some(Happening::StatusAsked { reply: message.reply? })
+        }));
+        tokio::task::spawn_local(listen(bus, HEALTH_SUBJECT, happened, |message| {
+            let health: Health = serde_json::from_slice(&message.payload).ok()?;
+            Some(Happening::Health { scores: health.scores })
+        }));
+        Self { outgoing }
+    }
+
+    /// Publishes a decision. Dropped when too many wait for a bus that is not there.
+    pub fn say(&self, entry: &Entry) {
+        let Ok(data) = serde_json::to_value(&entry.record) else { return };
+        let event = Event {
+            id: entry.id,
+            source: "/grace/control_plane".to_owned(),
+            kind: entry.kind.clone(),
+            subject: Some(entry.record.place().to_owned()),
+            time: entry.time,
+            correlationid: Some(entry.correlation),
+            causationid: entry.causation,
+            traceparent: None,
+            hops: 0,
+            hlc: entry.hlc,
+            data,
+        };
+        let subject = format!("grace.event.control_plane.{}", entry.record.event().name());
+        let headers: Headers = event.to_headers().into_iter().collect();
+        let Ok(body) = serde_json::to_vec(&event.data) else { return };
+        let _ = self.outgoing.try_send(Message::new(subject, body).with_headers(headers));
+    }
+
+    /// Answers a request for the status.
+    pub fn answer(&self, reply: String, status: &Status) {
+        if let Ok(body) = serde_json::to_vec(status) {
+            let _ = self.outgoing.try_send(Message::new(reply, body));
+        }
+    }
+}
+
+async fn speak(bus: Bus, mut queue: mpsc::Receiver<Message>) {
+    while let Some(message) = queue.recv().await {
+        // Not connected, and the client's own queue is full: the oldest news is the first to go.
+        let _ = bus.publish(message).await;
+    }
+}
+
+async fn listen(
+    bus: Bus,
+    subject: &'static str,
+    happened: mpsc::Sender<Happening>,
+    read: impl Fn(Message) -> Option<Happening>,
+) {
+    let Ok(mut messages) = bus.subscribe(subject, None).await else { return };
+    while let Some(message) = messages.next().await {
+        if let Some(happening) = read(message)
+            && happened.send(happening).await.is_err()
+        {
+            return;
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What the guardian keeps for the next control plane. All of it is bounded.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use super::channel::{Channel, ToControlPlane};
+use crate::supervisor::Exit;
+
+/// Decisions kept while the journal cannot be written: some hours of a quiet instance, some minutes of one that is in
+/// trouble. Past it the oldest is dropped, and the number of those dropped is told to the next control plane.
+const TAIL_RECORDS: usize = 4096;
+/// Exit statuses kept until somebody asks for them. Strays that nobody asks for push out the oldest.
+const REAPED: usize = 1024;
+/// Descriptors kept: two for each of 1,000 processes, and the sockets.
+const DESCRIPTORS: usize = 2100;
+
+/// Descriptors, unwritten decisions, exit statuses, and the secret of this boot.
+pub(super) struct Store {
+    secret: String,
+    descriptors: BTreeMap<String, OwnedFd>,
+    tail: VecDeque<(u64, String)>,
+    tail_lost: u64,
+    reaped: VecDeque<(u32, Exit)>,
+}
+
+impl Store {
+    pub(super) const fn new(secret: String) -> Self {
+        Self {
+            secret,
+            descriptors: BTreeMap::new(),
+            tail: VecDeque::new(),
+            tail_lost: 0,
+            reaped: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn keep(&mut self, name: String, fd: OwnedFd) {
+        if self.descriptors.len() < DESCRIPTORS || self.descriptors.contains_key(&name) {
+            self.descriptors.insert(name, fd);
+        }
+    }
+
+    pub(super) fn forget(&mut self, name: &str) {
+        self.descriptors.remove(name);
+    }
+
+    pub(super) fn record(&mut self, number: u64, json: String) {
+        if self.tail.len() >= TAIL_RECORDS {
+            self.tail.pop_front();
+            self.tail_lost += 1;
+        }
+        self.tail.push_back((number, json));
+    }
+
+    pub(super) fn written(&mut self, upto: u64) {
+        while self.tail.front().is_some_and(|(number, _)| *number <= upto) {
+            self.tail.pop_front();
+        }
+    }
+
+    pub(super) fn reaped(&mut self, pid: u32, exit: Exit) {
+        if self.reaped.len() >= REAPED {
+            self.reaped.pop_front();
+        }
+        self.reaped.push_back((pid, exit));
+    }
+
+    pub(super) fn take_reaped(&mut self, pid: u32) -> Option<Exit> {
+        let at = self.reaped.iter().position(|(p, _)| *p == pid)?;
+        self.reaped.remove(at).map(|(_, exit)| exit)
+    }
+
+    /// Tells a new control plane everything.
+    pub(super) fn hand_over(&self, channel: &mut Channel, predecessors: u32) -> io::Result<()> {
+        channel.send(&ToControlPlane::Hello { secret: self.secret.clone(), predecessors }, None)?;
+        for (name, fd) in &self.descriptors {
+            channel.send(&ToControlPlane::Kept { name: name.clone() }, Some(fd.as_fd()))?;
+        }
+        if self.tail_lost > 0 {
+            channel.send(&ToControlPlane::TailLost { count: self.tail_lost }, None)?;
+        }
+        for (number, json) in &self.tail {
+            channel.send(&ToControlPlane::Tail { number: *number, json: json.clone() }, None)?;
+        }
+        for (pid, exit) in &self.reaped {
+            channel.send(&ToControlPlane::Reaped { pid: *pid, exit: *exit }, None)?;
+        }
+        channel.send(&ToControlPlane::Welcome, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unwritten_decisions_are_handed_over_in_order_and_written_ones_are_not() {
+        let mut store = Store::new("s".into());
+        for number in 1..=5 {
+            store.record(number, format!("{{\"n\":{number}}}"));
+        }
+        store.written(3);
+        let (mut ours, theirs) = Channel::pair().unwrap();
+        let mut theirs = Channel::over(theirs);
+        store.hand_over(&mut ours, 2).unwrap();
+        let heard: Vec<ToControlPlane> =
+            std::iter::from_fn(|| theirs.receive().ok().map(|(message, _)| message)).collect();
+        assert_eq!(heard[0], ToControlPlane::Hello { secret: "s".into(), predecessors: 2 });
+        assert_eq!(heard[1], ToControlPlane::Tail { number: 4, json: "{\"n\":4}".into() });
+        assert_eq!(heard[2], ToControlPlane::Tail { number: 5, json: "{\"n\":5}".into() });
+        assert_eq!(heard[3], ToControlPlane::Welcome);
+    }
+
+    #[test]
+    fn the_ring_is_bounded_and_counts_what_it_drops() {
+        let mut store = Store::new(String::new());
+        for number in 0..TAIL_RECORDS as u64 + 10 {
+            store.record(number, String::new());
+            store.reaped(u32::try_from(number).unwrap(), Exit::Unknown);
+        }
+        assert_eq!((store.tail.len(), store.tail_lost), (TAIL_RECORDS, 10));
+        assert_eq!(store.reaped.len(), REAPED);
+        assert_eq!(store.take_reaped(0), None);
+        assert_eq!(store.take_reaped(4000), Some(Exit::Unknown));
+    }
+}

@@ -1,0 +1,574 @@
+//! The rules of supervision: pure, and in one place.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use grace_kernel::Recorded;
+use grace_types::{
+    chance::{Entropy, SeededEntropy},
+    id::IncarnationId,
+    manifest::{Backoff, ComponentKind, Condition, ProcessSpec, RestartPolicy},
+    reason::Why,
+    time::{Monotonic, Now},
+};
+
+use super::{
+    SOUND_RUN,
+    event::{Command, Effect, Event, Exit, Found, Hang, Input, Outcome, Refusal, Then},
+    state::{Phase, Run, State},
+};
+
+/// Decides on a command. The events, applied in order by [`State::evolve`], give the new state.
+///
+/// # Errors
+/// [`Refusal`] for an operator's request that cannot be carried out; nothing changes then.
+pub fn decide(state: &State, now: Now, command: &Command) -> Result<Vec<Recorded<Event>>, Refusal> {
+    let mut deciding =
+        Deciding { state: state.clone(), now, entropy: SeededEntropy::new(command.seed), decided: Vec::new() };
+    deciding.take_in(&command.input)?;
+    deciding.reconcile();
+    Ok(deciding.decided)
+}
+
+/// What the shell must do because of `event`; `state` is the state after it.
+#[must_use]
+pub fn effects(state: &State, event: &Event) -> Vec<Effect> {
+    let run_of = |name: &str| state.components.get(name).and_then(|c| c.phase.run());
+    let signal = |component: &str, pid: u32, signal: i32| Effect::Signal { component: component.to_owned(), pid, signal };
+    match event {
+        Event::StartDecided { component, incarnation } => {
+            vec![Effect::Spawn { component: component.clone(), incarnation: *incarnation }]
+        }
+        Event::Started { component, incarnation, .. } | Event::Resumed { component, incarnation } => {
+            let mut effects =
+                vec![Effect::Watch { component: component.clone(), incarnation: *incarnation }];
+            if let (Event::Resumed { .. }, Some(run)) = (event, run_of(component)) {
+                effects.insert(0, signal(component, run.pid, SIGCONT));
+            }
+            effects
+        }
+        Event::Paused { component, .. } => {
+            let stop = run_of(component).map(|run| signal(component, run.pid, SIGSTOP));
+            [Effect::Unwatch { component: component.clone() }].into_iter().chain(stop).collect()
+        }
+        Event::StopDecided { component, .. } => {
+            let asked = state.plan.spec(component).map_or(15, |s| s.shutdown.signal.number());
+            let mut effects = vec![Effect::Unwatch { component: component.clone() }];
+            if let Some(run) = run_of(component) {
+                // A stopped process handles no signal until it goes on.
+                effects.extend([signal(component, run.pid, asked), signal(component, run.pid, SIGCONT)]);
+            }
+            effects
+        }
+        Event::KillDecided { component, .. } => {
+            let kill = run_of(component).map(|run| signal(component, run.pid, SIGKILL));
+            [Effect::Unwatch { component: component.clone() }].into_iter().chain(kill).collect()
+        }
+        Event::Exited { component, incarnation, .. } | Event::StartFailed { component, incarnation, .. } => {
+            let pid = run_of(component).map_or(0, |run| run.pid);
+            vec![Effect::CleanUp { component: component.clone(), incarnation: *incarnation, pid }]
+        }
+        Event::ShutdownFinished => vec![Effect::Quit],
+        Event::Booted { .. }
+        | Event::TookOver { .. }
+        | Event::BecameReady { .. }
+        | Event::HangDetected { .. }
+        | Event::RestartScheduled { .. }
+        | Event::Completed { .. }
+        | Event::Withheld { .. }
+        | Event::GaveUp { .. }
+        | Event::CountersCleared { .. }
+        | Event::EmergencyDeclared { .. }
+        | Event::EmergencyResolved { .. }
+        | Event::ShutdownBegun { .. } => Vec::new(),
+    }
+}
+
+const SIGKILL: i32 = 9;
+const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;
+
+/// A decision in the making: events are applied to a copy of the state as they are decided, so that each rule sees
+/// what the rules before it decided.
+struct Deciding {
+    state: State,
+    now: Now,
+    entropy: SeededEntropy,
+    decided: Vec<Recorded<Event>>,
+}
+
+impl Deciding {
+    fn record(&mut self, event: Event, why: Why, how: &'static str) {
+        self.state.evolve(&event, &why.to_string(), self.now);
+        let place = event.component().unwrap_or("instance").to_owned();
+        self.decided.push(Recorded::new(event, place, how, why));
+    }
+
+    fn take_in(&mut self, input: &Input) -> Result<(), Refusal> {
+        match input {
+            Input::Boot { boot } => {
+                let components = self.state.components.len();
+                let why = Why::because("boot.requested", format!("an instance of {components} components was asked for"));
+                self.record(Event::Booted { boot: *boot, components }, why, "boot");
+            }
+            Input::TakeOver { found, reaped } => self.take_over(found, reaped),
+            Input::Spawned { component, incarnation, pid, start_ticks } => {
+                self.spawned(component, *incarnation, *pid, *start_ticks);
+            }
+            Input::SpawnFailed { component, incarnation, error } => {
+                if self.is_spawning(component, *incarnation) {
+                    let event = Event::StartFailed {
+                        component: component.clone(),
+                        incarnation: *incarnation,
+                        error: error.clone(),
+                    };
+                    self.record(event, Why::because("start.failed", error.clone()), "spawn");
+                    self.failed(component, Duration::ZERO, false, &format!("it could not be started: {error}"));
+                }
+            }
+            Input::Exited { component, incarnation, exit } => self.exited(component, *incarnation, *exit),
+            Input::Ready { component, incarnation, how } => self.ready(component, *incarnation, how),
+            Input::Hung { component, incarnation, hang } => self.hung(component, *incarnation, hang),
+            Input::Tick => {}
+            Input::Restart { component } => self.restart(component)?,
+            Input::Pause { component } => self.pause(component, true)?,
+            Input::Resume { component } => self.pause(component, false)?,
+            Input::Shutdown { cause } => {
+                if !self.state.shutdown {
+                    let why = Why::because("shutdown.requested", cause.clone());
+                    self.record(Event::ShutdownBegun { cause: cause.clone() }, why, "shutdown");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // ---- what happened -------------------------------------------------------------------------------------
+
+    fn is_spawning(&self, component: &str, incarnation: IncarnationId) -> bool {
+        self.state.components.get(component).is_some_and(|c| c.phase == Phase::Spawning { incarnation })
+    }
+
+    fn live_run(&self, component: &str, incarnation: IncarnationId) -> Option<Run> {
+        let run = self.state.components.get(component)?.phase.run()?;
+        (run.incarnation == incarnation).then_some(*run)
+    }
+
+    fn spawned(&mut self, component: &str, incarnation: IncarnationId, pid: u32, start_ticks: u64) {
+        if self.is_spawning(component, incarnation) {
+            let at = self.now.mono;
+            let event = Event::Started { component: component.to_owned(), incarnation, pid, start_ticks, at };
+            self.record(event, Why::because("start.spawned", format!("process {pid} runs")), "spawn");
+        }
+    }
+
+    fn ready(&mut self, component: &str, incarnation: IncarnationId, how: &'static str) {
+        let Some(run) = self.live_run(component, incarnation) else { return };
+        let running = matches!(self.state.components[component].phase, Phase::Running { .. });
+        if running && !run.ready {
+            let after = self.now.mono.since(run.started);
+            let event = Event::BecameReady { component: component.to_owned(), incarnation, after };
+            self.record(event, Why::because("ready.reported", format!("ready by {how}")), "readiness");
+        }
+    }
+
+    fn hung(&mut self, component: &str, incarnation: IncarnationId, hang: &Hang) {
+        let hangable = matches!(
+            self.state.components.get(component).map(|c| &c.phase),
+            Some(Phase::Running { run, paused: false }) if run.incarnation == incarnation
+        );
+        if !hangable {
+            return;
+        }
+        let text = format!("`{component}` {hang}");
+        let event =
+            Event::HangDetected { component: component.to_owned(), incarnation, hang: hang.clone() };
+        self.record(event, Why::because("hang.detected", text.clone()), "detector");
+        // A hung process is not asked: it would not answer. What it holds is freed at once.
+        let event = Event::KillDecided { component: component.to_owned(), incarnation, then: Then::Recover };
+        self.record(event, Why::because("kill.hung", text), "hang → kill");
+    }
+
+    fn exited(&mut self, component: &str, incarnation: IncarnationId, exit: Exit) {
+        let Some(run) = self.live_run(component, incarnation) else { return };
+        let phase = self.state.components[component].phase.clone();
+        let lived = self.now.mono.since(run.started);
+        let event = Event::Exited { component: component.to_owned(), incarnation, exit, after: lived };
+        let text = format!("it {exit} after {}", seconds(lived));
+        self.record(event, Why::because("exit.seen", text.clone()), "pidfd");
+        match phase {
+            Phase::Stopping { then: Then::Restart, .. } if !self.state.shutdown => {
+                self.again(component, Why::because("restart.asked", "an operator asked for a fresh process"));
+            }
+            Phase::Stopping { then: Then::Rest, .. } => self.complete(component, exit, &text),
+            Phase::Stopping { then: Then::Recover, .. } => self.by_policy(component, run, lived, exit, false, &text),
+            _ => self.by_policy(component, run, lived, exit, exit.is_success(), &text),
+        }
+    }
+
+    fn by_policy(&mut self, component: &str, run: Run, lived: Duration, exit: Exit, success: bool, text: &str) {
+        let policy = self.spec(component).map_or(RestartPolicy::No, |s| s.availability.restart);
+        let restart = match policy {
+            RestartPolicy::Always => true,
+            RestartPolicy::OnFailure => !success,
+            RestartPolicy::No => false,
+        };
+        if self.state.shutdown || !restart {
+            self.complete(component, exit, text);
+        } else {
+            self.failed(component, lived, run.ready, text);
+        }
+    }
+
+    fn complete(&mut self, component: &str, exit: Exit, text: &str) {
+        let why = if self.state.shutdown {
+            Why::because("complete.shutdown", text)
+        } else {
+            Why::because("complete.policy", text).and("complete.policy", "its restart policy asks for no new process")
+        };
+        self.record(Event::Completed { component: component.to_owned(), exit }, why, "restart policy");
+    }
+
+    /// A run ended in a way that its policy answers with a restart, if there are restarts left.
+    fn failed(&mut self, component: &str, lived: Duration, was_ready: bool, text: &str) {
+        let Some(spec) = self.spec(component) else { return };
+        if self.state.shutdown {
+            self.complete(component, Exit::Unknown, text);
+            return;
+        }
+        let now = self.now.mono;
+        let known = &self.state.components[component];
+        let recent =
+            known.window.iter().filter(|at| now.since(**at) < spec.availability.period).count() as u32;
+        let sound = was_ready && lived >= SOUND_RUN;
+        let short_runs = if sound { 0 } else { known.short_runs + 1 };
+        if recent >= spec.availability.intensity {
+            self.give_up(component, &spec, recent, text);
+            return;
+        }
+        let delay = delay(&spec.availability.backoff, short_runs, &mut self.entropy);
+        let in_window = recent + 1;
+        let why = Why::because("restart.failed", text).and(
+            "restart.budget",
+            format!(
+                "restart {in_window} of at most {} in {}",
+                spec.availability.intensity,
+                seconds(spec.availability.period)
+            ),
+        );
+        let event = Event::RestartScheduled {
+            component: component.to_owned(),
+            due: now.plus(delay),
+            delay,
+            in_window,
+            short_runs,
+            at: now,
+        };
+        self.record(event, why, "back-off");
+    }
+
+    /// A restart that is nobody's failure: at once, and not counted.
+    fn again(&mut self, component: &str, why: Why) {
+        let at = self.now.mono;
+        let event = Event::RestartScheduled {
+            component: component.to_owned(),
+            due: at,
+            delay: Duration::ZERO,
+            in_window: 0,
+            short_runs: 0,
+            at,
+        };
+        self.record(event, why, "at once");
+    }
+
+    fn give_up(&mut self, component: &str, spec: &ProcessSpec, recent: u32, text: &str) {
+        let budget = format!("{recent} restarts in {} are used up", seconds(spec.availability.period));
+        if spec.critical {
+            let why = Why::because("emergency.exhausted", text)
+                .and("emergency.exhausted", budget)
+                .and("emergency.critical", format!("`{component}` is critical: the instance cannot go on without it"));
+            self.declare_emergency(vec![component.to_owned()], why, Some(component));
+            return;
+        }
+        let outcome =
+            if spec.kind == ComponentKind::Process { Outcome::Failed } else { Outcome::Degraded };
+        let why = Why::because("give_up.failed", text).and("give_up.budget", budget);
+        self.record(Event::GaveUp { component: component.to_owned(), outcome }, why, "restart intensity");
+    }
+
+    // ---- emergencies ---------------------------------------------------------------------------------------
+
+    /// `exhausted` ran out of restarts: everything that it needs is restarted, in order, and then itself.
+    fn declare_emergency(&mut self, down: Vec<String>, why: Why, exhausted: Option<&str>) {
+        let now = self.now.mono;
+        let round = match (self.state.emergency, self.state.last_emergency) {
+            (Some(emergency), _) => emergency.round + 1,
+            (None, Some((ended, round))) if now.since(ended) < EMERGENCY_MEMORY => round + 1,
+            (None, _) => 1,
+        };
+        let restart = exhausted.map(|name| self.state.plan.needs(name)).unwrap_or_default();
+        self.record(Event::EmergencyDeclared { down, restart: restart.clone(), round }, why, "emergency protocol");
+        let Some(exhausted) = exhausted else { return };
+        for name in restart.iter().filter(|n| *n != exhausted) {
+            let text = format!("`{exhausted}` needs it, and failed for want of something");
+            self.clear_counters(name, "emergency.needed", &text);
+            if let Some(Phase::Running { run, .. }) = self.state.components.get(name).map(|c| c.phase.clone()) {
+                self.stop(name, run, Then::Restart, Why::because("emergency.needed", text));
+            }
+        }
+        self.clear_counters(exhausted, "emergency.exhausted", "the emergency protocol starts its count afresh");
+        let Some(spec) = self.spec(exhausted) else { return };
+        // The first round follows the usual back-off after a crash loop; each further round waits longer.
+        let delay = delay(&spec.availability.backoff, 3 + round, &mut self.entropy);
+        let event = Event::RestartScheduled {
+            component: exhausted.to_owned(),
+            due: now.plus(delay),
+            delay,
+            in_window: 0,
+            short_runs: 0,
+            at: now,
+        };
+        self.record(event, Why::because("emergency.restart", format!("round {round}")), "emergency protocol");
+    }
+
+    /// Two or more critical components down at once are an emergency even while each still has restarts left.
+    fn watch_critical(&mut self) {
+        let critical = |s: &State, name: &str| s.plan.spec(name).is_some_and(|p| p.critical);
+        let down: Vec<String> = self
+            .state
+            .components
+            .iter()
+            .filter(|(name, c)| {
+                let asked = matches!(c.phase, Phase::Stopping { then: Then::Restart, .. } | Phase::Running { paused: true, .. });
+                critical(&self.state, name) && c.seen_ready && !c.is_ready() && !asked
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        match self.state.emergency {
+            None if down.len() >= 2 => {
+                let why = Why::because("emergency.several", format!("critical components down at once: {}", down.join(", ")));
+                self.declare_emergency(down, why, None);
+            }
+            Some(emergency) => {
+                let all_ready =
+                    self.state.components.iter().all(|(name, c)| !critical(&self.state, name) || c.is_ready());
+                if all_ready {
+                    let lasted = self.now.mono.since(emergency.since);
+                    let why = Why::because("emergency.over", "every critical component is ready");
+                    self.record(Event::EmergencyResolved { lasted }, why, "emergency protocol");
+                }
+            }
+            None => {}
+        }
+    }
+
+    // ---- operators -----------------------------------------------------------------------------------------
+
+    fn phase_for_operator(&self, component: &str) -> Result<Phase, Refusal> {
+        if self.state.shutdown {
+            return Err(Refusal::Stopping);
+        }
+        let known = self.state.components.get(component);
+        known.map(|c| c.phase.clone()).ok_or_else(|| Refusal::NotFound(component.to_owned()))
+    }
+
+    fn restart(&mut self, component: &str) -> Result<(), Refusal> {
+        let phase = self.phase_for_operator(component)?;
+        self.clear_counters(component, "restart.asked", "an operator asked for a fresh process");
+        if let Phase::Running { run, .. } = phase {
+            let why = Why::because("restart.asked", "an operator asked for a fresh process");
+            self.stop(component, run, Then::Restart, why);
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, component: &str, pause: bool) -> Result<(), Refusal> {
+        let phase = self.phase_for_operator(component)?;
+        let wrong = |state, detail| {
+            Err(Refusal::WrongState { component: component.to_owned(), state, detail })
+        };
+        let name = component.to_owned();
+        match (phase, pause) {
+            (Phase::Running { run, paused: false }, true) => {
+                let why = Why::because("pause.asked", "an operator asked for it");
+                self.record(Event::Paused { component: name, incarnation: run.incarnation }, why, "SIGSTOP");
+                Ok(())
+            }
+            (Phase::Running { run, paused: true }, false) => {
+                let why = Why::because("resume.asked", "an operator asked for it");
+                self.record(Event::Resumed { component: name, incarnation: run.incarnation }, why, "SIGCONT");
+                Ok(())
+            }
+            (Phase::Running { paused: true, .. }, true) => wrong("paused already", "`grace resume` lets it go on"),
+            (Phase::Running { .. }, false) => wrong("not paused", "there is nothing to resume"),
+            _ => wrong("not running", "only a running component can be paused or resumed"),
+        }
+    }
+
+    fn clear_counters(&mut self, component: &str, code: &str, text: &str) {
+        let event = Event::CountersCleared { component: component.to_owned() };
+        self.record(event, Why::because(code, text), "operator or emergency");
+    }
+
+    // ---- take-over -----------------------------------------------------------------------------------------
+
+    fn take_over(&mut self, found: &[Found], reaped: &BTreeMap<u32, Exit>) {
+        let why = Why::because("take_over.control_plane_died", "the control plane died and a new one took over")
+            .and("take_over.found", format!("{} of its processes are alive", found.len()));
+        self.record(Event::TookOver { adopted: found.len() }, why, "pid, start time and GRACE_INCARNATION");
+        let names: Vec<String> = self.state.components.keys().cloned().collect();
+        for name in names {
+            let phase = self.state.components[&name].phase.clone();
+            let alive = found.iter().find(|f| f.component == name);
+            match (alive, phase.incarnation()) {
+                (Some(f), known) if known != Some(f.incarnation) => self.adopt_unknown(&name, f),
+                (Some(f), _) => {
+                    // Started by the predecessor, who died before it could say so.
+                    self.spawned(&name, f.incarnation, f.pid, f.start_ticks);
+                }
+                (None, Some(incarnation)) => match phase.run() {
+                    Some(run) => {
+                        let exit = reaped.get(&run.pid).copied().unwrap_or(Exit::Unknown);
+                        self.exited(&name, incarnation, exit);
+                    }
+                    None => {
+                        let text = "the control plane died before it had started it";
+                        self.again(&name, Why::because("take_over.not_started", text));
+                    }
+                },
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// A live process of a run that the journal does not know: its predecessor's last decisions were lost with it.
+    fn adopt_unknown(&mut self, name: &str, found: &Found) {
+        let why = Why::because("take_over.unrecorded", "it runs, though its start was never recorded");
+        let event = Event::StartDecided { component: name.to_owned(), incarnation: found.incarnation };
+        self.record(event, why, "GRACE_INCARNATION");
+        self.spawned(name, found.incarnation, found.pid, found.start_ticks);
+    }
+
+    // ---- what is due ---------------------------------------------------------------------------------------
+
+    fn reconcile(&mut self) {
+        if self.state.finished || self.state.boot.is_none() {
+            return;
+        }
+        self.kill_overdue();
+        if self.state.shutdown {
+            self.stop_in_order();
+        } else {
+            self.start_what_may_start();
+            self.watch_critical();
+        }
+    }
+
+    fn names(&self, of: impl Fn(&Phase) -> bool) -> Vec<String> {
+        self.state.components.iter().filter(|(_, c)| of(&c.phase)).map(|(n, _)| n.clone()).collect()
+    }
+
+    fn start_what_may_start(&mut self) {
+        let now = self.now.mono;
+        let due = |phase: &Phase| match phase {
+            Phase::Waiting => true,
+            Phase::BackingOff { due } => *due <= now,
+            _ => false,
+        };
+        for name in self.names(due) {
+            if self.state.unmet(&name).next().is_some() {
+                continue;
+            }
+            let incarnation = IncarnationId::new(self.now.wall, &mut self.entropy);
+            let why = match self.spec(&name).map(|s| s.depends_on.len()).unwrap_or_default() {
+                0 => Why::because("start.free", "it waits for nothing"),
+                n => Why::because("start.dependencies", format!("all {n} of its dependencies are met")),
+            };
+            self.record(Event::StartDecided { component: name, incarnation }, why, "dependency order");
+        }
+    }
+
+    fn kill_overdue(&mut self) {
+        let now = self.now.mono;
+        for name in self.names(|p| matches!(p, Phase::Stopping { kill_at: Some(at), .. } if *at <= now)) {
+            let Phase::Stopping { run, then, .. } = self.state.components[&name].phase else { continue };
+            let timeout = self.spec(&name).map_or(Duration::ZERO, |s| s.shutdown.timeout);
+            let why = Why::because("kill.timeout", format!("it did not end within {}", seconds(timeout)));
+            let event = Event::KillDecided { component: name, incarnation: run.incarnation, then };
+            self.record(event, why, "shutdown timeout");
+        }
+    }
+
+    /// Reverse dependency order: whoever depends on a component ends before it does.
+    fn stop_in_order(&mut self) {
+        for name in self.names(|p| matches!(p, Phase::Waiting | Phase::BackingOff { .. })) {
+            let why = Why::because("shutdown.withheld", "the instance shuts down");
+            self.record(Event::Withheld { component: name }, why, "shutdown");
+        }
+        for name in self.names(|p| matches!(p, Phase::Running { .. })) {
+            let free = self.state.plan.dependents(&name).all(|dependent| {
+                self.state.components.get(dependent).is_none_or(|c| c.phase.at_rest())
+            });
+            if let (true, Phase::Running { run, .. }) = (free, self.state.components[&name].phase.clone()) {
+                let why = Why::because("shutdown.order", "nothing that depends on it runs any more");
+                self.stop(&name, run, Then::Rest, why);
+            }
+        }
+        if self.state.components.values().all(|c| c.phase.at_rest()) {
+            let why = Why::because("shutdown.done", "no component runs any more");
+            self.record(Event::ShutdownFinished, why, "shutdown");
+        }
+    }
+
+    fn stop(&mut self, name: &str, run: Run, then: Then, why: Why) {
+        let timeout = self.spec(name).map_or(Duration::ZERO, |s| s.shutdown.timeout);
+        let event = Event::StopDecided {
+            component: name.to_owned(),
+            incarnation: run.incarnation,
+            then,
+            kill_at: self.now.mono.plus(timeout),
+        };
+        self.record(event, why, "shutdown signal");
+    }
+
+    fn spec(&self, name: &str) -> Option<std::sync::Arc<ProcessSpec>> {
+        self.state.plan.spec(name).cloned()
+    }
+}
+
+/// An emergency that returns within this time counts its rounds on, so that its restarts keep slowing down.
+const EMERGENCY_MEMORY: Duration = Duration::from_secs(300);
+
+/// Back-off before the restart that follows `short_runs` short runs in a row: none for up to one.
+fn delay(backoff: &Backoff, short_runs: u32, entropy: &mut SeededEntropy) -> Duration {
+    if short_runs < 2 {
+        return Duration::ZERO;
+    }
+    let exponent = i32::try_from(short_runs - 2).unwrap_or(i32::MAX);
+    let base = backoff.initial.as_secs_f64() * backoff.factor.max(1.0).powi(exponent);
+    let base = base.min(backoff.max.as_secs_f64());
+    let spread = base * backoff.jitter.clamp(0.0, 1.0) * entropy.unit();
+    Duration::try_from_secs_f64(base + spread).unwrap_or(backoff.max)
+}
+
+fn seconds(d: Duration) -> String {
+    if d < Duration::from_secs(1) { format!("{} ms", d.as_millis()) } else { format!("{:.1} s", d.as_secs_f64()) }
+}
+
+/// What `name` waits for, for people: `redis (ready), setup (completed_successfully)`.
+#[must_use]
+pub fn waiting_for(state: &State, name: &str) -> Option<String> {
+    let condition = |c| match c {
+        Condition::Started => "started",
+        Condition::Ready => "ready",
+        Condition::Completed => "completed",
+        Condition::CompletedSuccessfully => "completed successfully",
+    };
+    let unmet: Vec<String> = state.unmet(name).map(|(n, c)| format!("{n} ({})", condition(c))).collect();
+    (!unmet.is_empty()).then(|| format!("waiting for {}", unmet.join(", ")))
+}
+
+/// The earliest time at which [`decide`] has something to do by itself; [`Input::Tick`] is due then.
+#[must_use]
+pub fn next_deadline(state: &State) -> Option<Monotonic> {
+    state.next_deadline()
+}
