@@ -27,7 +27,8 @@ pub trait Decider: Sized + Send + 'static {
     /// What is to be done outside. Performed at least once; whoever performs it removes duplicates.
     type Effect: Send;
 
-    /// Decides. Pure. A command that changes nothing (a query) records nothing and costs no sync.
+    /// Decides. Pure. A command that changes nothing (a query) records nothing and costs no sync, unless
+    /// it has an idempotency key: then its answer is recorded.
     fn decide(state: &Self::State, now: Now, command: &Self::Command) -> Decision<Self>;
 
     /// Takes an event into the state. Pure and total: an event that was recorded has happened.

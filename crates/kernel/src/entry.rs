@@ -1,7 +1,10 @@
 //! The codec of journal records and snapshots: JSON, so that a person and any tool can read a journal.
 //!
-//! An [`Entry`] is one event with its 5W1H, its place among causes, and, on the last event of a command that had an
-//! idempotency key, the key and the outcome. Whatever does not know the decider's types reads an entry as JSON.
+//! A record is `{"event": …}` or `{"answer": …}` ([`Stored`]). An [`Entry`] is one event with its 5W1H, its place among
+//! causes, and, on the last event of a command that had an idempotency key, the key and the outcome. A command with a key
+//! that changed nothing leaves an [`Answer`](Stored::Answer): without it, a copy of the command that the network
+//! delivers late could be applied after its sender was told no. Whatever does not know the decider's types reads records as
+//! JSON.
 
 use grace_types::{
     event::Event,
@@ -17,6 +20,30 @@ use crate::{
 };
 
 /// One journal record.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "", rename_all = "snake_case")]
+pub enum Stored<D: Decider> {
+    /// An event.
+    Event(Entry<D>),
+    /// The outcome of a command with a key that recorded no event.
+    Answer(Settled<D>),
+}
+
+/// A command with a key that was answered without an event.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Settled<D: Decider> {
+    /// When it was decided.
+    pub time: Timestamp,
+    /// Its place in the order of causes and effects.
+    pub hlc: Hlc,
+    /// Who asked, where the sender said so; otherwise the component itself.
+    pub who: String,
+    /// The key and the outcome.
+    pub answered: Answered<D>,
+}
+
+/// One event.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Entry<D: Decider> {
@@ -63,6 +90,25 @@ pub struct Answered<D: Decider> {
 
 fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+impl<D: Decider> Stored<D> {
+    /// Reads a journal record.
+    ///
+    /// # Errors
+    /// When the bytes are no record of `D`'s.
+    pub fn from_json(bytes: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// The key and the outcome, where the record settles a command that had a key.
+    #[must_use]
+    pub const fn answered(&self) -> Option<&Answered<D>> {
+        match self {
+            Self::Event(entry) => entry.answered.as_ref(),
+            Self::Answer(settled) => Some(&settled.answered),
+        }
+    }
 }
 
 impl<D: Decider> Entry<D> {
@@ -122,11 +168,17 @@ impl<D: Decider> Default for Kept<D> {
 }
 
 impl<D: Decider> Kept<D> {
-    /// Takes an entry in, whether it was just decided or comes from a journal.
-    pub(crate) fn evolve(&mut self, entry: &Entry<D>) -> serde_json::Result<()> {
-        D::evolve(&mut self.state, entry.record.event());
-        self.hlc = self.hlc.max(entry.hlc);
-        if let Some(answered) = &entry.answered {
+    /// Takes a record in, whether it was just decided or comes from a journal.
+    pub(crate) fn evolve(&mut self, record: &Stored<D>) -> serde_json::Result<()> {
+        let hlc = match record {
+            Stored::Event(entry) => {
+                D::evolve(&mut self.state, entry.record.event());
+                entry.hlc
+            }
+            Stored::Answer(settled) => settled.hlc,
+        };
+        self.hlc = self.hlc.max(hlc);
+        if let Some(answered) = record.answered() {
             let outcome = serde_json::to_string(&answered.outcome)?;
             self.keys.insert(&answered.key, answered.fingerprint, &outcome);
         }

@@ -23,7 +23,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     decider::{Decider, OutcomeOf, Recorded},
-    entry::{Answered, Entry, Kept},
+    entry::{Answered, Entry, Kept, Settled, Stored},
     keys::Fingerprint,
     limits,
 };
@@ -33,7 +33,8 @@ use crate::{
 pub struct Envelope<C> {
     /// What is asked.
     pub command: C,
-    /// The same key asks for the same thing: it is applied once and answered the same each time.
+    /// The same key asks for the same thing: it is decided once and answered the same each time. For commands that change
+    /// something; a query with a key costs a sync.
     pub key: Option<String>,
     /// Who asks; the component itself where it is empty.
     pub who: Option<String>,
@@ -162,7 +163,7 @@ pub type Answer<D> = Result<OutcomeOf<D>, HostError>;
 pub struct Released<D: Decider, T> {
     /// In the order in which the commands were taken.
     pub answers: Vec<(T, Answer<D>)>,
-    /// What is durable now, with its positions.
+    /// The events that are durable now, with their positions in the journal.
     pub entries: Vec<(Seq, Entry<D>)>,
     /// What is to be done now.
     pub effects: Vec<D::Effect>,
@@ -192,7 +193,8 @@ struct Batch<D: Decider, T> {
     /// Where each record ends in `bytes`.
     ends: Vec<usize>,
     answers: Vec<(T, Answer<D>)>,
-    entries: Vec<Entry<D>>,
+    /// One for each of `ends`.
+    records: Vec<Stored<D>>,
     effects: Vec<D::Effect>,
 }
 
@@ -202,7 +204,7 @@ impl<D: Decider, T> Default for Batch<D, T> {
             bytes: Vec::new(),
             ends: Vec::new(),
             answers: Vec::new(),
-            entries: Vec::new(),
+            records: Vec::new(),
             effects: Vec::new(),
         }
     }
@@ -294,26 +296,26 @@ impl<D: Decider, T> Host<D, T> {
             },
         };
         let decision = D::decide(&self.kept.state, now, &envelope.command);
-        if decision.events.is_empty() {
-            return Ok(decision.outcome);
-        }
         let answered = match key {
+            None if decision.events.is_empty() => return Ok(decision.outcome),
             None => None,
             Some((key, fingerprint)) => {
                 Some(Answered { key, fingerprint, outcome: through_json(&decision.outcome)? })
             }
         };
-        let mark = (self.batch.bytes.len(), self.batch.ends.len(), self.batch.entries.len());
-        if let Err(e) = self.record(now, entropy, &envelope, decision.events, answered) {
+        let mark = (self.batch.bytes.len(), self.batch.records.len());
+        if let Err(e) = self.record(now, entropy, envelope, decision.events, answered) {
             self.batch.bytes.truncate(mark.0);
             self.batch.ends.truncate(mark.1);
-            self.batch.entries.truncate(mark.2);
+            self.batch.records.truncate(mark.1);
             return Err(e);
         }
         // Only now, with all of it known to be recordable, may the state move.
-        for entry in &self.batch.entries[mark.2..] {
-            self.kept.evolve(entry).map_err(|e| unrecordable(&e))?;
-            self.batch.effects.extend(D::effects(&self.kept.state, &entry.record));
+        for record in &self.batch.records[mark.1..] {
+            self.kept.evolve(record).map_err(|e| unrecordable(&e))?;
+            if let Stored::Event(entry) = record {
+                self.batch.effects.extend(D::effects(&self.kept.state, &entry.record));
+            }
         }
         Ok(decision.outcome)
     }
@@ -333,19 +335,22 @@ impl<D: Decider, T> Host<D, T> {
         }
     }
 
-    /// Adds the events of one decision to the batch.
+    /// Adds the records of one decision to the batch.
     fn record(
         &mut self,
         now: Now,
         entropy: &mut dyn Entropy,
-        envelope: &Envelope<D::Command>,
+        envelope: Envelope<D::Command>,
         events: Vec<Recorded<D::Event>>,
         mut answered: Option<Answered<D>>,
     ) -> Result<(), HostError> {
         let mut hlc = self.kept.hlc.observe(envelope.hlc, now.wall);
+        let who = envelope.who.unwrap_or_else(|| self.component.clone());
+        let Some(last) = events.len().checked_sub(1) else {
+            let settled = answered.map(|answered| Settled { time: now.wall, hlc, who, answered });
+            return settled.map_or(Ok(()), |settled| self.encode(&Stored::Answer(settled)));
+        };
         let correlation = envelope.correlation.unwrap_or_else(|| CorrelationId::new(now.wall, entropy));
-        let who = envelope.who.as_deref().unwrap_or(&self.component).to_owned();
-        let last = events.len() - 1;
         for (n, record) in events.into_iter().enumerate() {
             let entry = Entry::<D> {
                 id: EventId::new(now.wall, entropy),
@@ -361,28 +366,28 @@ impl<D: Decider, T> Host<D, T> {
                 answered: if n == last { answered.take() } else { None },
             };
             hlc = hlc.tick(now.wall);
-            let entry = self.encode(&entry)?;
-            self.batch.entries.push(entry);
+            self.encode(&Stored::Event(entry))?;
         }
         Ok(())
     }
 
-    /// Writes the entry into the batch and returns what a replay will read there: the state moves by that and by nothing
+    /// Writes the record into the batch and keeps what a replay will read there: the state moves by that and by nothing
     /// else, so an event that does not survive its JSON (a NaN, a field that is skipped) is found now and not after a crash.
-    fn encode(&mut self, entry: &Entry<D>) -> Result<Entry<D>, HostError> {
+    fn encode(&mut self, record: &Stored<D>) -> Result<(), HostError> {
         let start = self.batch.bytes.len();
-        serde_json::to_writer(&mut self.batch.bytes, entry).map_err(|e| unrecordable(&e))?;
+        serde_json::to_writer(&mut self.batch.bytes, record).map_err(|e| unrecordable(&e))?;
         let written = &self.batch.bytes[start..];
         if written.len() > limits::ENTRY_BYTES {
             let detail = format!("{} bytes; at most {} are accepted", written.len(), limits::ENTRY_BYTES);
             return Err(HostError::Unrecordable { detail });
         }
-        let read = serde_json::from_slice(written).map_err(|e| unrecordable(&e))?;
+        let read = Stored::from_json(written).map_err(|e| unrecordable(&e))?;
+        self.batch.records.push(read);
         self.batch.ends.push(self.batch.bytes.len());
-        Ok(read)
+        Ok(())
     }
 
-    /// Appends the batch, syncs, and releases what waited for it. A batch without events is not written, but a fenced
+    /// Appends the batch, syncs, and releases what waited for it. A batch without records is not written, but a fenced
     /// host does not answer queries either. After a failure the state is what the journal holds.
     pub fn commit(&mut self, journal: &mut dyn Journal) -> Released<D, T> {
         if let Some(error) = self.try_mend(journal) {
@@ -420,8 +425,15 @@ impl<D: Decider, T> Host<D, T> {
 
     fn release(&mut self, last: Seq, failed: Option<(StoreError, HostError)>) -> Released<D, T> {
         let batch = self.new_batch();
-        let first = last.0 + 1 - batch.entries.len() as u64;
-        let entries = (first..).map(Seq).zip(batch.entries).collect();
+        let first = last.0 + 1 - batch.records.len() as u64;
+        let entries = (first..)
+            .map(Seq)
+            .zip(batch.records)
+            .filter_map(|(seq, record)| match record {
+                Stored::Event(entry) => Some((seq, entry)),
+                Stored::Answer(_) => None,
+            })
+            .collect();
         let (error, answers) = match failed {
             None => (None, batch.answers),
             Some((error, answer)) => {
@@ -488,7 +500,7 @@ impl<D: Decider, T> Host<D, T> {
         self.snapshot_at = at;
         let mut wrong = None;
         journal.replay(Seq(at.0 + 1), &mut |record| {
-            let taken = serde_json::from_slice::<Entry<D>>(record.payload).and_then(|e| kept.evolve(&e));
+            let taken = Stored::<D>::from_json(record.payload).and_then(|e| kept.evolve(&e));
             if let Err(e) = taken {
                 wrong = Some(LoadError::Entry { seq: record.seq, detail: e.to_string() });
                 return ControlFlow::Break(());

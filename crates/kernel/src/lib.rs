@@ -20,6 +20,6 @@ pub mod limits;
 pub mod process;
 
 pub use decider::{Decider, Decision, Outcome, OutcomeOf, Recorded};
-pub use entry::{Answered, Entry};
+pub use entry::{Answered, Entry, Settled, Stored};
 pub use host::{Answer, Envelope, Host, HostError, LoadError, Released};
 pub use keys::Fingerprint;

@@ -138,6 +138,20 @@ fn a_key_is_applied_once_across_batches_restarts_and_snapshots() {
 }
 
 #[test]
+fn a_refusal_under_a_key_is_final() {
+    let mut bench = Bench::new();
+    let refused = bench.ask(keyed(add("a", 2e6), "k"));
+    assert!(matches!(refused, Ok(Outcome::Refused(_))));
+    bench.ask(Envelope::new(add("a", -2e6))).unwrap();
+    // A copy that the network delivers late must not be applied after its sender was told no.
+    assert_eq!(bench.ask(keyed(add("a", 2e6), "k")), refused);
+    let mut bench = Bench::on(bench.disk);
+    assert_eq!(bench.ask(keyed(add("a", 2e6), "k")), refused);
+    assert_eq!(bench.ask(Envelope::new(read("a"))), Ok(Outcome::Done(-2e6)));
+    assert_eq!(bench.journal.last(), Seq(2));
+}
+
+#[test]
 fn a_failed_append_drops_the_whole_batch_and_the_state_goes_back() {
     let mut bench = Bench::new();
     bench.ask(Envelope::new(add("a", 1.0))).unwrap();

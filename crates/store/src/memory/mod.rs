@@ -58,6 +58,7 @@ struct Platter {
     /// Handles of an earlier life are dead.
     life: u64,
     off: bool,
+    lies: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -88,6 +89,12 @@ impl Disk {
     #[must_use]
     pub fn pending_faults(&self) -> usize {
         self.lock().faults.len()
+    }
+
+    /// From now on the disk says that it has synced and has not: the next power cut takes what was acknowledged, without a
+    /// trace. No journal can stand this; it is there to prove that a checker notices.
+    pub fn lie_about_syncs(&self) {
+        self.lock().lies = true;
     }
 
     /// Whether a crash fault has struck and the power is still off.
@@ -179,7 +186,9 @@ impl Platter {
                 Err(io("input/output error after the sync"))
             }
             _ => {
-                self.synced_bytes = self.log.len();
+                if !self.lies {
+                    self.synced_bytes = self.log.len();
+                }
                 Ok(())
             }
         }
@@ -302,7 +311,7 @@ impl Journal for MemoryJournal {
         let mut platter = self.writable()?;
         let (bytes, head) = log::encode(batch, self.head);
         let written = platter.write(|p| p.log.extend_from_slice(&bytes));
-        if written.is_ok() {
+        if written.is_ok() && !platter.lies {
             platter.acknowledged = head;
         }
         drop(platter);
