@@ -114,3 +114,7 @@ pub const HEALTH_ROUND: Duration = Duration::from_secs(2);
 
 /// How long the control plane may take to tell its status before the round is left out.
 pub const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// From the broker's lame-duck notice to its end. Its clients are told to go and their buffers are flushed; on one machine that
+/// takes milliseconds, and the control plane itself, a client to the last, is not waited for any longer.
+pub const BUS_LAME_DUCK: Duration = Duration::from_millis(300);

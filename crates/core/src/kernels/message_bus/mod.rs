@@ -117,6 +117,7 @@ fn configuration(instance: &Instance) -> Result<ServeConfig, KernelError> {
         max_payload_bytes: manifest.bus.max_payload_bytes,
         max_connections: manifest.bus.max_connections,
         max_pending_bytes: manifest.bus.max_pending_bytes,
+        lame_duck: limits::BUS_LAME_DUCK,
         ..BrokerConfig::default()
     };
     // Without its mappings the bus still carries everything, to where it was sent; without the bus nothing is carried.
