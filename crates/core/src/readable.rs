@@ -6,7 +6,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 /// A descriptor that the runtime watches. It must be pollable (a pidfd, a socket); its mode is not changed.
 #[derive(Debug)]
-pub struct Readable(AsyncFd<OwnedFd>);
+pub(crate) struct Readable(AsyncFd<OwnedFd>);
 
 impl Readable {
     /// Begins to watch the descriptor.
@@ -14,7 +14,7 @@ impl Readable {
     /// # Errors
     /// It cannot be polled.
     #[expect(unsafe_code, reason = "tokio cannot know that the descriptor stays open while it is watched")]
-    pub fn new(fd: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         // SAFETY: `AsyncFd` owns the `OwnedFd` and deregisters it before it closes it, and nobody else can close it.
         unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map(Self).map_err(Into::into)
     }
@@ -24,7 +24,7 @@ impl Readable {
     ///
     /// # Errors
     /// The runtime is shutting down.
-    pub async fn woken(&self) -> io::Result<()> {
+    pub(crate) async fn woken(&self) -> io::Result<()> {
         self.0.readable().await?.clear_ready();
         Ok(())
     }
@@ -33,7 +33,10 @@ impl Readable {
     ///
     /// # Errors
     /// What `take` returns, or the runtime is shutting down.
-    pub async fn when<T>(&self, mut take: impl FnMut(&OwnedFd) -> io::Result<Option<T>>) -> io::Result<T> {
+    pub(crate) async fn when<T>(
+        &self,
+        mut take: impl FnMut(&OwnedFd) -> io::Result<Option<T>>,
+    ) -> io::Result<T> {
         loop {
             self.woken().await?;
             if let Some(found) = take(self.0.get_ref())? {

@@ -69,7 +69,8 @@ impl Spawn {
             command.process_group(0);
         }
         prepare(&mut command, self.passed, &self.limits, self.new_session)?;
-        let child = command.spawn().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
+        let child =
+            command.spawn().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
         // `Child` does not reap on drop: exits are seen by pidfd and collected by whoever owns the process.
         Pid::from_raw(i32::try_from(child.id()).unwrap_or_default())
             .ok_or_else(|| io::Error::other("the system gave process id 0"))
@@ -101,7 +102,12 @@ fn find(program: &Path, path: Option<OsString>, dir: Option<&Path>) -> io::Resul
 /// What must happen in the child between fork and exec; nothing, where nothing is asked for, so that the fast road
 /// stays open.
 #[expect(unsafe_code, reason = "descriptors and limits can only be set between fork and exec")]
-fn prepare(command: &mut Command, passed: Vec<OwnedFd>, limits: &Resources, new_session: bool) -> io::Result<()> {
+fn prepare(
+    command: &mut Command,
+    passed: Vec<OwnedFd>,
+    limits: &Resources,
+    new_session: bool,
+) -> io::Result<()> {
     let limits = rlimits(limits);
     if passed.is_empty() && limits.is_empty() && !new_session {
         return Ok(());

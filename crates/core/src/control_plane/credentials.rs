@@ -12,13 +12,13 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 /// The control plane's own user on the bus.
-pub const CONTROL_PLANE: &str = "control_plane";
+pub(super) const CONTROL_PLANE: &str = "control_plane";
 /// The user for people at this machine: everything is allowed.
-pub const OPERATOR: &str = "operator";
+pub(super) const OPERATOR: &str = "operator";
 
 /// The credentials of one boot.
 #[derive(Clone)]
-pub struct Credentials {
+pub(super) struct Credentials {
     secret: String,
     address: SocketAddr,
 }
@@ -26,21 +26,22 @@ pub struct Credentials {
 impl Credentials {
     /// The credentials that follow from `secret`, for a broker at `address`.
     #[must_use]
-    pub const fn new(secret: String, address: SocketAddr) -> Self {
+    pub(super) const fn new(secret: String, address: SocketAddr) -> Self {
         Self { secret, address }
     }
 
     /// Where the broker listens for NATS clients.
     #[must_use]
-    pub const fn address(&self) -> SocketAddr {
+    pub(super) const fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// The password of a user: 256 bits in base64url.
     #[must_use]
     #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-    pub fn password(&self, user: &str) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).expect("any key length is valid");
+    pub(super) fn password(&self, user: &str) -> String {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).expect("any key length is valid");
         mac.update(b"grace bus user\0");
         mac.update(user.as_bytes());
         URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
@@ -48,12 +49,12 @@ impl Credentials {
 
     /// The `NATS_URL` of a user.
     #[must_use]
-    pub fn url(&self, user: &str) -> String {
+    pub(super) fn url(&self, user: &str) -> String {
         format!("nats://{user}:{}@{}", self.password(user), self.address)
     }
 
     /// What the broker needs to know: every component with what it may say and hear, the control plane, and the operator.
-    pub fn table<'a>(&self, specs: impl Iterator<Item = &'a ProcessSpec>) -> AuthTable {
+    pub(super) fn table<'a>(&self, specs: impl Iterator<Item = &'a ProcessSpec>) -> AuthTable {
         let user = |name: &str, permissions: Permissions| User {
             name: name.to_owned(),
             credential: Credential::of_password(&self.password(name)),
@@ -77,7 +78,11 @@ fn control_plane_permissions() -> Permissions {
     };
     Permissions {
         publish: rules(&["grace.event.control_plane.>", "grace.cmd.*"]),
-        subscribe: rules(&["grace.control_plane.status", "grace.telemetry.health_monitor", "_INBOX.control_plane.>"]),
+        subscribe: rules(&[
+            "grace.control_plane.status",
+            "grace.telemetry.health_monitor",
+            "_INBOX.control_plane.>",
+        ]),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 
 /// Which probe of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Probing {
+pub(crate) enum Probing {
     /// Must succeed before the others begin.
     Startup,
     /// Until it is ready.
@@ -30,22 +30,22 @@ pub enum Probing {
 
 /// A check that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueCheck {
+pub(super) struct DueCheck {
     /// Whose.
-    pub component: String,
+    pub(super) component: String,
     /// Of which run.
-    pub incarnation: IncarnationId,
+    pub(super) incarnation: IncarnationId,
     /// Which probe.
-    pub probing: Probing,
+    pub(super) probing: Probing,
     /// What is checked.
-    pub check: Check,
+    pub(super) check: Check,
     /// A check that takes longer has failed.
-    pub timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 /// Everything that is watched.
 #[derive(Debug, Default)]
-pub struct Detectors {
+pub(super) struct Detectors {
     watched: BTreeMap<String, Watched>,
 }
 
@@ -82,7 +82,7 @@ impl Watchdog {
 impl Detectors {
     /// Begins to watch a run. `ready`: it was ready before (it was adopted, or is resumed). Returns what is found at once:
     /// a process that has nothing to wait for is ready because it runs.
-    pub fn watch(
+    pub(super) fn watch(
         &mut self,
         spec: &ProcessSpec,
         incarnation: IncarnationId,
@@ -116,12 +116,12 @@ impl Detectors {
     }
 
     /// Stops watching a component.
-    pub fn unwatch(&mut self, component: &str) {
+    pub(super) fn unwatch(&mut self, component: &str) {
         self.watched.remove(component);
     }
 
     /// Takes in what a process said on the life line.
-    pub fn notified(
+    pub(super) fn notified(
         &mut self,
         spec: &ProcessSpec,
         incarnation: IncarnationId,
@@ -144,11 +144,9 @@ impl Detectors {
                 }
                 None
             }
-            Notification::WatchdogTrigger => Some(Input::Hung {
-                component: spec.name.clone(),
-                incarnation,
-                hang: Hang::Triggered,
-            }),
+            Notification::WatchdogTrigger => {
+                Some(Input::Hung { component: spec.name.clone(), incarnation, hang: Hang::Triggered })
+            }
             Notification::WatchdogInterval(interval) => {
                 if let Some(watchdog) = &mut watched.watchdog {
                     *watchdog = Watchdog::new(*interval, now);
@@ -170,7 +168,12 @@ impl Detectors {
     }
 
     /// A line of output matched `ready_log_line`.
-    pub fn line_matched(&mut self, spec: &ProcessSpec, incarnation: IncarnationId, now: Monotonic) -> Option<Input> {
+    pub(super) fn line_matched(
+        &mut self,
+        spec: &ProcessSpec,
+        incarnation: IncarnationId,
+        now: Monotonic,
+    ) -> Option<Input> {
         let watched = self.watched.get_mut(&spec.name)?;
         if watched.incarnation != incarnation || watched.ready {
             return None;
@@ -180,7 +183,7 @@ impl Detectors {
     }
 
     /// A check ended.
-    pub fn probed(
+    pub(super) fn probed(
         &mut self,
         spec: &ProcessSpec,
         incarnation: IncarnationId,
@@ -223,7 +226,7 @@ impl Detectors {
     }
 
     /// What is due now: findings, and checks to run.
-    pub fn due(&mut self, now: Monotonic) -> (Vec<Input>, Vec<DueCheck>) {
+    pub(super) fn due(&mut self, now: Monotonic) -> (Vec<Input>, Vec<DueCheck>) {
         let (mut found, mut checks) = (Vec::new(), Vec::new());
         for (component, watched) in &mut self.watched {
             let incarnation = watched.incarnation;
@@ -234,7 +237,13 @@ impl Detectors {
             for (probing, schedule) in watched.active() {
                 if schedule.start(now) {
                     let (check, timeout) = (schedule.probe().check.clone(), schedule.probe().timeout);
-                    checks.push(DueCheck { component: component.clone(), incarnation, probing, check, timeout });
+                    checks.push(DueCheck {
+                        component: component.clone(),
+                        incarnation,
+                        probing,
+                        check,
+                        timeout,
+                    });
                 }
             }
         }
@@ -242,13 +251,13 @@ impl Detectors {
     }
 
     /// When [`Detectors::due`] next has something to say.
-    pub fn next_deadline(&mut self) -> Option<Monotonic> {
+    pub(super) fn next_deadline(&mut self) -> Option<Monotonic> {
         self.watched.values_mut().filter_map(Watched::next_deadline).min()
     }
 
     /// Grants every process the time `late` that the control plane itself lost (it was stopped, or the machine was): what
     /// was not heard in it says nothing.
-    pub fn forgive(&mut self, late: Duration) {
+    pub(super) fn forgive(&mut self, late: Duration) {
         for watched in self.watched.values_mut() {
             if let Some(watchdog) = &mut watched.watchdog {
                 watchdog.deadline = watchdog.deadline.plus(late + watchdog.interval);
@@ -314,7 +323,9 @@ fn describe(spec: &ProcessSpec) -> String {
         Some(Check::Notify) => "it did not send READY=1 to $NOTIFY_SOCKET".to_owned(),
         Some(Check::LogLine { pattern }) => format!("it printed no line that matches /{pattern}/"),
         Some(Check::Exec { command }) => format!("`{}` did not succeed", command.join(" ")),
-        Some(Check::HttpGet { host, port, path }) => format!("GET http://{host}:{port}{path} did not succeed"),
+        Some(Check::HttpGet { host, port, path }) => {
+            format!("GET http://{host}:{port}{path} did not succeed")
+        }
         Some(Check::Tcp { host, port }) => format!("nothing accepted a connection on {host}:{port}"),
     };
     format!("{what} within {seconds} s")

@@ -20,28 +20,28 @@ const HANDOVER_TIME: Duration = Duration::from_secs(10);
 
 /// Everything that survives a control plane.
 #[derive(Debug, Default)]
-pub struct Handover {
+pub(super) struct Handover {
     /// Seeds the credentials of this boot.
-    pub secret: String,
+    pub(super) secret: String,
     /// How many control planes came before this one in this boot.
-    pub predecessors: u32,
+    pub(super) predecessors: u32,
     /// Descriptors by name.
-    pub kept: BTreeMap<String, OwnedFd>,
+    pub(super) kept: BTreeMap<String, OwnedFd>,
     /// Decisions that may not be in the journal.
-    pub tail: Vec<(u64, String)>,
+    pub(super) tail: Vec<(u64, String)>,
     /// Decisions that were dropped for want of room.
-    pub tail_lost: u64,
+    pub(super) tail_lost: u64,
     /// Exits that nobody has asked for yet.
-    pub reaped: BTreeMap<u32, Exit>,
+    pub(super) reaped: BTreeMap<u32, Exit>,
     /// A request to stop that came before this process.
-    pub stop: Option<String>,
+    pub(super) stop: Option<String>,
 }
 
 /// Hears the guardian out.
 ///
 /// # Errors
 /// The guardian died or does not follow the protocol.
-pub fn receive(channel: &mut Channel) -> io::Result<Handover> {
+pub(super) fn receive(channel: &mut Channel) -> io::Result<Handover> {
     let mut handover = Handover::default();
     let deadline = SystemClock.now().mono.plus(HANDOVER_TIME);
     loop {
@@ -63,7 +63,9 @@ pub fn receive(channel: &mut Channel) -> io::Result<Handover> {
                 (ToControlPlane::Welcome, _) => return Ok(handover),
                 (ToControlPlane::Kept { .. }, None) | (ToControlPlane::Alive, _) => {}
             },
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(channel, deadline.since(SystemClock.now().mono))?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                wait(channel, deadline.since(SystemClock.now().mono))?;
+            }
             Err(error) => return Err(error),
         }
     }

@@ -16,7 +16,7 @@ mod credentials;
 mod detectors;
 mod handover;
 mod plan;
-pub mod processes;
+pub(crate) mod processes;
 pub mod recorder;
 mod report;
 mod server;
@@ -40,6 +40,7 @@ use grace_types::{
 use rustix::process::Pid;
 use tokio::sync::oneshot;
 
+use self::{detectors::Probing, shell::Shell};
 use crate::{
     control::{Answer, Request},
     guardian::channel::Channel,
@@ -48,12 +49,11 @@ use crate::{
     spawn::FIRST_PASSED_FD,
     supervisor::Exit,
 };
-use self::{detectors::Probing, shell::Shell};
 
 /// Everything that can happen to the control plane, from every source. What the life line and the output say comes on
 /// channels of its own, since it comes in bursts.
 #[derive(Debug)]
-pub enum Happening {
+pub(crate) enum Happening {
     /// A process ended.
     Exited {
         /// Which component.

@@ -26,11 +26,11 @@ use crate::{
 };
 
 /// Which component a process belongs to. Set in the environment of every process that Grace starts.
-pub const COMPONENT_VARIABLE: &str = "GRACE_COMPONENT";
+const COMPONENT_VARIABLE: &str = "GRACE_COMPONENT";
 /// Which run of it. With the former, what a new control plane recognises a process by.
-pub const INCARNATION_VARIABLE: &str = "GRACE_INCARNATION";
+pub(crate) const INCARNATION_VARIABLE: &str = "GRACE_INCARNATION";
 /// The instance's data folder.
-pub const DATA_VARIABLE: &str = "GRACE_DATA";
+pub(crate) const DATA_VARIABLE: &str = "GRACE_DATA";
 
 /// What a program may take for granted from the environment of `grace up`; everything else must be asked for in the
 /// manifest, so that secrets of the shell that started Grace do not reach every program.
@@ -38,11 +38,11 @@ const INHERITED: [&str; 10] =
     ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
 
 /// The pipe that one stream of one run writes to.
-pub struct Pipe {
+pub(super) struct Pipe {
     /// For us.
-    pub read: OwnedFd,
+    pub(super) read: OwnedFd,
     /// For the process.
-    pub write: OwnedFd,
+    pub(super) write: OwnedFd,
 }
 
 impl Pipe {
@@ -50,7 +50,7 @@ impl Pipe {
     ///
     /// # Errors
     /// Out of descriptors.
-    pub fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&read, true)?;
         Ok(Self { read, write })
@@ -59,13 +59,13 @@ impl Pipe {
 
 /// Under which name the guardian keeps the read end of a stream: `out/web/inc_…`.
 #[must_use]
-pub fn kept_name(stream: &str, component: &str, incarnation: IncarnationId) -> String {
+pub(super) fn kept_name(stream: &str, component: &str, incarnation: IncarnationId) -> String {
     format!("{stream}/{component}/{incarnation}")
 }
 
 /// The whole environment of a process.
 #[must_use]
-pub fn environment(
+pub(super) fn environment(
     spec: &ProcessSpec,
     incarnation: IncarnationId,
     instance: &Instance,
@@ -97,13 +97,13 @@ pub fn environment(
 }
 
 /// The kernel that gets the broker's listening sockets.
-pub const MESSAGE_BUS: &str = "message_bus";
+const MESSAGE_BUS: &str = "message_bus";
 
 /// Starts one run of a component, with `pipes` for its output.
 ///
 /// # Errors
 /// What the system said.
-pub fn start(
+pub(super) fn start(
     spec: &ProcessSpec,
     environment: Vec<(OsString, OsString)>,
     pipes: (OwnedFd, OwnedFd),
@@ -112,7 +112,9 @@ pub fn start(
     let mut passed = Vec::new();
     if spec.kind != ComponentKind::Process && spec.name == MESSAGE_BUS {
         for name in [kept::BUS_TCP, kept::BUS_UNIX] {
-            let socket = sockets.get(name).ok_or_else(|| io::Error::other(format!("the socket {name} was not handed over")))?;
+            let socket = sockets
+                .get(name)
+                .ok_or_else(|| io::Error::other(format!("the socket {name} was not handed over")))?;
             passed.push(socket.try_clone()?);
         }
     }
@@ -132,7 +134,7 @@ pub fn start(
 ///
 /// # Errors
 /// There is no such process any more.
-pub fn watch(
+pub(super) fn watch(
     pid: Pid,
     component: String,
     incarnation: IncarnationId,
@@ -158,7 +160,9 @@ fn collect(pidfd: &OwnedFd, pid: Pid) -> Result<Option<Exit>, rustix::io::Errno>
     }
     let _ = rustix::process::kill_process_group(pid, Signal::KILL);
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    let Some(status) = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options)? else { return Ok(None) };
+    let Some(status) = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options)? else {
+        return Ok(None);
+    };
     Ok(Some(match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Exit::Status(code),
         (None, Some(signal)) => Exit::Signal(signal),
@@ -167,7 +171,7 @@ fn collect(pidfd: &OwnedFd, pid: Pid) -> Result<Option<Exit>, rustix::io::Errno>
 }
 
 /// Sends a signal to a process's group, which it leads.
-pub fn signal_group(pid: u32, signal: i32) {
+pub(super) fn signal_group(pid: u32, signal: i32) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     if let (Some(pid), Some(signal)) = (pid, Signal::from_named_raw(signal)) {
         // ESRCH: it has ended, and its exit is on its way to us.
@@ -177,18 +181,20 @@ pub fn signal_group(pid: u32, signal: i32) {
 
 /// Ends daemons that a process let go and that outlive it: they left its group, and are children of ours (we are a
 /// sub-reaper) or of the guardian now. Returns how many there were.
-pub fn end_strays(component: &str, incarnation: IncarnationId, pid: u32, parents: &[u32]) -> usize {
+pub(super) fn end_strays(component: &str, incarnation: IncarnationId, pid: u32, parents: &[u32]) -> usize {
     let mut ended = 0;
     let run = incarnation.to_string();
     for stray in parents.iter().flat_map(|parent| procfs::children(*parent)) {
         let is = |name: &str, value: &str| {
             procfs::environment_variable(stray, name).as_deref() == Some(value.as_ref())
         };
-        if stray != pid && is(INCARNATION_VARIABLE, &run) && is(COMPONENT_VARIABLE, component) {
-            if let Some(stray) = i32::try_from(stray).ok().and_then(Pid::from_raw) {
-                let _ = rustix::process::kill_process(stray, Signal::KILL);
-                ended += 1;
-            }
+        if stray != pid
+            && is(INCARNATION_VARIABLE, &run)
+            && is(COMPONENT_VARIABLE, component)
+            && let Some(stray) = i32::try_from(stray).ok().and_then(Pid::from_raw)
+        {
+            let _ = rustix::process::kill_process(stray, Signal::KILL);
+            ended += 1;
         }
     }
     ended
@@ -196,16 +202,17 @@ pub fn end_strays(component: &str, incarnation: IncarnationId, pid: u32, parents
 
 /// Every live process of this instance that leads a run of a component, found among the children of `parents`.
 #[must_use]
-pub fn find_live(parents: &[u32], instance: &Instance) -> Vec<Found> {
+pub(super) fn find_live(parents: &[u32], instance: &Instance) -> Vec<Found> {
     let data = instance.data().as_os_str();
     parents
         .iter()
         .flat_map(|parent| procfs::children(*parent))
         .filter_map(|pid| {
             let text = |name| procfs::environment_variable(pid, name);
-            let leads = i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| {
-                rustix::process::getpgid(Some(pid)) == Ok(pid)
-            });
+            let leads = i32::try_from(pid)
+                .ok()
+                .and_then(Pid::from_raw)
+                .is_some_and(|pid| rustix::process::getpgid(Some(pid)) == Ok(pid));
             if !leads || text(DATA_VARIABLE)? != data {
                 return None;
             }

@@ -105,7 +105,9 @@ pub fn recover(path: &PathBuf, plan: &Plan, tail: Vec<(u64, String)>) -> Recover
                 recovered.apply(&entry);
                 recovered.unwritten.push((number, json));
             }
-            Err(error) => recovered.warnings.push(format!("a decision kept by the guardian cannot be read: {error}")),
+            Err(error) => {
+                recovered.warnings.push(format!("a decision kept by the guardian cannot be read: {error}"));
+            }
         }
     }
     recovered
@@ -167,7 +169,7 @@ impl Recorder {
     ///
     /// # Errors
     /// Out of threads.
-    pub fn start(path: PathBuf, happenings: mpsc::Sender<Happening>) -> std::io::Result<Self> {
+    pub(super) fn start(path: PathBuf, happenings: mpsc::Sender<Happening>) -> std::io::Result<Self> {
         let (asks, inbox) = sync_channel(limits::RECORDER_PENDING);
         let worker = move || Worker { path, happenings, journal: None, waiting: VecDeque::new() }.run(&inbox);
         let thread = std::thread::Builder::new().name("grace-journal".into()).spawn(worker)?;

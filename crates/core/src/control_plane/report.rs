@@ -11,22 +11,22 @@ use crate::{
 
 /// What the state does not hold: it changes without a decision.
 #[derive(Debug, Clone, Default)]
-pub struct Volatile {
+pub(super) struct Volatile {
     /// The guardian's process.
-    pub guardian_pid: u32,
+    pub(super) guardian_pid: u32,
     /// Where the broker listens.
-    pub bus_address: String,
+    pub(super) bus_address: String,
     /// What each component last said of itself (`STATUS=`).
-    pub said: BTreeMap<String, String>,
+    pub(super) said: BTreeMap<String, String>,
     /// Health scores as the health monitor last published them.
-    pub health: BTreeMap<String, f64>,
+    pub(super) health: BTreeMap<String, f64>,
     /// What is wrong with the control plane itself.
-    pub warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 /// The report.
 #[must_use]
-pub fn report(state: &State, volatile: &Volatile) -> Status {
+pub(super) fn report(state: &State, volatile: &Volatile) -> Status {
     let mut components: Vec<ComponentStatus> = state
         .plan
         .specs()

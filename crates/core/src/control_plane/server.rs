@@ -19,13 +19,13 @@ use crate::{
 };
 
 /// What every watcher of the status sees; `None` until the first report.
-pub type StatusSender = watch::Sender<Option<Arc<Status>>>;
+pub(super) type StatusSender = watch::Sender<Option<Arc<Status>>>;
 
 /// Serves the control socket until the process ends.
 ///
 /// # Errors
 /// The socket cannot be used at all.
-pub fn serve(
+pub(super) fn serve(
     listener: StdListener,
     happenings: mpsc::Sender<Happening>,
     status: Arc<StatusSender>,
@@ -65,7 +65,8 @@ async fn converse(
     let own = rustix::process::geteuid().as_raw();
     let (read, mut write) = stream.into_split();
     if peer.uid() != own && peer.uid() != 0 {
-        let refused = refuse("forbidden", "this socket is for its owner only", "run grace as the user that started it");
+        let refused =
+            refuse("forbidden", "this socket is for its owner only", "run grace as the user that started it");
         return say(&mut write, &refused).await;
     }
     let mut read = BufReader::new(read.take(limits::CONTROL_REQUEST_BYTES));
@@ -98,7 +99,11 @@ async fn converse(
 
 /// Sends the status now and after each change. Changes that come faster than the client reads are skipped over: each
 /// line is the whole state.
-async fn watch(mut read: OwnedReadHalf, mut write: OwnedWriteHalf, status: &StatusSender) -> std::io::Result<()> {
+async fn watch(
+    mut read: OwnedReadHalf,
+    mut write: OwnedWriteHalf,
+    status: &StatusSender,
+) -> std::io::Result<()> {
     let mut updates = status.subscribe();
     updates.mark_changed();
     let mut byte = [0];
@@ -129,6 +134,6 @@ async fn say(write: &mut OwnedWriteHalf, answer: &Answer) -> std::io::Result<()>
 }
 
 /// An answer that says no.
-pub fn refuse(code: &str, message: &str, help: &str) -> Answer {
+pub(super) fn refuse(code: &str, message: &str, help: &str) -> Answer {
     Answer::Refused { code: code.to_owned(), message: message.to_owned(), help: help.to_owned() }
 }

@@ -11,16 +11,20 @@ use grace_types::event::Event;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::{Happening, credentials::{CONTROL_PLANE, Credentials}, recorder::Entry};
+use super::{
+    Happening,
+    credentials::{CONTROL_PLANE, Credentials},
+    recorder::Entry,
+};
 use crate::{instance::Instance, limits, status::Status};
 
 /// Where the status is asked for.
-pub const STATUS_SUBJECT: &str = "grace.control_plane.status";
+pub(super) const STATUS_SUBJECT: &str = "grace.control_plane.status";
 /// Where the health monitor publishes its scores.
-pub const HEALTH_SUBJECT: &str = "grace.telemetry.health_monitor";
+pub(super) const HEALTH_SUBJECT: &str = "grace.telemetry.health_monitor";
 
 /// The handle of the task that talks to the bus.
-pub struct Voice {
+pub(super) struct Voice {
     outgoing: mpsc::Sender<Message>,
 }
 
@@ -32,7 +36,11 @@ struct Health {
 
 impl Voice {
     /// Starts talking as soon as there is a broker, and again after each of its deaths.
-    pub fn start(instance: &Instance, credentials: &Credentials, happened: mpsc::Sender<Happening>) -> Self {
+    pub(super) fn start(
+        instance: &Instance,
+        credentials: &Credentials,
+        happened: mpsc::Sender<Happening>,
+    ) -> Self {
         let (outgoing, queue) = mpsc::channel(limits::VOICE_PENDING);
         let bus = native::connect(NativeOptions::new(
             Target::Unix(instance.bus_socket()),
@@ -52,7 +60,7 @@ impl Voice {
     }
 
     /// Publishes a decision. Dropped when too many wait for a bus that is not there.
-    pub fn say(&self, entry: &Entry) {
+    pub(super) fn say(&self, entry: &Entry) {
         let Ok(data) = serde_json::to_value(&entry.record) else { return };
         let event = Event {
             id: entry.id,
@@ -74,7 +82,7 @@ impl Voice {
     }
 
     /// Answers a request for the status.
-    pub fn answer(&self, reply: String, status: &Status) {
+    pub(super) fn answer(&self, reply: String, status: &Status) {
         if let Ok(body) = serde_json::to_vec(status) {
             let _ = self.outgoing.try_send(Message::new(reply, body));
         }

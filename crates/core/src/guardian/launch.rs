@@ -106,8 +106,12 @@ impl LaunchError {
     pub const fn help(&self) -> &'static str {
         match self {
             Self::NotWritable { .. } => "choose another folder with --data, or mend its permissions",
-            Self::AlreadyRunning { .. } => "`grace status` shows it, `grace down` stops it; or choose another folder with --data",
-            Self::PortTaken { .. } => "stop that program, or set `bus: {port: …}` in the manifest (0 takes any free port)",
+            Self::AlreadyRunning { .. } => {
+                "`grace status` shows it, `grace down` stops it; or choose another folder with --data"
+            }
+            Self::PortTaken { .. } => {
+                "stop that program, or set `bus: {port: …}` in the manifest (0 takes any free port)"
+            }
             Self::System { .. } => "`grace doctor` checks what this host lacks",
         }
     }
@@ -118,7 +122,11 @@ impl LaunchError {
 ///
 /// # Errors
 /// [`LaunchError`], with nothing left running.
-pub fn launch(instance: &Instance, manifest: &Manifest, options: LaunchOptions) -> Result<Launched, LaunchError> {
+pub fn launch(
+    instance: &Instance,
+    manifest: &Manifest,
+    options: LaunchOptions,
+) -> Result<Launched, LaunchError> {
     for folder in [instance.data().to_owned(), instance.journals(), instance.logs(), instance.run()] {
         private_folder(&folder)?;
     }
@@ -209,7 +217,8 @@ fn lock(instance: &Instance) -> Result<File, LaunchError> {
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => {
-            let pid = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default();
+            let pid =
+                fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default();
             Err(LaunchError::AlreadyRunning { data: instance.data().to_owned(), pid })
         }
         Err(errno) => Err(refused(&path, &errno.into())),
@@ -262,7 +271,8 @@ fn end_leftovers(instance: &Instance) -> Result<(), LaunchError> {
         let left = deadline.since(SystemClock.now().mono);
         let timeout = rustix::event::Timespec::try_from(left).ok();
         let mut fds = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
-        rustix::event::poll(&mut fds, timeout.as_ref()).map_err(|e| system("wait for leftover processes", &e))?;
+        rustix::event::poll(&mut fds, timeout.as_ref())
+            .map_err(|e| system("wait for leftover processes", &e))?;
     }
     Ok(())
 }

@@ -127,7 +127,8 @@ impl Guardian {
             store.keep(name, fd);
         }
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        let front = std::env::var(FRONT_VARIABLE).ok().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+        let front =
+            std::env::var(FRONT_VARIABLE).ok().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
         let front = front.map(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()));
         Ok(Self {
             data: data.into(),

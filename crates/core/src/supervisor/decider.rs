@@ -22,8 +22,12 @@ use super::{
 /// # Errors
 /// [`Refusal`] for an operator's request that cannot be carried out; nothing changes then.
 pub fn decide(state: &State, now: Now, command: &Command) -> Result<Vec<Recorded<Event>>, Refusal> {
-    let mut deciding =
-        Deciding { state: state.clone(), now, entropy: SeededEntropy::new(command.seed), decided: Vec::new() };
+    let mut deciding = Deciding {
+        state: state.clone(),
+        now,
+        entropy: SeededEntropy::new(command.seed),
+        decided: Vec::new(),
+    };
     deciding.take_in(&command.input)?;
     deciding.reconcile();
     Ok(deciding.decided)
@@ -33,14 +37,17 @@ pub fn decide(state: &State, now: Now, command: &Command) -> Result<Vec<Recorded
 #[must_use]
 pub fn effects(state: &State, event: &Event) -> Vec<Effect> {
     let run_of = |name: &str| state.components.get(name).and_then(|c| c.phase.run());
-    let signal = |component: &str, pid: u32, signal: i32| Effect::Signal { component: component.to_owned(), pid, signal };
+    let signal = |component: &str, pid: u32, signal: i32| Effect::Signal {
+        component: component.to_owned(),
+        pid,
+        signal,
+    };
     match event {
         Event::StartDecided { component, incarnation } => {
             vec![Effect::Spawn { component: component.clone(), incarnation: *incarnation }]
         }
         Event::Started { component, incarnation, .. } | Event::Resumed { component, incarnation } => {
-            let mut effects =
-                vec![Effect::Watch { component: component.clone(), incarnation: *incarnation }];
+            let mut effects = vec![Effect::Watch { component: component.clone(), incarnation: *incarnation }];
             if let (Event::Resumed { .. }, Some(run)) = (event, run_of(component)) {
                 effects.insert(0, signal(component, run.pid, SIGCONT));
             }
@@ -107,7 +114,10 @@ impl Deciding {
         match input {
             Input::Boot { boot } => {
                 let components = self.state.components.len();
-                let why = Why::because("boot.requested", format!("an instance of {components} components was asked for"));
+                let why = Why::because(
+                    "boot.requested",
+                    format!("an instance of {components} components was asked for"),
+                );
                 self.record(Event::Booted { boot: *boot, components }, why, "boot");
             }
             Input::TakeOver { found, reaped } => self.take_over(found, reaped),
@@ -122,7 +132,12 @@ impl Deciding {
                         error: error.clone(),
                     };
                     self.record(event, Why::because("start.failed", error.clone()), "spawn");
-                    self.failed(component, Duration::ZERO, false, &format!("it could not be started: {error}"));
+                    self.failed(
+                        component,
+                        Duration::ZERO,
+                        false,
+                        &format!("it could not be started: {error}"),
+                    );
                 }
             }
             Input::Exited { component, incarnation, exit } => self.exited(component, *incarnation, *exit),
@@ -180,8 +195,7 @@ impl Deciding {
             return;
         }
         let text = format!("`{component}` {hang}");
-        let event =
-            Event::HangDetected { component: component.to_owned(), incarnation, hang: hang.clone() };
+        let event = Event::HangDetected { component: component.to_owned(), incarnation, hang: hang.clone() };
         self.record(event, Why::because("hang.detected", text.clone()), "detector");
         // A hung process is not asked: it would not answer. What it holds is freed at once.
         let event = Event::KillDecided { component: component.to_owned(), incarnation, then: Then::Recover };
@@ -200,12 +214,22 @@ impl Deciding {
                 self.again(component, Why::because("restart.asked", "an operator asked for a fresh process"));
             }
             Phase::Stopping { then: Then::Rest, .. } => self.complete(component, exit, &text),
-            Phase::Stopping { then: Then::Recover, .. } => self.by_policy(component, run, lived, exit, false, &text),
+            Phase::Stopping { then: Then::Recover, .. } => {
+                self.by_policy(component, run, lived, exit, false, &text);
+            }
             _ => self.by_policy(component, run, lived, exit, exit.is_success(), &text),
         }
     }
 
-    fn by_policy(&mut self, component: &str, run: Run, lived: Duration, exit: Exit, success: bool, text: &str) {
+    fn by_policy(
+        &mut self,
+        component: &str,
+        run: Run,
+        lived: Duration,
+        exit: Exit,
+        success: bool,
+        text: &str,
+    ) {
         let policy = self.spec(component).map_or(RestartPolicy::No, |s| s.availability.restart);
         let restart = match policy {
             RestartPolicy::Always => true,
@@ -223,7 +247,8 @@ impl Deciding {
         let why = if self.state.shutdown {
             Why::because("complete.shutdown", text)
         } else {
-            Why::because("complete.policy", text).and("complete.policy", "its restart policy asks for no new process")
+            Why::because("complete.policy", text)
+                .and("complete.policy", "its restart policy asks for no new process")
         };
         self.record(Event::Completed { component: component.to_owned(), exit }, why, "restart policy");
     }
@@ -283,14 +308,14 @@ impl Deciding {
     fn give_up(&mut self, component: &str, spec: &ProcessSpec, recent: u32, text: &str) {
         let budget = format!("{recent} restarts in {} are used up", seconds(spec.availability.period));
         if spec.critical {
-            let why = Why::because("emergency.exhausted", text)
-                .and("emergency.exhausted", budget)
-                .and("emergency.critical", format!("`{component}` is critical: the instance cannot go on without it"));
+            let why = Why::because("emergency.exhausted", text).and("emergency.exhausted", budget).and(
+                "emergency.critical",
+                format!("`{component}` is critical: the instance cannot go on without it"),
+            );
             self.declare_emergency(vec![component.to_owned()], why, Some(component));
             return;
         }
-        let outcome =
-            if spec.kind == ComponentKind::Process { Outcome::Failed } else { Outcome::Degraded };
+        let outcome = if spec.kind == ComponentKind::Process { Outcome::Failed } else { Outcome::Degraded };
         let why = Why::because("give_up.failed", text).and("give_up.budget", budget);
         self.record(Event::GaveUp { component: component.to_owned(), outcome }, why, "restart intensity");
     }
@@ -306,16 +331,25 @@ impl Deciding {
             (None, _) => 1,
         };
         let restart = exhausted.map(|name| self.state.plan.needs(name)).unwrap_or_default();
-        self.record(Event::EmergencyDeclared { down, restart: restart.clone(), round }, why, "emergency protocol");
+        self.record(
+            Event::EmergencyDeclared { down, restart: restart.clone(), round },
+            why,
+            "emergency protocol",
+        );
         let Some(exhausted) = exhausted else { return };
         for name in restart.iter().filter(|n| *n != exhausted) {
             let text = format!("`{exhausted}` needs it, and failed for want of something");
             self.clear_counters(name, "emergency.needed", &text);
-            if let Some(Phase::Running { run, .. }) = self.state.components.get(name).map(|c| c.phase.clone()) {
+            if let Some(Phase::Running { run, .. }) = self.state.components.get(name).map(|c| c.phase.clone())
+            {
                 self.stop(name, run, Then::Restart, Why::because("emergency.needed", text));
             }
         }
-        self.clear_counters(exhausted, "emergency.exhausted", "the emergency protocol starts its count afresh");
+        self.clear_counters(
+            exhausted,
+            "emergency.exhausted",
+            "the emergency protocol starts its count afresh",
+        );
         let Some(spec) = self.spec(exhausted) else { return };
         // The first round follows the usual back-off after a crash loop; each further round waits longer.
         let delay = delay(&spec.availability.backoff, 3 + round, &mut self.entropy);
@@ -338,19 +372,28 @@ impl Deciding {
             .components
             .iter()
             .filter(|(name, c)| {
-                let asked = matches!(c.phase, Phase::Stopping { then: Then::Restart, .. } | Phase::Running { paused: true, .. });
+                let asked = matches!(
+                    c.phase,
+                    Phase::Stopping { then: Then::Restart, .. } | Phase::Running { paused: true, .. }
+                );
                 critical(&self.state, name) && c.seen_ready && !c.is_ready() && !asked
             })
             .map(|(name, _)| name.clone())
             .collect();
         match self.state.emergency {
             None if down.len() >= 2 => {
-                let why = Why::because("emergency.several", format!("critical components down at once: {}", down.join(", ")));
+                let why = Why::because(
+                    "emergency.several",
+                    format!("critical components down at once: {}", down.join(", ")),
+                );
                 self.declare_emergency(down, why, None);
             }
             Some(emergency) => {
-                let all_ready =
-                    self.state.components.iter().all(|(name, c)| !critical(&self.state, name) || c.is_ready());
+                let all_ready = self
+                    .state
+                    .components
+                    .iter()
+                    .all(|(name, c)| !critical(&self.state, name) || c.is_ready());
                 if all_ready {
                     let lasted = self.now.mono.since(emergency.since);
                     let why = Why::because("emergency.over", "every critical component is ready");
@@ -383,9 +426,8 @@ impl Deciding {
 
     fn pause(&mut self, component: &str, pause: bool) -> Result<(), Refusal> {
         let phase = self.phase_for_operator(component)?;
-        let wrong = |state, detail| {
-            Err(Refusal::WrongState { component: component.to_owned(), state, detail })
-        };
+        let wrong =
+            |state, detail| Err(Refusal::WrongState { component: component.to_owned(), state, detail });
         let name = component.to_owned();
         match (phase, pause) {
             (Phase::Running { run, paused: false }, true) => {
@@ -398,7 +440,9 @@ impl Deciding {
                 self.record(Event::Resumed { component: name, incarnation: run.incarnation }, why, "SIGCONT");
                 Ok(())
             }
-            (Phase::Running { paused: true, .. }, true) => wrong("paused already", "`grace resume` lets it go on"),
+            (Phase::Running { paused: true, .. }, true) => {
+                wrong("paused already", "`grace resume` lets it go on")
+            }
             (Phase::Running { .. }, false) => wrong("not paused", "there is nothing to resume"),
             _ => wrong("not running", "only a running component can be paused or resumed"),
         }
@@ -412,8 +456,9 @@ impl Deciding {
     // ---- take-over -----------------------------------------------------------------------------------------
 
     fn take_over(&mut self, found: &[Found], reaped: &BTreeMap<u32, Exit>) {
-        let why = Why::because("take_over.control_plane_died", "the control plane died and a new one took over")
-            .and("take_over.found", format!("{} of its processes are alive", found.len()));
+        let why =
+            Why::because("take_over.control_plane_died", "the control plane died and a new one took over")
+                .and("take_over.found", format!("{} of its processes are alive", found.len()));
         self.record(Event::TookOver { adopted: found.len() }, why, "pid, start time and GRACE_INCARNATION");
         let names: Vec<String> = self.state.components.keys().cloned().collect();
         for name in names {
@@ -505,9 +550,11 @@ impl Deciding {
             self.record(Event::Withheld { component: name }, why, "shutdown");
         }
         for name in self.names(|p| matches!(p, Phase::Running { .. })) {
-            let free = self.state.plan.dependents(&name).all(|dependent| {
-                self.state.components.get(dependent).is_none_or(|c| c.phase.at_rest())
-            });
+            let free = self
+                .state
+                .plan
+                .dependents(&name)
+                .all(|dependent| self.state.components.get(dependent).is_none_or(|c| c.phase.at_rest()));
             if let (true, Phase::Running { run, .. }) = (free, self.state.components[&name].phase.clone()) {
                 let why = Why::because("shutdown.order", "nothing that depends on it runs any more");
                 self.stop(&name, run, Then::Rest, why);
@@ -551,7 +598,11 @@ fn delay(backoff: &Backoff, short_runs: u32, entropy: &mut SeededEntropy) -> Dur
 }
 
 fn seconds(d: Duration) -> String {
-    if d < Duration::from_secs(1) { format!("{} ms", d.as_millis()) } else { format!("{:.1} s", d.as_secs_f64()) }
+    if d < Duration::from_secs(1) {
+        format!("{} ms", d.as_millis())
+    } else {
+        format!("{:.1} s", d.as_secs_f64())
+    }
 }
 
 /// What `name` waits for, for people: `redis (ready), setup (completed_successfully)`.

@@ -211,8 +211,7 @@ impl State {
     /// A state in which nothing has happened yet.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
-        let components =
-            plan.specs().map(|s| (s.name.clone(), Component::fresh(Timestamp::EPOCH))).collect();
+        let components = plan.specs().map(|s| (s.name.clone(), Component::fresh(Timestamp::EPOCH))).collect();
         Self { plan, components, ..Self::default() }
     }
 
@@ -222,7 +221,10 @@ impl State {
         let Some(component) = self.components.get(name) else { return false };
         match condition {
             Condition::Started => {
-                matches!(component.phase, Phase::Running { .. } | Phase::Stopping { .. } | Phase::Completed { .. })
+                matches!(
+                    component.phase,
+                    Phase::Running { .. } | Phase::Stopping { .. } | Phase::Completed { .. }
+                )
             }
             Condition::Ready => component.is_ready(),
             Condition::Completed => matches!(component.phase, Phase::Completed { .. } | Phase::GaveUp { .. }),

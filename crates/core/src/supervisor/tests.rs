@@ -74,7 +74,10 @@ impl Bench {
     fn new(specs: Vec<ProcessSpec>) -> Self {
         let mut bench = Self {
             state: State::new(Plan::new(specs)),
-            now: Now { wall: Timestamp::from_nanos(1_764_000_000_000_000_000), mono: Monotonic::from_nanos(1) },
+            now: Now {
+                wall: Timestamp::from_nanos(1_764_000_000_000_000_000),
+                mono: Monotonic::from_nanos(1),
+            },
             entropy: SeededEntropy::new(5),
             next_pid: 100,
             log: Vec::new(),
@@ -244,7 +247,8 @@ fn restart_policies_are_kept() {
         s.availability.restart = restart;
         s
     };
-    let mut bench = Bench::new(vec![with("no", RestartPolicy::No), with("failure", RestartPolicy::OnFailure)]);
+    let mut bench =
+        Bench::new(vec![with("no", RestartPolicy::No), with("failure", RestartPolicy::OnFailure)]);
     bench.exit("no", Exit::Status(1));
     assert_eq!(*bench.phase("no"), Phase::Completed { exit: Exit::Status(1) });
     bench.exit("failure", Exit::Status(1));
@@ -280,7 +284,10 @@ fn a_paused_process_is_neither_hung_nor_forgotten() {
     bench.tell(Input::Resume { component: "web".into() });
     assert_eq!(bench.signals.last(), Some(&("web".to_owned(), 18)));
     assert!(matches!(bench.ask(Input::Resume { component: "web".into() }), Err(Refusal::WrongState { .. })));
-    assert_eq!(bench.ask(Input::Pause { component: "nobody".into() }), Err(Refusal::NotFound("nobody".into())));
+    assert_eq!(
+        bench.ask(Input::Pause { component: "nobody".into() }),
+        Err(Refusal::NotFound("nobody".into()))
+    );
 }
 
 #[test]
@@ -328,7 +335,11 @@ fn a_crash_during_shutdown_is_not_restarted() {
 
 #[test]
 fn a_critical_kernel_out_of_restarts_is_an_emergency_that_restarts_what_it_needs_in_order() {
-    let needs_bus = ProcessSpec { critical: true, kind: ComponentKind::Kernel, ..after("log", &[("bus", Condition::Ready)]) };
+    let needs_bus = ProcessSpec {
+        critical: true,
+        kind: ComponentKind::Kernel,
+        ..after("log", &[("bus", Condition::Ready)])
+    };
     let mut bench = Bench::new(vec![critical("bus"), needs_bus]);
     bench.ready("bus");
     bench.ready("log");
@@ -374,7 +385,12 @@ fn a_successor_restarts_nothing_that_did_not_die() {
     bench.ready("kept");
     let found = |bench: &Bench, name: &str| {
         let run = *bench.phase(name).run().unwrap();
-        Found { component: name.into(), incarnation: run.incarnation, pid: run.pid, start_ticks: run.start_ticks }
+        Found {
+            component: name.into(),
+            incarnation: run.incarnation,
+            pid: run.pid,
+            start_ticks: run.start_ticks,
+        }
     };
     let (kept, died) = (bench.pid("kept"), bench.pid("died"));
     let new_run = IncarnationId::from_bits(77);
@@ -389,7 +405,9 @@ fn a_successor_restarts_nothing_that_did_not_die() {
     assert_eq!(bench.state.components["kept"].restarts, 0);
     assert_eq!((bench.pid("hidden"), bench.run("hidden")), (900, new_run));
     assert_ne!(bench.pid("died"), died);
-    assert!(bench.log.iter().any(|e| matches!(e, Event::Exited { component, exit, .. } if component == "died" && *exit == KILLED)));
+    assert!(bench.log.iter().any(
+        |e| matches!(e, Event::Exited { component, exit, .. } if component == "died" && *exit == KILLED)
+    ));
 }
 
 #[test]

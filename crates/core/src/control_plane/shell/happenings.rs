@@ -1,0 +1,160 @@
+//! What the shell makes of each happening.
+
+use std::sync::Arc;
+
+use grace_types::{
+    id::IncarnationId,
+    manifest::ProcessSpec,
+    time::{Clock, SystemClock},
+};
+use rustix::process::Pid;
+use tokio::sync::oneshot;
+
+use super::{NOT_WRITTEN, REAP_TIME, Shell};
+use crate::{
+    control::{Answer, Request},
+    control_plane::{Happening, report, server::refuse},
+    guardian::channel::ToGuardian,
+    notify::{Datagram, Notification},
+    output::Notice,
+    supervisor::{Input, Refusal},
+};
+
+impl Shell {
+    /// Takes one happening.
+    pub(in crate::control_plane) fn happened(&mut self, happening: Happening) {
+        match happening {
+            Happening::Exited { component, incarnation, exit: Some(exit), .. } => {
+                self.tell(Input::Exited { component, incarnation, exit });
+            }
+            Happening::Exited { component, incarnation, pid, exit: None } => {
+                let pid = pid.as_raw_nonzero().get().unsigned_abs();
+                match self.reaped.remove(&pid) {
+                    Some(exit) => self.tell(Input::Exited { component, incarnation, exit }),
+                    None => {
+                        let until = SystemClock.now().mono.plus(REAP_TIME);
+                        self.awaited.insert(pid, (component, incarnation, until));
+                        self.tell_guardian(&ToGuardian::Reap { pid }, None);
+                    }
+                }
+            }
+            Happening::Probed { component, incarnation, probing, result } => {
+                let now = SystemClock.now().mono;
+                let Some(spec) = self.state.plan.spec(&component).cloned() else { return };
+                if let Some(input) = self.detectors.probed(&spec, incarnation, probing, result, now) {
+                    self.tell(input);
+                }
+            }
+            Happening::Asked { request, reply } => self.answer(request, reply),
+            Happening::StatusAsked { reply } => {
+                let status = report::report(&self.state, &self.volatile);
+                self.voice.answer(reply, &status);
+            }
+            Happening::Health { scores } => self.volatile.health = scores,
+            Happening::Written { upto } => {
+                self.volatile.warnings.retain(|w| !w.starts_with(NOT_WRITTEN));
+                self.tell_guardian(&ToGuardian::Written { upto }, None);
+                self.release(upto, None);
+            }
+            Happening::NotWritten { detail } => {
+                self.volatile.warnings.retain(|w| !w.starts_with(NOT_WRITTEN));
+                self.warn(format!(
+                    "{NOT_WRITTEN}: {detail}; decisions wait in memory, and are written when it can be"
+                ));
+                self.release(u64::MAX, Some(&detail));
+            }
+        }
+    }
+
+    /// Takes what a program said of itself. Only members of a component's process group are believed.
+    pub(in crate::control_plane) fn heard(&mut self, datagram: &Datagram) {
+        let now = SystemClock.now().mono;
+        let Some((spec, incarnation)) = self.sender(datagram.pid) else { return };
+        for said in &datagram.notifications {
+            if let Notification::Status(text) = said {
+                self.volatile.said.insert(spec.name.clone(), text.clone());
+                self.publish_status();
+            }
+            if let Some(input) = self.detectors.notified(&spec, incarnation, said, now) {
+                self.tell(input);
+            }
+        }
+    }
+
+    pub(super) fn sender(&self, pid: u32) -> Option<(Arc<ProcessSpec>, IncarnationId)> {
+        let by_pid = |pid: u32| {
+            let (name, run) = self.state.components.iter().find_map(|(name, c)| {
+                c.phase.run().filter(|run| run.pid == pid).map(|run| (name, run.incarnation))
+            })?;
+            Some((self.state.plan.spec(name)?.clone(), run))
+        };
+        by_pid(pid).or_else(|| {
+            let group = rustix::process::getpgid(Pid::from_raw(i32::try_from(pid).ok()?)).ok()?;
+            by_pid(group.as_raw_nonzero().get().unsigned_abs())
+        })
+    }
+
+    /// Takes what the output thread noticed.
+    pub(in crate::control_plane) fn noticed(&mut self, notice: Notice) {
+        match notice {
+            Notice::Ready { component, incarnation, .. } => {
+                let now = SystemClock.now().mono;
+                let Some(spec) = self.state.plan.spec(&component).cloned() else { return };
+                if let Some(input) = self.detectors.line_matched(&spec, incarnation, now) {
+                    self.tell(input);
+                }
+            }
+            Notice::Closed { component, incarnation, .. } => self.forget_streams(&component, incarnation),
+            Notice::Lost { component, bytes, lines, reason } => {
+                let lost = format!("output of `{component}` cannot be written");
+                self.volatile.warnings.retain(|w| !w.starts_with(&lost));
+                self.warn(format!("{lost} ({lines} lines, {bytes} bytes lost): {reason}"));
+            }
+        }
+    }
+
+    pub(super) fn answer(&mut self, request: Request, reply: oneshot::Sender<Answer>) {
+        let (input, message) = match request {
+            Request::Status | Request::Watch => {
+                let status = report::report(&self.state, &self.volatile);
+                let _ = reply.send(Answer::Status(Box::new(status)));
+                return;
+            }
+            Request::Restart { name } => {
+                (Input::Restart { component: name.clone() }, format!("{name} is being restarted"))
+            }
+            Request::Pause { name } => {
+                (Input::Pause { component: name.clone() }, format!("{name} is paused"))
+            }
+            Request::Resume { name } => {
+                (Input::Resume { component: name.clone() }, format!("{name} goes on"))
+            }
+            Request::Down => (
+                Input::Shutdown { cause: "an operator asked for it".to_owned() },
+                "everything is being stopped".to_owned(),
+            ),
+        };
+        match self.ask(input) {
+            Ok(()) => self.owed.push_back((self.number, reply, Answer::Done { message })),
+            Err(refusal) => {
+                let (code, help) = match &refusal {
+                    Refusal::NotFound(_) => ("not_found", "`grace status` lists the components"),
+                    Refusal::WrongState { .. } => ("wrong_state", "`grace status` shows what it is doing"),
+                    Refusal::Stopping => ("stopping", "wait for the end, then `grace up`"),
+                };
+                let _ = reply.send(refuse(code, &refusal.to_string(), help));
+            }
+        }
+    }
+
+    /// Gives the answers whose decisions are written, or cannot be.
+    pub(super) fn release(&mut self, upto: u64, unwritten: Option<&str>) {
+        while self.owed.front().is_some_and(|(number, ..)| *number <= upto) {
+            let Some((_, reply, mut answer)) = self.owed.pop_front() else { return };
+            if let (Some(detail), Answer::Done { message }) = (unwritten, &mut answer) {
+                *message = format!("{message} (not on record yet: {detail})");
+            }
+            let _ = reply.send(answer);
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! The control plane's hands: carries out what the supervisor decided, and tells it what happened.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | this one | the state, how it is taken over, and the road of a decision |
+//! | `happenings` | what each happening becomes |
+//! | `runs` | starting a run, watching its end, reading its output |
+//! | `rounds` | what is done because time has passed |
+//! | `guard` | the channel to the guardian |
+
+mod guard;
+mod happenings;
+mod rounds;
+mod runs;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::Duration,
+};
+
+use grace_kernel::Recorded;
+use grace_types::{
+    chance::{Entropy, OsEntropy},
+    id::{BootId, CorrelationId, EventId, IncarnationId},
+    manifest::Manifest,
+    time::{Clock, Hlc, Monotonic, Now, SystemClock},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    Happening,
+    credentials::Credentials,
+    detectors::Detectors,
+    handover::Handover,
+    plan, processes,
+    recorder::{self, Entry, Recorder},
+    report::{self, Volatile},
+    server::{self, StatusSender},
+    voice::Voice,
+};
+use crate::{
+    control::Answer,
+    guardian::{
+        channel::{Channel, ToGuardian},
+        launch::kept,
+    },
+    instance::Instance,
+    limits,
+    notify::NotifySocket,
+    output::{Collector, Notice},
+    procfs,
+    supervisor::{Command, Effect, Event, Exit, Found, Input, Phase, Plan, Refusal, State, decider},
+};
+
+/// Between two rounds of housekeeping: a sign of life to the guardian, and a look at every process's state.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Time for the guardian to say how an adopted process ended, before its exit counts as unknown.
+const REAP_TIME: Duration = Duration::from_millis(200);
+
+/// The control plane, less its loop.
+pub(super) struct Shell {
+    instance: Instance,
+    state: State,
+    boot: BootId,
+    number: u64,
+    hlc: Hlc,
+    /// For each component, what its current story is called and its last event: an incident goes from the first thing
+    /// that went wrong to being ready again.
+    stories: BTreeMap<String, (CorrelationId, EventId, bool)>,
+    guardian: Option<Channel>,
+    guardian_alive: Monotonic,
+    kept: BTreeMap<String, OwnedFd>,
+    credentials: Credentials,
+    detectors: Detectors,
+    recorder: Recorder,
+    collector: Collector,
+    voice: Voice,
+    status: Arc<StatusSender>,
+    volatile: Volatile,
+    /// Answers that wait until their decision is written.
+    owed: VecDeque<(u64, oneshot::Sender<Answer>, Answer)>,
+    reaped: BTreeMap<u32, Exit>,
+    /// Adopted processes that ended and whose status the guardian has.
+    awaited: BTreeMap<u32, (String, IncarnationId, Monotonic)>,
+    /// Processes seen stopped in the last round, by pid.
+    seen_stopped: BTreeSet<u32>,
+    housekeeping: Monotonic,
+    happened: mpsc::Sender<Happening>,
+    /// What happened, from every source but the two below.
+    pub(super) happenings: mpsc::Receiver<Happening>,
+    /// What programs say of themselves.
+    pub(super) life_line: NotifySocket,
+    /// What the output thread has to say.
+    pub(super) notices: mpsc::Receiver<Notice>,
+}
+
+impl Shell {
+    /// Takes over from the guardian: rebuilds the state, opens the sockets, and lets the supervisor begin.
+    ///
+    /// # Errors
+    /// Something without which nothing can be supervised is missing.
+    pub(super) fn start(instance: Instance, guardian: Channel, handover: Handover) -> io::Result<Self> {
+        let Handover { secret, predecessors, mut kept, tail, tail_lost, reaped, stop } = handover;
+        let now = SystemClock.now();
+        let manifest: Manifest = serde_json::from_slice(&std::fs::read(instance.manifest())?)?;
+        let program = crate::spawn::own_program();
+        let specs = plan::kernel_specs(&program).into_iter().chain(manifest.processes.into_values());
+        let plan = Plan::new(specs);
+
+        let need = |name: &str| {
+            kept.get(name)
+                .ok_or_else(|| io::Error::other(format!("no {name} socket")))
+                .and_then(|fd| fd.try_clone())
+        };
+        let tcp = std::net::TcpListener::from(need(kept::BUS_TCP)?);
+        let credentials = Credentials::new(secret, tcp.local_addr()?);
+        let life_line = NotifySocket::from_fd(need(kept::NOTIFY)?)?;
+        let control = std::os::unix::net::UnixListener::from(need(kept::CONTROL)?);
+        drop(tcp);
+
+        let mut recovered = if predecessors == 0 {
+            recorder::Recovered { state: State::new(plan), ..Default::default() }
+        } else {
+            recorder::recover(&instance.journal("control_plane"), &plan, tail)
+        };
+        if tail_lost > 0 {
+            recovered
+                .warnings
+                .push(format!("{tail_lost} decisions were lost while the journal could not be written"));
+        }
+        let (happened, happenings) = mpsc::channel(limits::HAPPENINGS);
+        let (notices_in, notices) = mpsc::channel(limits::OUTPUT_NOTICES);
+        let status = Arc::new(watch::channel(None).0);
+        server::serve(control, happened.clone(), Arc::clone(&status))?;
+        let collector = Collector::start(Arc::new(SystemClock), notices_in)?;
+        let streams: Vec<String> = kept.keys().filter(|n| n.contains('/')).cloned().collect();
+        let streams: BTreeMap<String, OwnedFd> =
+            streams.into_iter().filter_map(|name| kept.remove_entry(&name)).collect();
+        let boot = recovered.state.boot.unwrap_or_else(|| BootId::new(now.wall, &mut OsEntropy));
+        let mut shell = Self {
+            recorder: Recorder::start(instance.journal("control_plane"), happened.clone())?,
+            voice: Voice::start(&instance, &credentials, happened.clone()),
+            volatile: Volatile {
+                guardian_pid: rustix::process::getppid()
+                    .map_or(0, |p| p.as_raw_nonzero().get().unsigned_abs()),
+                bus_address: credentials.address().to_string(),
+                warnings: recovered.warnings,
+                ..Volatile::default()
+            },
+            instance,
+            number: recovered.number,
+            hlc: recovered.hlc,
+            boot,
+            stories: BTreeMap::new(),
+            state: recovered.state,
+            guardian: Some(guardian),
+            guardian_alive: now.mono,
+            kept,
+            credentials,
+            detectors: Detectors::default(),
+            collector,
+            status,
+            owed: VecDeque::new(),
+            reaped,
+            awaited: BTreeMap::new(),
+            seen_stopped: BTreeSet::new(),
+            housekeeping: now.mono,
+            happened,
+            happenings,
+            life_line,
+            notices,
+        };
+        for (number, json) in recovered.unwritten {
+            shell.recorder.append(number, json);
+        }
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        shell.write_credentials();
+        shell.attach_kept(streams);
+        shell.begin(predecessors > 0);
+        if let Some(cause) = stop {
+            shell.tell(Input::Shutdown { cause });
+        }
+        Ok(shell)
+    }
+
+    fn begin(&mut self, take_over: bool) {
+        if !take_over || self.state.boot.is_none() {
+            self.tell(Input::Boot { boot: self.boot });
+            return;
+        }
+        let parents = [self.volatile.guardian_pid];
+        let known = self.state.components.iter().filter_map(|(name, c)| Some((name, c.phase.run()?)));
+        let mut found: Vec<Found> = known
+            .filter(|(_, run)| {
+                procfs::start_ticks(run.pid) == Some(run.start_ticks) && state_of(run.pid) != Some('Z')
+            })
+            .map(|(name, run)| Found {
+                component: name.clone(),
+                incarnation: run.incarnation,
+                pid: run.pid,
+                start_ticks: run.start_ticks,
+            })
+            .collect();
+        for unknown in processes::find_live(&parents, &self.instance) {
+            if !found.iter().any(|f| f.component == unknown.component) {
+                found.push(unknown);
+            }
+        }
+        // Before the supervisor speaks: what it starts anew is watched by `spawn`.
+        for process in &found {
+            self.watch_exit(&process.component, process.incarnation, process.pid);
+        }
+        let reaped = self.reaped.clone();
+        let adopted: Vec<String> = found.iter().map(|f| f.component.clone()).collect();
+        self.tell(Input::TakeOver { found, reaped });
+        let now = SystemClock.now().mono;
+        for name in adopted {
+            let Some(spec) = self.state.plan.spec(&name).cloned() else { continue };
+            if let Some(Phase::Running { run, paused: false }) =
+                self.state.components.get(&name).map(|c| c.phase.clone())
+                && let Some(input) = self.detectors.watch(&spec, run.incarnation, run.ready, now)
+            {
+                self.tell(input);
+            }
+        }
+    }
+
+    /// Tells the supervisor something, and carries out what it decides, and what follows from that.
+    fn tell(&mut self, input: Input) {
+        let _ = self.ask(input);
+    }
+
+    fn ask(&mut self, input: Input) -> Result<(), Refusal> {
+        let mut inputs = VecDeque::from([input]);
+        let mut first = true;
+        while let Some(input) = inputs.pop_front() {
+            let now = SystemClock.now();
+            let command = Command { seed: OsEntropy.next_u64(), input };
+            match decider::decide(&self.state, now, &command) {
+                Ok(decided) => {
+                    for recorded in decided {
+                        self.carry_out(recorded, now, &mut inputs);
+                    }
+                }
+                Err(refusal) if first => return Err(refusal),
+                Err(_) => {}
+            }
+            first = false;
+        }
+        self.publish_status();
+        Ok(())
+    }
+
+    fn carry_out(&mut self, recorded: Recorded<Event>, now: Now, inputs: &mut VecDeque<Input>) {
+        self.state.evolve(recorded.event(), &recorded.why().to_string(), now);
+        let effects = decider::effects(&self.state, recorded.event());
+        self.record(recorded, now);
+        for effect in effects {
+            inputs.extend(self.perform(effect, now));
+        }
+    }
+
+    fn record(&mut self, recorded: Recorded<Event>, now: Now) {
+        self.number += 1;
+        self.hlc = self.hlc.tick(now.wall);
+        let id = EventId::new(now.wall, &mut OsEntropy);
+        let about = recorded.event().component().unwrap_or("").to_owned();
+        let (correlation, causation) = match self.stories.get(&about) {
+            Some((story, last, false)) => (*story, Some(*last)),
+            _ => (CorrelationId::new(now.wall, &mut OsEntropy), None),
+        };
+        let over = matches!(
+            recorded.event(),
+            Event::BecameReady { .. } | Event::Completed { .. } | Event::GaveUp { .. }
+        );
+        self.stories.insert(about, (correlation, id, over));
+        let entry = Entry {
+            id,
+            kind: format!("dev.grace.control_plane.{}.v1", recorded.event().name()),
+            time: now.wall,
+            hlc: self.hlc,
+            who: "control_plane".to_owned(),
+            correlation,
+            causation,
+            record: recorded,
+            boot: self.boot,
+            number: self.number,
+            mono: now.mono,
+        };
+        let Ok(json) = serde_json::to_string(&entry) else { return };
+        self.tell_guardian(&ToGuardian::Record { number: self.number, json: json.clone() }, None);
+        self.recorder.append(self.number, json);
+        self.recorder.snapshot_if_due(&self.state, self.number, self.hlc);
+        self.voice.say(&entry);
+    }
+
+    fn perform(&mut self, effect: Effect, now: Now) -> Option<Input> {
+        match effect {
+            Effect::Spawn { component, incarnation } => Some(self.spawn(&component, incarnation)),
+            Effect::Watch { component, incarnation } => {
+                let spec = self.state.plan.spec(&component)?.clone();
+                let ready = self.state.components.get(&component).is_some_and(|c| c.is_ready());
+                self.detectors.watch(&spec, incarnation, ready, now.mono)
+            }
+            Effect::Unwatch { component } => {
+                self.detectors.unwatch(&component);
+                None
+            }
+            Effect::Signal { pid, signal, .. } => {
+                processes::signal_group(pid, signal);
+                None
+            }
+            Effect::CleanUp { component, incarnation, pid } => {
+                self.detectors.unwatch(&component);
+                self.volatile.said.remove(&component);
+                let parents = [std::process::id(), self.volatile.guardian_pid];
+                let strays = processes::end_strays(&component, incarnation, pid, &parents);
+                if strays > 0 {
+                    let text = format!(
+                        "`{component}` ended and left {strays} processes behind, which were ended: run it in the foreground"
+                    );
+                    self.warn(text);
+                }
+                None
+            }
+            Effect::Quit => None,
+        }
+    }
+
+    fn warn(&mut self, text: String) {
+        eprintln!("grace control plane: {text}");
+        if self.volatile.warnings.len() >= WARNINGS {
+            self.volatile.warnings.remove(0);
+        }
+        self.volatile.warnings.retain(|w| *w != text);
+        self.volatile.warnings.push(text);
+        self.publish_status();
+    }
+
+    fn publish_status(&self) {
+        if self.status.receiver_count() > 0 {
+            self.status.send_replace(Some(Arc::new(report::report(&self.state, &self.volatile))));
+        }
+    }
+
+    fn write_credentials(&mut self) {
+        let table = self.credentials.table(self.state.plan.specs().map(AsRef::as_ref));
+        let url = self.credentials.url(super::credentials::OPERATOR) + "\n";
+        let json = serde_json::to_vec(&table).unwrap_or_default();
+        for (path, content) in
+            [(self.instance.bus_auth(), json), (self.instance.operator_url(), url.into_bytes())]
+        {
+            if let Err(error) = crate::guardian::launch::private_file(&path, &content) {
+                self.warn(error.to_string());
+            }
+        }
+    }
+
+    /// Whether everything has been stopped.
+    pub(super) const fn finished(&self) -> bool {
+        self.state.finished
+    }
+
+    /// Writes what is to be written, removes what lives only as long as the instance, and lets the guardian go.
+    pub(super) fn finish(mut self) {
+        self.collector.stop();
+        self.recorder.finish();
+        while let Ok(happening) = self.happenings.try_recv() {
+            if let Happening::Written { upto } = happening {
+                while self.owed.front().is_some_and(|(number, ..)| *number <= upto) {
+                    if let Some((_, reply, answer)) = self.owed.pop_front() {
+                        let _ = reply.send(answer);
+                    }
+                }
+            }
+        }
+        for path in [
+            self.instance.notify_socket(),
+            self.instance.bus_socket(),
+            self.instance.bus_auth(),
+            self.instance.operator_url(),
+            self.instance.manifest(),
+            self.instance.control_socket(),
+        ] {
+            let _ = std::fs::remove_file(path);
+        }
+        if let Some(channel) = &mut self.guardian {
+            let _ = channel.send(&ToGuardian::Finished, None);
+        }
+    }
+}
+
+const NOT_WRITTEN: &str = "the journal of the control plane cannot be written";
+/// Warnings shown at one time; the oldest gives way.
+const WARNINGS: usize = 16;
+
+fn state_of(pid: u32) -> Option<char> {
+    procfs::stat(pid).ok().map(|stat| stat.state)
+}
