@@ -395,11 +395,13 @@ fn compare(rounds: usize, only: Option<&str>) {
             trips[place][0].0.push(p50);
             trips[place][1].0.push(p99);
         };
-        note(0, round_trip(&ours, Over::Tcp, 8000));
+        if only != Some("nats") {
+            note(0, round_trip(&ours, Over::Tcp, 8000));
+            note(1, round_trip(&ours, Over::Unix, 8000));
+        }
         if let Some(nats) = &nats {
             note(2, round_trip(nats, Over::Tcp, 8000));
         }
-        note(1, round_trip(&ours, Over::Unix, 8000));
         note(3, bare_echo(&floor, Over::Tcp, 8000));
         note(4, bare_echo(&floor, Over::Unix, 8000));
     }
@@ -409,8 +411,11 @@ fn compare(rounds: usize, only: Option<&str>) {
     for (which, title) in ["1 → 1, million messages/s", "1 → 4, million published/s"].into_iter().enumerate()
     {
         println!("{title}");
-        for (name, series) in names.iter().zip(&rates) {
+        for (name, series) in names.iter().zip(&rates).filter(|(_, s)| !s[which].0.is_empty()) {
             println!("  {name:<22} {}", series[which].show(1e6));
+        }
+        if only.is_some() {
+            continue;
         }
         let base = rates[2][which].median();
         println!(
@@ -421,8 +426,11 @@ fn compare(rounds: usize, only: Option<&str>) {
     }
     println!("round trip, µs, p50 then p99");
     let names = [names[0], names[1], names[2], "floor: bare echo TCP", "floor: bare echo Unix"];
-    for (name, series) in names.iter().zip(&trips) {
+    for (name, series) in names.iter().zip(&trips).filter(|(_, s)| !s[0].0.is_empty()) {
         println!("  {name:<22} {}   {}", series[0].show(1.0), series[1].show(1.0));
+    }
+    if only.is_some() {
+        return;
     }
     let ratio = |q: usize, a: usize| trips[a][q].median() / trips[2][q].median();
     println!(

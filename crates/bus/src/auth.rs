@@ -412,5 +412,4 @@ impl Grants {
 }
 
 #[cfg(test)]
-#[path = "auth_tests.rs"]
 mod tests;

@@ -45,8 +45,8 @@ pub const PENDING_BYTES: usize = 16 << 20;
 /// cut off at once, whoever sent the byte too many: one reader's sloth must not cost another its connection.
 pub const BUFFERED_BYTES: usize = 64 << 20;
 
-/// Output made in one call of `receive` before it returns to let the shell write. Half a read buffer: keeps the
-/// memory that fan-out takes within one batch small.
+/// Output made in one call of `receive` before it returns to let the shell write: keeps the memory that fan-out takes
+/// within one batch far below [`PENDING_BYTES`], so that nobody is cut off for what had no chance to be written.
 pub const OUTPUT_PER_CALL_BYTES: usize = 1 << 20;
 
 /// What one read takes from a socket. One buffer a thread, shared by all connections.
@@ -113,8 +113,8 @@ pub const SUBSCRIPTION_MESSAGES: usize = 8192;
 /// Requests of one client that wait for an answer. Further ones fail with [`crate::BusError::NotConnected`].
 pub const CLIENT_REQUESTS: usize = 16384;
 
-/// Subscriptions of one client. Further ones fail with [`crate::BusError::Closed`]'s sibling on the broker's side:
-/// kept equal to [`SUBSCRIPTIONS_PER_CONNECTION`], less the inbox.
+/// Subscriptions of one client: what the broker takes from one connection, less the inbox. Further ones fail with
+/// [`crate::BusError::Closed`].
 pub const CLIENT_SUBSCRIPTIONS: usize = SUBSCRIPTIONS_PER_CONNECTION - 1;
 
 /// First and longest wait between a client's attempts to connect; a random half is added.

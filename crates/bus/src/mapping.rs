@@ -6,6 +6,8 @@
 //! draws one random number per message, so a share holds over many messages and not in any order. The control plane
 //! replaces the whole set at once; there is no moment with half of it.
 //!
+//! What a source's `>` matched cannot be carried over: destinations are literal but for those tokens.
+//!
 //! Permissions are checked on the subject that the client published to; the mapped one is the operator's choice.
 
 use grace_types::chance::Entropy;

@@ -274,7 +274,10 @@ fn deliver(connections: &mut [Option<Connection>], out: &mut Out, target: Target
         }
         return false;
     }
-    if let (Some(reply), Some(rule)) = (wire.reply, account.and_then(|a| a.allow_responses)) {
+    if let (Some(reply), Some(account)) = (wire.reply, account)
+        && let Some(rule) = account.allow_responses
+        && !account.may_publish(reply)
+    {
         connection.grants.note(rule, reply, wire.now);
     }
     connection.output.push(&[first, sub.sid.as_bytes(), last, body], out);

@@ -1,0 +1,244 @@
+//! Durable commands per second on one decider, against the floor: the same bytes, written and fdatasync'ed.
+//!
+//! With 1, 16 and 256 commands outstanding, three programs take turns, several rounds, on files of the same folder:
+//!
+//! - floor: as many entries as there are outstanding commands, one write and one fdatasync on a growing file
+//! - journal: the same entries, one `SqliteJournal::append`
+//! - host: commands asked of the host's thread by as many tasks; each waits for its durable answer, then asks the next
+//!
+//! `cargo run --release -p grace-benches --bin host [-- --rounds N] [--seconds S] [--folder DIR]`
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark that cannot run should say so and stop"
+)]
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use grace_kernel::{
+    Decider, Decision, Envelope, Recorded,
+    process::thread::{self, Commands},
+};
+use grace_store::{Journal, Seq, sqlite::SqliteJournal};
+use grace_types::{
+    chance::OsEntropy,
+    reason::Why,
+    time::{Now, SystemClock, Timestamp},
+};
+use serde::{Deserialize, Serialize};
+
+/// A decision of the usual size: a restart with its reasons.
+enum Restarts {}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Counts(BTreeMap<String, u64>);
+
+#[derive(Serialize, Deserialize)]
+struct Restart {
+    name: String,
+    status: i32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Never;
+
+impl fmt::Display for Never {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("never refused")
+    }
+}
+
+impl Decider for Restarts {
+    type State = Counts;
+    type Command = Restart;
+    type Event = Restart;
+    type Reply = u64;
+    type Refusal = Never;
+    type Effect = ();
+
+    fn decide(state: &Counts, _now: Now, command: &Restart) -> Decision<Self> {
+        let count = state.0.get(&command.name).copied().unwrap_or(0) + 1;
+        let why = Why::because("restart.exit_status", format!("it ended with status {}", command.status));
+        let event = Restart { name: command.name.clone(), status: command.status };
+        Decision::reply(count).record(Recorded::new(event, command.name.as_str(), "availability", why))
+    }
+
+    fn evolve(state: &mut Counts, event: &Restart) {
+        *state.0.entry(event.name.clone()).or_default() += 1;
+    }
+
+    fn what(_event: &Restart) -> &'static str {
+        "process_restarted"
+    }
+}
+
+struct Setting {
+    folder: PathBuf,
+    time: Duration,
+    entry: Vec<u8>,
+}
+
+/// Commands per second, and microseconds from question to answer: median and 99th percentile.
+#[derive(Clone, Copy)]
+struct Measured {
+    rate: f64,
+    p50: f64,
+    p99: f64,
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let value = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
+    let rounds: usize = value("--rounds").map_or(5, |n| n.parse().expect("--rounds takes a number"));
+    let seconds: f64 = value("--seconds").map_or(1.0, |n| n.parse().expect("--seconds takes a number"));
+    let base = value("--folder").map_or_else(|| PathBuf::from("."), PathBuf::from);
+    let folder = tempfile::tempdir_in(base).expect("the folder must be writable");
+    let mut setting = Setting {
+        folder: folder.path().to_owned(),
+        time: Duration::from_secs_f64(seconds),
+        entry: Vec::new(),
+    };
+    setting.entry = one_entry(&setting);
+    println!(
+        "entries of {} bytes, {rounds} rounds of {seconds} s each, medians (lowest to highest)",
+        setting.entry.len()
+    );
+    for outstanding in [1, 16, 256] {
+        let (mut floors, mut journals, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..rounds {
+            let path = |what: &str| setting.folder.join(format!("{what}-{outstanding}-{round}"));
+            floors.push(floor(&setting, &path("floor"), outstanding));
+            journals.push(journal(&setting, &path("journal"), outstanding));
+            hosts.push(host(&setting, &path("host"), outstanding));
+        }
+        println!("\n{outstanding} outstanding");
+        report("floor", &floors, &floors);
+        report("journal", &journals, &floors);
+        report("host", &hosts, &floors);
+    }
+}
+
+fn report(what: &str, all: &[Measured], floors: &[Measured]) {
+    let median = |pick: fn(&Measured) -> f64, of: &[Measured]| {
+        let mut values: Vec<f64> = of.iter().map(pick).collect();
+        values.sort_by(f64::total_cmp);
+        (values[values.len() / 2], values[0], values[values.len() - 1])
+    };
+    let (rate, low, high) = median(|m| m.rate, all);
+    let (p50, ..) = median(|m| m.p50, all);
+    let (p99, ..) = median(|m| m.p99, all);
+    let ratio = rate / median(|m| m.rate, floors).0;
+    println!(
+        "  {what:<8} {rate:>9.0}/s ({low:.0} to {high:.0})  p50 {p50:>6.0} us  p99 {p99:>6.0} us  {ratio:>5.2} of the floor"
+    );
+}
+
+/// Repeats `write`, which makes `outstanding` entries durable, until the time is over.
+fn repeat(time: Duration, outstanding: usize, mut write: impl FnMut()) -> Measured {
+    let mut took = Vec::new();
+    let start = Instant::now();
+    while start.elapsed() < time {
+        let begun = Instant::now();
+        write();
+        took.push(begun.elapsed());
+    }
+    measured(start.elapsed(), took.len() * outstanding, took)
+}
+
+fn measured(elapsed: Duration, commands: usize, mut took: Vec<Duration>) -> Measured {
+    took.sort_unstable();
+    let micros = |share: usize| took[(took.len() * share / 100).min(took.len() - 1)].as_secs_f64() * 1e6;
+    Measured { rate: commands as f64 / elapsed.as_secs_f64(), p50: micros(50), p99: micros(99) }
+}
+
+fn floor(setting: &Setting, path: &Path, outstanding: usize) -> Measured {
+    let mut file = File::create(path).unwrap();
+    let bytes = setting.entry.repeat(outstanding);
+    repeat(setting.time, outstanding, || {
+        file.write_all(&bytes).unwrap();
+        file.sync_data().unwrap();
+    })
+}
+
+fn journal(setting: &Setting, path: &Path, outstanding: usize) -> Measured {
+    let mut journal = SqliteJournal::open(path, Timestamp::EPOCH).unwrap();
+    let batch = vec![setting.entry.as_slice(); outstanding];
+    repeat(setting.time, outstanding, || {
+        journal.append(&batch).unwrap();
+    })
+}
+
+fn command(task: usize) -> Envelope<Restart> {
+    Envelope::new(Restart { name: format!("worker-{}", task % 64), status: 137 })
+}
+
+fn host(setting: &Setting, path: &Path, outstanding: usize) -> Measured {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (commands, mut hosted) = start(path);
+        let drain = tokio::spawn(async move {
+            while hosted.releases.recv().await.is_some() {}
+            hosted.ended().await.unwrap();
+        });
+        let begun = Instant::now();
+        let end = begun + setting.time;
+        let tasks: Vec<_> = (0..outstanding)
+            .map(|task| {
+                let commands = commands.clone();
+                tokio::spawn(async move {
+                    let mut took = Vec::new();
+                    while Instant::now() < end {
+                        let asked = Instant::now();
+                        commands.ask(command(task)).await.unwrap_or_else(|e| panic!("{e}"));
+                        took.push(asked.elapsed());
+                    }
+                    took
+                })
+            })
+            .collect();
+        let mut took = Vec::new();
+        for task in tasks {
+            took.extend(task.await.unwrap());
+        }
+        let elapsed = begun.elapsed();
+        commands.stop().await;
+        drain.await.unwrap();
+        measured(elapsed, took.len(), took)
+    })
+}
+
+fn start(path: &Path) -> (Commands<Restarts>, thread::Hosted<Restarts>) {
+    let path = path.to_owned();
+    let open = move || SqliteJournal::open(path, Timestamp::EPOCH).map(|j| Box::new(j) as Box<dyn Journal>);
+    thread::spawn("control_plane".to_owned(), open, Arc::new(SystemClock), Box::new(OsEntropy)).unwrap()
+}
+
+/// What one command leaves in the journal.
+fn one_entry(setting: &Setting) -> Vec<u8> {
+    let path = setting.folder.join("one");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (commands, mut hosted) = start(&path);
+        commands.ask(command(0)).await.unwrap_or_else(|e| panic!("{e}"));
+        commands.stop().await;
+        while hosted.releases.recv().await.is_some() {}
+    });
+    let mut entry = Vec::new();
+    let mut journal = SqliteJournal::open(&path, Timestamp::EPOCH).unwrap();
+    journal
+        .replay(Seq(1), &mut |record| {
+            entry = record.payload.to_vec();
+            std::ops::ControlFlow::Break(())
+        })
+        .unwrap();
+    entry
+}
