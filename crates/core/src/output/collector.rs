@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
 };
@@ -155,13 +155,9 @@ impl Collector {
 
     fn end(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        let mut stop = Command::Stop;
-        // The queue is full only while the thread is busy; it empties or the thread has ended.
-        while let Err(TrySendError::Full(back)) = self.commands.try_send(stop) {
-            stop = back;
-            self.wake();
-            std::thread::yield_now();
-        }
+        // Woken before, so that a full queue empties; and after, so that the order is seen. A thread that has ended takes none.
+        self.wake();
+        let _ = self.commands.send(Command::Stop);
         self.wake();
         let _ = thread.join();
     }
