@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    os::{fd::AsRawFd as _, unix::net::UnixStream},
+    os::unix::net::UnixStream,
     time::Duration,
 };
 
@@ -15,10 +15,7 @@ use grace_core::{
     instance::Instance,
     status::Status,
 };
-use rustix::{
-    fs::{Mode, OFlags},
-    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt},
-};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use crate::{
     failure::{Exit, Failure},
@@ -109,15 +106,12 @@ fn open(instance: &Instance, request: &Request) -> Result<Connection, Failure> {
     send().map_err(|e: io::Error| broken(instance, &e))
 }
 
-/// Connects by way of the folder's descriptor, since a socket's address holds at most 107 bytes and DATA may be deeper.
 /// The time limit is set first: with the control plane stopped and its backlog full, connecting would block for ever.
 fn connect(instance: &Instance) -> io::Result<UnixStream> {
-    let folder = rustix::fs::open(instance.run(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let path = format!("/proc/self/fd/{}/control.sock", folder.as_raw_fd());
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(limits::ANSWER_TIME))?;
-    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(instance.control_socket())?)?;
     Ok(socket.into())
 }
 
@@ -125,6 +119,7 @@ fn connect(instance: &Instance) -> io::Result<UnixStream> {
 fn refused(code: &str, message: &str, help: &str) -> Failure {
     let exit = match code {
         "not_found" | "bad_request" => Exit::Usage,
+        "forbidden" => Exit::Unreachable,
         _ => Exit::Failed,
     };
     Failure::new(exit, code, message).help(help)
@@ -148,7 +143,7 @@ fn broken(instance: &Instance, error: &io::Error) -> Failure {
                 .help("start it with `grace up`, or name another instance with --data DIR")
         }
         io::ErrorKind::PermissionDenied => {
-            Failure::new(Exit::Unreachable, "not_allowed", "this instance belongs to another user")
+            Failure::new(Exit::Unreachable, "forbidden", "this instance belongs to another user")
                 .at(&instance.data().display())
                 .help("run the command as that user")
         }

@@ -52,7 +52,7 @@ fn known(instance: &Instance, name: &str) -> Result<bool, Failure> {
 }
 
 fn unknown(instance: &Instance, name: &str) -> Failure {
-    let mut names: Vec<String> = std::fs::read_dir(instance.data().join("logs"))
+    let mut names: Vec<String> = std::fs::read_dir(instance.logs())
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".log").map(str::to_owned))

@@ -9,13 +9,12 @@
 //! Commands return an [`Exit`] or a [`Failure`]; only `main` prints failures and ends the process. There is no async
 //! runtime here and nothing is decided here: the control plane decides, this shows.
 
-#![expect(dead_code, reason = "the guardian that `up` hands over to is not there yet")]
-
 mod args;
 mod control;
 mod doctor;
 mod failure;
 mod front;
+mod internal;
 mod limits;
 mod logs;
 mod output;
@@ -26,7 +25,7 @@ mod style;
 mod systemd;
 mod up;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 use grace_core::{control::Request, instance::Instance};
@@ -39,6 +38,10 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(internal) = internal::parse(&args) {
+        return internal::run(internal);
+    }
     let cli = Cli::parse();
     let mut out = Output::new(&cli.globals);
     match run(cli.command, cli.globals.data, &mut out) {

@@ -1,6 +1,9 @@
 //! Which instance a command means: the folder of its files.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use grace_core::instance::Instance;
 
@@ -15,7 +18,20 @@ pub(crate) fn instance(data: Option<PathBuf>) -> Result<Instance, Failure> {
             .at(&folder.display())
             .help("give --data an absolute path")
     })?;
-    Ok(Instance::at(absolute))
+    Ok(Instance::at(real(&absolute)))
+}
+
+/// One name for one folder, however it is spelled: the short folder of sockets of a deep instance is named after it. What
+/// does not exist yet keeps its spelling below what does.
+fn real(path: &Path) -> PathBuf {
+    let known = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    match known {
+        Some((above, real)) => path.strip_prefix(above).map_or(real.clone(), |rest| {
+            // Joining nothing would add a slash.
+            if rest.as_os_str().is_empty() { real } else { real.join(rest) }
+        }),
+        None => path.to_owned(),
+    }
 }
 
 fn choose(data: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Failure> {
@@ -44,6 +60,17 @@ mod tests {
     fn chosen(data: Option<&str>, variables: &[(&str, &str)]) -> Result<PathBuf, String> {
         let find = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into());
         choose(data.map(PathBuf::from), find).map_err(|f| f.code)
+    }
+
+    #[test]
+    fn one_folder_has_one_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(base.join("a")).unwrap();
+        std::os::unix::fs::symlink(base.join("a"), base.join("b")).unwrap();
+        assert_eq!(real(&base.join("b/../a")), base.join("a"));
+        assert_eq!(real(&base.join("b")).as_os_str(), base.join("a").as_os_str());
+        assert_eq!(real(&base.join("b/new/deep")), base.join("a/new/deep"));
     }
 
     #[test]

@@ -84,6 +84,11 @@ impl Progress {
             let text = format!("control plane replaced (pid {before}, now {})", status.control_plane_pid);
             news.push(News::odd('↻', text));
         }
+        // Before the components' news, which it explains.
+        let before = self.instance.replace(status.state);
+        if before != Some(status.state) {
+            news.extend(instance_news(before, status.state));
+        }
         for component in &status.components {
             news.extend(self.component(component, status.since));
         }
@@ -91,10 +96,6 @@ impl Progress {
             news.push(News::odd('!', tame(warning)));
         }
         self.warnings = status.warnings.iter().cloned().collect();
-        let before = self.instance.replace(status.state);
-        if before != Some(status.state) {
-            news.extend(instance_news(before, status.state));
-        }
         news
     }
 
@@ -275,7 +276,7 @@ mod tests {
         assert_eq!(say(&one(Failed, 13_000 * MS, 4, Some("too often"))), ["✗ web failed: too often"]);
         let mut stopping = one(Stopped, 14_000 * MS, 4, None);
         stopping.state = InstanceState::Stopping;
-        assert_eq!(say(&stopping), ["■ web stopped", "■ stopping everything, dependents first"]);
+        assert_eq!(say(&stopping), ["■ stopping everything, dependents first", "■ web stopped"]);
     }
 
     #[test]

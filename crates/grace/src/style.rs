@@ -12,6 +12,7 @@ pub(crate) struct Style {
 
 impl Style {
     /// No colours.
+    #[cfg(test)]
     pub(crate) const fn plain() -> Self {
         Self { colored: false }
     }
@@ -37,10 +38,6 @@ impl Style {
 
     pub(crate) fn warn(self, text: &(impl Display + ?Sized)) -> String {
         self.paint("33", text)
-    }
-
-    pub(crate) fn bold(self, text: &(impl Display + ?Sized)) -> String {
-        self.paint("1", text)
     }
 
     pub(crate) fn dim(self, text: &(impl Display + ?Sized)) -> String {

@@ -7,7 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use grace_core::{control::Request, instance::Instance};
+use grace_core::{
+    control::Request,
+    control_plane::kernel_specs,
+    guardian::launch::{LaunchError, LaunchOptions, launch},
+    instance::Instance,
+    spawn::own_program,
+};
 use grace_types::manifest::{self, BootPlan, Manifest};
 
 use crate::{
@@ -25,12 +31,23 @@ const FOUND_BY_NAME: [&str; 3] = ["grace.yaml", "grace.yml", "Procfile"];
 pub(crate) fn up(instance: &Instance, args: &Up, out: &mut Output) -> Result<Exit, Failure> {
     let chosen = args.manifest.clone().or_else(|| find(Path::new("")));
     let manifest = chosen.as_deref().map_or_else(|| Ok(Manifest::default()), read)?;
+    let plan = plan(&manifest)?;
     if args.check {
-        return check(&manifest, chosen.as_deref(), out);
+        return check(&plan, chosen.as_deref(), out);
     }
-    Err(Failure::new(Exit::Failed, "not_built", "this build has no guardian yet: it can only check")
-        .at(&instance.data().display())
-        .help("use `grace up --check`"))
+    let launched = launch(instance, &manifest, LaunchOptions { detach: args.detach })
+        .map_err(|error| not_launched(instance, &error))?;
+    if !out.json {
+        let what =
+            chosen.map_or_else(|| "the built-in kernels".to_owned(), |path| path.display().to_string());
+        let data = instance.data().display();
+        // It runs now, whether or not anybody reads this.
+        let _ =
+            writeln!(out, "grace runs {what}, with its files in {data} (guardian {})", launched.guardian_pid);
+        let _ = out.flush();
+    }
+    let purpose = if args.detach { Purpose::Detach(plan, args.timeout) } else { Purpose::Stay(plan) };
+    front::run(instance, launched.guardian_pid, None, purpose, out)
 }
 
 /// Stops an instance and waits for its end.
@@ -63,11 +80,16 @@ fn read(path: &Path) -> Result<Manifest, Failure> {
     })
 }
 
-fn check(manifest: &Manifest, path: Option<&Path>, out: &mut Output) -> Result<Exit, Failure> {
-    let plan = BootPlan::of(manifest.processes.values())
-        .map_err(|error| Failure::new(Exit::Usage, "bad_manifest", error.to_string()))?;
+/// The kernels and the manifest's processes, in the order in which they can start.
+fn plan(manifest: &Manifest) -> Result<BootPlan, Failure> {
+    let kernels = kernel_specs(&own_program());
+    BootPlan::of(kernels.iter().chain(manifest.processes.values()))
+        .map_err(|error| Failure::new(Exit::Usage, "bad_manifest", error.to_string()))
+}
+
+fn check(plan: &BootPlan, path: Option<&Path>, out: &mut Output) -> Result<Exit, Failure> {
     if out.json {
-        out.json_line(&plan_json(&plan))?;
+        out.json_line(&plan_json(plan))?;
         return Ok(Exit::Done);
     }
     match path {
@@ -83,6 +105,18 @@ fn plan_json(plan: &BootPlan) -> serde_json::Value {
     let step = |step: &manifest::BootStep| serde_json::json!({"name": step.name, "kind": step.kind, "after": step.after, "ready": step.ready});
     let wave = |wave: &Vec<manifest::BootStep>| wave.iter().map(step).collect::<Vec<_>>();
     serde_json::json!({"waves": plan.waves.iter().map(wave).collect::<Vec<_>>()})
+}
+
+fn not_launched(instance: &Instance, error: &LaunchError) -> Failure {
+    let (code, place) = match error {
+        LaunchError::AlreadyRunning { .. } => ("already_running", None),
+        LaunchError::NotWritable { path, .. } => ("not_writable", Some(path.display().to_string().into())),
+        LaunchError::PortTaken { .. } => ("port_taken", None),
+        _ => ("system", Some(instance.data().display().to_string().into())),
+    };
+    let mut failure = Failure::new(Exit::Failed, code, error.to_string()).help(error.help());
+    failure.place = place;
+    failure
 }
 
 #[cfg(test)]

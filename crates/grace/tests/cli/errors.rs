@@ -87,7 +87,7 @@ fn an_instance_of_another_user_is_told_apart() {
     fs::set_permissions(&run, fs::Permissions::from_mode(0o000)).unwrap();
     let ran = grace(folder.path(), &["--data", ".", "status"]);
     // Root may enter everything, and finds nothing there.
-    let code = if fs::read_dir(&run).is_ok() { "not_running" } else { "not_allowed" };
+    let code = if fs::read_dir(&run).is_ok() { "not_running" } else { "forbidden" };
     fs::set_permissions(&run, fs::Permissions::from_mode(0o700)).unwrap();
     assert!(ran.code == Some(3) && ran.stderr.contains(code), "{ran:?}");
 }

@@ -7,19 +7,23 @@ use std::{
     thread::JoinHandle,
 };
 
-use grace_core::control::Request;
+use grace_core::{control::Request, instance::Instance};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// A test whose client never comes has failed.
+const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 
 /// Listens in `data` and answers each connection with the next of `answers`, verbatim; the connection is then closed.
 /// Joining gives the requests.
 pub(super) fn control_plane(data: &Path, answers: Vec<String>) -> JoinHandle<Vec<Request>> {
-    std::fs::create_dir_all(data.join("run")).unwrap();
-    // Bound elsewhere and moved here: `data` may be too deep for a socket's address.
-    let elsewhere = tempfile::tempdir().unwrap();
-    let listener = UnixListener::bind(elsewhere.path().join("s")).unwrap();
-    std::fs::rename(elsewhere.path().join("s"), data.join("run/control.sock")).unwrap();
+    let instance = Instance::at(data.canonicalize().unwrap());
+    std::fs::create_dir_all(instance.run()).unwrap();
+    let listener = UnixListener::bind(instance.control_socket()).unwrap();
     std::thread::spawn(move || {
         let mut requests = Vec::new();
         for answer in answers {
+            let mut fds = [PollFd::new(&listener, PollFlags::IN)];
+            assert_eq!(poll(&mut fds, Some(&PATIENCE)), Ok(1), "nobody asks any more, after {requests:?}");
             let (stream, _) = listener.accept().unwrap();
             let mut line = String::new();
             BufReader::new(&stream).read_line(&mut line).unwrap();

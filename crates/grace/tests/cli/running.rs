@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use grace_core::control::Request;
+use grace_core::{control::Request, instance::Instance};
 
 use super::{
     binary::{Ran, grace},
@@ -113,7 +113,11 @@ fn down_waits_for_the_end_of_the_guardian() {
 fn a_deep_data_folder_is_reached() {
     let folder = tempfile::tempdir().unwrap();
     let deep = folder.path().join("d".repeat(100)).join("e".repeat(100));
+    std::fs::create_dir_all(&deep).unwrap();
     let (ran, _) = run_in(&deep, &["status"], vec![status("running", "ready")]);
+    let sockets = Instance::at(deep.canonicalize().unwrap()).run();
+    assert!(!sockets.starts_with(folder.path()), "the folder was meant to be too deep");
+    std::fs::remove_dir_all(sockets).unwrap();
     assert_eq!(ran.code, Some(0), "{ran:?}");
 }
 

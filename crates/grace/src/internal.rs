@@ -1,0 +1,73 @@
+//! The entry points that Grace starts itself with, never a person: the guardian, the control plane, a kernel.
+//!
+//! They are taken before clap builds its tree of commands: each of these processes lives for months and should not
+//! carry it. Their command lines have one fixed form each: `grace --data DIR guardian`, `grace --data DIR control-plane`,
+//! `grace kernel NAME`; a kernel finds its instance in its environment.
+
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+/// One of ourselves, to be run in this process.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Internal {
+    Guardian(PathBuf),
+    ControlPlane(PathBuf),
+    Kernel(String),
+}
+
+/// What these arguments (without the program's name) ask for, if it is an internal entry point.
+pub(crate) fn parse(args: &[OsString]) -> Option<Internal> {
+    let word = |arg: &OsString, word: &str| arg.as_os_str() == OsStr::new(word);
+    match args {
+        [kernel, name] if word(kernel, "kernel") => {
+            Some(Internal::Kernel(name.to_string_lossy().into_owned()))
+        }
+        [flag, data, name] if word(flag, "--data") && word(name, "guardian") => {
+            Some(Internal::Guardian(data.into()))
+        }
+        [flag, data, name] if word(flag, "--data") && word(name, "control-plane") => {
+            Some(Internal::ControlPlane(data.into()))
+        }
+        _ => None,
+    }
+}
+
+/// Runs it; returns when it has ended in order.
+pub(crate) fn run(internal: Internal) -> ExitCode {
+    match internal {
+        Internal::Guardian(data) => grace_core::guardian::main(&data),
+        Internal::ControlPlane(data) => grace_core::control_plane::main(&data),
+        Internal::Kernel(name) => grace_core::kernels::run(&name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Option<Internal> {
+        parse(&text.split(' ').map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn only_the_one_form_is_taken() {
+        assert_eq!(parsed("--data /d guardian"), Some(Internal::Guardian("/d".into())));
+        assert_eq!(parsed("--data /d control-plane"), Some(Internal::ControlPlane("/d".into())));
+        assert_eq!(parsed("kernel x"), Some(Internal::Kernel("x".into())));
+        for other in [
+            "",
+            "guardian",
+            "--data /d up",
+            "--data /d kernel",
+            "kernel",
+            "kernel x y",
+            "--data /d guardian x",
+            "--json /d guardian",
+        ] {
+            assert_eq!(parsed(other), None, "{other}");
+        }
+    }
+}
