@@ -92,16 +92,17 @@ pub async fn main(mut context: Context, listeners: Listeners) -> Result<(), Kern
                 }
             },
             done = &mut serving => return ended(done),
-            Some(event) = events.recv() => {
-                let now = context.clock.now();
-                if let Some(order) = announcer.announce(&event, now, &mut *context.entropy) {
-                    broker.order(order).await;
-                }
-            }
+            // Before the events: a client that floods the broker with violations must not keep its operator from asking.
             Some(query) = queries.recv() => {
                 if let Some(reply) = query.reply {
                     let payload = broker.answer(&query.payload).await;
                     broker.order(service::publish(reply, payload)).await;
+                }
+            }
+            Some(event) = events.recv() => {
+                let now = context.clock.now();
+                if let Some(order) = announcer.announce(&event, now, &mut *context.entropy) {
+                    broker.order(order).await;
                 }
             }
         }
