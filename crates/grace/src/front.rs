@@ -222,13 +222,10 @@ impl Front<'_> {
     }
 
     fn too_late(&mut self) -> Result<Exit, Failure> {
-        let waiting: Vec<(String, String)> = match (&self.last, &self.purpose) {
+        let waiting = match (&self.last, &self.purpose) {
             (Some(status), Purpose::Stay(plan) | Purpose::Detach(plan, _)) => {
                 match progress::boot(status, plan) {
-                    Boot::Waiting(names) => {
-                        names.into_iter().map(|name| (name, "still on its way".into())).collect()
-                    }
-                    Boot::Failed(which) => which,
+                    Boot::Waiting(which) | Boot::Failed(which) => which,
                     Boot::Ready => Vec::new(),
                 }
             }

@@ -12,7 +12,7 @@ use grace_types::{
 };
 
 use crate::{
-    status::age,
+    status::{age, state_word},
     style::{Style, tame},
 };
 
@@ -84,11 +84,12 @@ impl Progress {
             let text = format!("control plane replaced (pid {before}, now {})", status.control_plane_pid);
             news.push(News::odd('↻', text));
         }
-        // Before the components' news, which it explains.
         let before = self.instance.replace(status.state);
-        if before != Some(status.state) {
-            news.extend(instance_news(before, status.state));
-        }
+        let changed = (before != Some(status.state)).then(|| instance_news(before, status.state)).flatten();
+        // That everything is being stopped explains what follows; that everything runs again sums it up.
+        let (first, last) =
+            if status.state == InstanceState::Running { (None, changed) } else { (changed, None) };
+        news.extend(first);
         for component in &status.components {
             news.extend(self.component(component, status.since));
         }
@@ -96,6 +97,7 @@ impl Progress {
             news.push(News::odd('!', tame(warning)));
         }
         self.warnings = status.warnings.iter().cloned().collect();
+        news.extend(last);
         news
     }
 
@@ -170,8 +172,8 @@ fn instance_news(before: Option<InstanceState>, now: InstanceState) -> Option<Ne
 /// Whether the boot is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Boot {
-    /// Not yet: these are still on their way.
-    Waiting(Vec<String>),
+    /// Not yet: these are not ready, and one of them at least is still on its way; with what it is doing.
+    Waiting(Vec<(String, String)>),
     /// Everything that should run is ready; what was to run once has ended.
     Ready,
     /// These are not ready and will not be unless something changes; with the reason.
@@ -192,19 +194,18 @@ pub(crate) fn boot(status: &Status, plan: &BootPlan) -> Boot {
     while let Some((name, cause)) = status.components.iter().find_map(|c| blocked(c, plan, &failed)) {
         failed.insert(name, format!("waits for {cause}"));
     }
-    let waiting: Vec<String> = status
+    let waiting: Vec<_> = status
         .components
         .iter()
         .filter(|c| !failed.contains_key(c.name.as_str()) && !settled(c))
-        .map(|c| c.name.clone())
+        .map(|c| (c.name.clone(), format!("still {}{}", state_word(c.state), why(c))))
         .collect();
+    let failed = failed.into_iter().map(|(name, why)| (name.to_owned(), why));
     if !waiting.is_empty() || status.components.is_empty() {
-        return Boot::Waiting(waiting);
+        return Boot::Waiting(failed.chain(waiting).collect());
     }
-    if failed.is_empty() {
-        return Boot::Ready;
-    }
-    Boot::Failed(failed.into_iter().map(|(name, why)| (name.to_owned(), why)).collect())
+    let failed: Vec<_> = failed.collect();
+    if failed.is_empty() { Boot::Ready } else { Boot::Failed(failed) }
 }
 
 fn settled(c: &ComponentStatus) -> bool {
@@ -313,18 +314,26 @@ mod tests {
             waiting.pid = None;
             boot(&instance_of(vec![component("a", a, MS), waiting]), &chain(condition))
         };
-        let failed = |names: &[(&str, &str)]| {
-            Boot::Failed(names.iter().map(|(n, w)| ((*n).to_owned(), (*w).to_owned())).collect())
+        let named = |names: &[(&str, &str)]| -> Vec<(String, String)> {
+            names.iter().map(|(n, w)| ((*n).to_owned(), (*w).to_owned())).collect()
         };
+        let failed = |names| Boot::Failed(named(names));
+        let waiting = |names| Boot::Waiting(named(names));
         assert_eq!(judge(Ready, Ready, Condition::Ready), Boot::Ready);
         assert_eq!(judge(Stopped, Ready, Condition::Completed), Boot::Ready);
-        assert_eq!(judge(Ready, Starting, Condition::Ready), Boot::Waiting(vec!["b".into()]));
-        assert_eq!(judge(Restarting, Paused, Condition::Ready), Boot::Waiting(vec!["a".into(), "b".into()]));
+        assert_eq!(judge(Ready, Starting, Condition::Ready), waiting(&[("b", "still starting")]));
+        assert_eq!(
+            judge(Restarting, Paused, Condition::Ready),
+            waiting(&[("a", "still restarting"), ("b", "still paused")])
+        );
         assert_eq!(
             judge(Failed, Starting, Condition::Ready),
             failed(&[("a", "failed"), ("b", "waits for a")])
         );
-        assert_eq!(judge(Failed, Starting, Condition::Completed), Boot::Waiting(vec!["b".into()]));
+        assert_eq!(
+            judge(Failed, Starting, Condition::Completed),
+            waiting(&[("a", "failed"), ("b", "still starting")])
+        );
         assert_eq!(judge(Failed, Ready, Condition::Completed), failed(&[("a", "failed")]));
         assert_eq!(boot(&instance_of(vec![]), &BootPlan { waves: vec![] }), Boot::Waiting(vec![]));
     }
