@@ -9,6 +9,9 @@ pub const BATCH_COMMANDS: usize = 1024;
 /// Bytes appended in one sync, past which a batch takes no further command.
 pub const BATCH_BYTES: usize = 4 << 20;
 
+/// The longest that a batch waits for commands that are expected at once, however slow the disk is.
+pub const GATHER: Duration = Duration::from_millis(1);
+
 /// Commands that wait for the host. When it is full, a command from the bus is answered `busy`, and a caller in the
 /// same process waits.
 pub const COMMANDS_WAITING: usize = 4096;

@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use grace_store::{Journal, Seq, StoreError};
@@ -159,7 +160,8 @@ where
     let shared = Arc::clone(&pulse);
     std::thread::Builder::new().name("host".to_owned()).spawn(move || {
         let done = start(component, open).and_then(|(host, journal)| {
-            Worker { host, journal, inbox, out, pulse: shared, clock, entropy }.work()
+            let last = LastBatch::default();
+            Worker { host, journal, inbox, out, pulse: shared, clock, entropy, last }.work()
         });
         let _ = end.send(done);
     })?;
@@ -185,6 +187,14 @@ struct Worker<D: Decider> {
     pulse: Arc<Pulse>,
     clock: Arc<dyn Clock>,
     entropy: Box<dyn Entropy>,
+    last: LastBatch,
+}
+
+/// How the last batch went.
+#[derive(Default)]
+struct LastBatch {
+    commands: usize,
+    took: Duration,
 }
 
 impl<D: Decider> Worker<D> {
@@ -212,19 +222,13 @@ impl<D: Decider> Worker<D> {
 
     /// One batch: the item given, and what else waits.
     fn turn(&mut self, item: Item<D>) -> Result<(), KernelError> {
-        let now = self.clock.now();
-        let mut next = Some(item);
-        while let Some(item) = next {
-            match item {
-                Item::Command(envelope, to) => self.host.take(now, &mut *self.entropy, envelope, to),
-                Item::Stop => self.inbox.close(),
-            }
-            next = if self.host.is_full() { None } else { self.inbox.try_recv().ok() };
-        }
+        self.gather(item);
         if self.host.is_idle() {
             return Ok(());
         }
+        let begun = self.clock.now().mono;
         let released = self.host.commit(&mut *self.journal);
+        self.last = LastBatch { commands: released.answers.len(), took: self.clock.now().mono.since(begun) };
         let mut replies = Vec::new();
         for (to, answer) in released.answers {
             match to {
@@ -251,6 +255,33 @@ impl<D: Decider> Worker<D> {
             self.release(Vec::new(), Vec::new(), Vec::new(), vec![format!("a snapshot failed: {e}")], false);
         }
         Ok(())
+    }
+
+    /// Takes the item and what else waits. Those who got their answers from the last batch are about to ask again: they
+    /// get a moment (at most a quarter of what the sync cost) to do so, or each batch would hold only the quickest of them, and every
+    /// second sync would be wasted on a few.
+    fn gather(&mut self, item: Item<D>) {
+        let now = self.clock.now();
+        let patience = (self.last.took / 4).min(limits::GATHER);
+        let mut taken = 0;
+        let mut next = Some(item);
+        loop {
+            match next {
+                Some(Item::Command(envelope, to)) => {
+                    self.host.take(now, &mut *self.entropy, envelope, to);
+                    taken += 1;
+                }
+                Some(Item::Stop) => self.inbox.close(),
+                None if taken < self.last.commands && self.clock.now().mono.since(now.mono) < patience => {
+                    std::thread::yield_now();
+                }
+                None => return,
+            }
+            if self.host.is_full() {
+                return;
+            }
+            next = self.inbox.try_recv().ok();
+        }
     }
 
     fn release(
