@@ -7,11 +7,13 @@
 //! | Module | What it holds |
 //! |---|---|
 //! | [`decider`] | the trait, decisions, and events that cannot be built without a reason |
+//! | [`ask`] | what goes into a host and what comes out |
 //! | [`entry`] | the journal record: 5W1H, causes, and the answer to a keyed command |
 //! | [`host`] | the core of the host, without threads or clocks |
 //! | [`process`] | the shell: a process of its own |
 //! | [`limits`] | every bound, with its reason |
 
+pub mod ask;
 pub mod decider;
 pub mod entry;
 pub mod host;
@@ -19,7 +21,8 @@ mod keys;
 pub mod limits;
 pub mod process;
 
+pub use ask::{Answer, Envelope, HostError, LoadError, Released};
 pub use decider::{Decider, Decision, Outcome, OutcomeOf, Recorded};
 pub use entry::{Answered, Entry, Settled, Stored};
-pub use host::{Answer, Envelope, Host, HostError, LoadError, Released};
+pub use host::Host;
 pub use keys::Fingerprint;
