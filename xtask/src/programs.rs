@@ -17,22 +17,72 @@ pub(crate) fn sim(args: &[String]) -> Result<ExitCode, String> {
     finish(command)
 }
 
+/// What makes rustc's output report its coverage to libFuzzer. These are flags of the stable compiler, so that fuzzing
+/// needs neither nightly nor cargo-fuzz; without a sanitizer it finds panics, failed assertions, overflows and hangs,
+/// which is what safe code can do wrong.
+const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares";
+
 /// Each fuzz target in turn, or the named one; stops at the first that finds something.
 pub(crate) fn fuzz(args: &[String]) -> Result<ExitCode, String> {
     let Fuzz { seconds, target } = fuzz_args(args)?;
+    let all = fuzz_targets()?;
     let targets = match target {
-        Some(target) => vec![target],
-        None => fuzz_targets()?,
+        Some(target) if all.contains(&target) => vec![target],
+        Some(target) => {
+            return Err(format!("there is no fuzz target `{target}`; there are {}", all.join(", ")));
+        }
+        None => all,
     };
+    let host = host_triple()?;
+    // Naming the target keeps build scripts and macros free of the flags.
+    let args = [
+        "build",
+        "--release",
+        "--manifest-path",
+        "fuzz/Cargo.toml",
+        "--target-dir",
+        "fuzz/target",
+        "--target",
+    ];
+    let mut build = workspace::cargo(&args);
+    build.arg(&host).env("RUSTFLAGS", COVERAGE);
+    if finish(build)? != ExitCode::SUCCESS {
+        return Ok(ExitCode::FAILURE);
+    }
     for target in targets {
         println!("== fuzz {target}, {seconds} s ==");
-        let mut command = workspace::cargo(&["+nightly", "fuzz", "run", &target, "--"]);
-        command.arg(format!("-max_total_time={seconds}"));
-        if finish(command)? != ExitCode::SUCCESS {
+        if finish(fuzz_run(&host, &target, seconds)?)? != ExitCode::SUCCESS {
+            println!("what it found is in fuzz/artifacts/; the target takes such a file as its argument");
             return Ok(ExitCode::FAILURE);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// New inputs go to the first folder, which is not committed; the committed corpus is only read.
+fn fuzz_run(host: &str, target: &str, seconds: u64) -> Result<Command, String> {
+    let fuzz = workspace::root().join("fuzz");
+    let (found, artifacts) = (fuzz.join("target/corpus").join(target), fuzz.join("artifacts"));
+    for folder in [&found, &artifacts] {
+        std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    }
+    let mut command = Command::new(fuzz.join("target").join(host).join("release").join(target));
+    command.arg(format!("-max_total_time={seconds}")).args(["-timeout=10", "-print_final_stats=1"]);
+    command.arg(format!("-artifact_prefix={}/{target}-", artifacts.display()));
+    command.arg(found).arg(fuzz.join("corpus").join(target));
+    Ok(command)
+}
+
+/// The machine that rustc builds for when nothing is said.
+fn host_triple() -> Result<String, String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output =
+        Command::new(rustc).arg("-vV").output().map_err(|e| format!("rustc cannot be started: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| "`rustc -vV` names no host".to_owned())
 }
 
 /// Each benchmark in turn, or the named one with the rest as its arguments. They start the release binary of
