@@ -4,7 +4,8 @@
 //! the parent). Descriptors to hand over and resource limits must be set between fork and exec, so those programs
 //! take the slower road.
 //!
-//! Everything that Grace opens is close-on-exec; what a child inherits is what is listed here.
+//! Everything that Grace opens is close-on-exec, and what `grace up` itself inherited is made so
+//! ([`keep_descriptors_to_ourselves`]); what a child inherits is what is listed here.
 
 use std::{
     ffi::OsString,
@@ -148,6 +149,23 @@ fn rlimits(limits: &Resources) -> Vec<(Resource, Rlimit)> {
     ];
     let limit = |n| Rlimit { current: Some(n), maximum: Some(n) };
     bounds.into_iter().filter_map(|(resource, bound)| bound.map(|n| (resource, limit(n)))).collect()
+}
+
+/// Makes every descriptor beyond the standard three close-on-exec: what the shell or the program that started us left open is
+/// not for the programs that we start.
+///
+/// # Errors
+/// `/proc` cannot be read.
+#[expect(unsafe_code, reason = "inherited descriptors are known by number only")]
+pub fn keep_descriptors_to_ourselves() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+        if let Some(number) = number.filter(|number| *number >= FIRST_PASSED_FD) {
+            // SAFETY: it changes a flag of a descriptor, and nothing of what Rust assumes about its owner.
+            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
 }
 
 /// The program that is running, for starting more of it: its path, or, where that was replaced or removed, the running

@@ -29,7 +29,7 @@ use crate::{
     control_plane::processes::{DATA_VARIABLE, INCARNATION_VARIABLE},
     instance::Instance,
     procfs,
-    spawn::{Spawn, own_program},
+    spawn::{Spawn, keep_descriptors_to_ourselves, own_program},
 };
 
 /// Names of the descriptors that are kept over control planes.
@@ -155,6 +155,7 @@ fn spawn_guardian<const N: usize>(
     sockets: [(&str, OwnedFd); N],
     options: LaunchOptions,
 ) -> Result<Pid, LaunchError> {
+    keep_descriptors_to_ourselves().map_err(|e| system("look at /proc", &e))?;
     let (names, passed): (Vec<&str>, Vec<OwnedFd>) = sockets.into_iter().unzip();
     let own_output = instance.log("grace");
     let output = OpenOptions::new().create(true).append(true).mode(0o600).open(&own_output);
