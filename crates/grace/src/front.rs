@@ -29,7 +29,7 @@ use grace_types::{
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::{Errno, retry_on_intr},
-    process::{Pid, PidfdFlags},
+    process::{Pid, PidfdFlags, WaitId, WaitIdOptions, waitid},
 };
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -278,8 +278,8 @@ impl Front<'_> {
                 Ok(Event::Unwatched) | Err(_) => break,
             }
         }
-        let stopping = self.last.as_ref().is_some_and(|status| status.state == InstanceState::Stopping);
-        if stopping || self.signals > 0 || self.purpose == Purpose::Down {
+        let told = || self.last.as_ref().is_some_and(|status| status.state == InstanceState::Stopping);
+        if self.guardian_finished().unwrap_or_else(told) || self.signals > 0 || self.purpose == Purpose::Down {
             self.tell(&News::odd('■', "everything has stopped"));
             return Ok(Exit::Done);
         }
@@ -289,6 +289,14 @@ impl Front<'_> {
         Err(Failure::new(Exit::Failed, "guardian_died", what)
             .at(&self.instance.log("grace").display())
             .help("if nobody killed it, the lines above say why; `grace up` starts anew"))
+    }
+
+    /// Whether the guardian ended because its work was done. `None` when it is not our child: then what the status said last
+    /// must do, which is "stopping" too when the guardian was killed and the control plane stops everything.
+    fn guardian_finished(&self) -> Option<bool> {
+        let pid = i32::try_from(self.guardian_pid).ok().and_then(Pid::from_raw)?;
+        let ended = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG).ok()??;
+        Some(ended.exit_status() == Some(0))
     }
 
     /// The last lines that a component printed, indented.
