@@ -9,7 +9,6 @@
 //! their environment, which the harness sets for `grace up` and Grace for everything that it starts.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
-#![expect(clippy::unwrap_used, reason = "only tests come here: what fails here fails the test")]
 
 mod binary;
 mod journal;
@@ -26,6 +25,7 @@ use grace_core::{
     instance::Instance as Place,
     procfs,
     status::{ComponentState, ComponentStatus, InstanceState, Status},
+    supervisor::Event,
 };
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
@@ -218,9 +218,20 @@ impl Instance {
         text.lines().map(|line| line.splitn(3, ' ').nth(2).unwrap_or_default().to_owned()).collect()
     }
 
-    /// The control plane's records.
+    /// The control plane's records so far. Decisions are carried out before they are written: see [`Instance::recorded`].
     pub(crate) fn journal(&self) -> Journal {
         Journal::read(&self.place.journal("control_plane"))
+    }
+
+    /// The recorded events that `pick` picks, with their reasons, as soon as there are so many.
+    pub(crate) fn recorded<T>(
+        &self,
+        at_least: usize,
+        pick: impl Fn(&Event) -> Option<T>,
+    ) -> Vec<(T, String)> {
+        until("the events are recorded", || {
+            Some(self.journal().pick(&pick)).filter(|all| all.len() >= at_least)
+        })
     }
 
     /// Every live process of this instance.
@@ -291,6 +302,11 @@ pub(crate) fn kill(pid: u32, signal: Signal) {
 /// What `/proc` says of a process; `None` when it is gone.
 pub(crate) fn state_of(pid: u32) -> Option<char> {
     procfs::stat(pid).ok().map(|stat| stat.state)
+}
+
+/// The log file that was rotated `n` times; the current one for 0.
+pub(crate) fn rotated(log: &Path, n: u32) -> PathBuf {
+    if n == 0 { log.to_owned() } else { PathBuf::from(format!("{}.{n}", log.display())) }
 }
 
 /// A port on which nobody listens. Below the range that the system gives out by itself, so that nobody is given it before

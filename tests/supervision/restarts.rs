@@ -19,7 +19,7 @@ fn a_killed_program_and_a_killed_kernel_are_back_at_once() {
         kill(before.pid.unwrap(), Signal::KILL);
         let after = instance.until_component(name, "has a new process", |c| c.ready && c.pid != before.pid);
         assert_eq!((after.restarts, after.state), (1, ComponentState::Ready), "{after:?}");
-        let scheduled = instance.journal().pick(|event| match event {
+        let scheduled = instance.recorded(1, |event| match event {
             Event::RestartScheduled { component, delay, .. } if component == name => Some(*delay),
             _ => None,
         });
@@ -57,7 +57,7 @@ fn a_program_that_stops_beating_is_found_within_two_intervals() {
     assert_eq!(after.restarts, 1);
     File::create(instance.file("ask")).unwrap();
     instance.until_component("asking", "was restarted", |c| c.restarts > 0);
-    let hangs = instance.journal().pick(|event| match event {
+    let hangs = instance.recorded(2, |event| match event {
         Event::HangDetected { component, hang, .. } => Some((component.clone(), hang.clone())),
         _ => None,
     });
@@ -90,7 +90,7 @@ fn a_program_that_was_stopped_and_one_that_fails_its_liveness_probe_are_restarte
     assert!(after.pid != alive.pid);
     instance.until_component("stopped", "was restarted", |c| c.ready && c.pid != stopped.pid);
     instance.ready("alive");
-    let hangs = instance.journal().pick(|event| match event {
+    let hangs = instance.recorded(2, |event| match event {
         Event::HangDetected { component, hang, .. } => Some((component.clone(), hang.clone())),
         _ => None,
     });
