@@ -279,7 +279,8 @@ impl Front<'_> {
             }
         }
         let told = || self.last.as_ref().is_some_and(|status| status.state == InstanceState::Stopping);
-        if self.guardian_finished().unwrap_or_else(told) || self.signals > 0 || self.purpose == Purpose::Down {
+        if self.guardian_finished().unwrap_or_else(told) || self.signals > 0 || self.purpose == Purpose::Down
+        {
             self.tell(&News::odd('■', "everything has stopped"));
             return Ok(Exit::Done);
         }
