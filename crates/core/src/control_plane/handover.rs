@@ -46,7 +46,7 @@ pub(super) fn receive(channel: &mut Channel) -> io::Result<Handover> {
     let deadline = SystemClock.now().mono.plus(HANDOVER_TIME);
     loop {
         match channel.receive::<ToControlPlane>() {
-            Ok((message, fd)) => match (message, fd) {
+            Ok((message, mut fds)) => match (message, fds.pop()) {
                 (ToControlPlane::Hello { secret, predecessors }, _) => {
                     handover.secret = secret;
                     handover.predecessors = predecessors;

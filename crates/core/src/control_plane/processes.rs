@@ -179,25 +179,27 @@ pub(super) fn signal_group(pid: u32, signal: i32) {
     }
 }
 
-/// Ends daemons that a process let go and that outlive it: they left its group, and are children of ours (we are a
-/// sub-reaper) or of the guardian now. Returns how many there were.
-pub(super) fn end_strays(component: &str, incarnation: IncarnationId, pid: u32, parents: &[u32]) -> usize {
-    let mut ended = 0;
+/// Ends daemons that a process let go and that outlive it: they left its group, and are children of one of `parents` now (the
+/// control plane and the guardian are sub-reapers). `known` tells the processes that belong there. Returns how many
+/// there were.
+pub(super) fn end_strays(
+    component: &str,
+    incarnation: IncarnationId,
+    parents: &[u32],
+    known: impl Fn(u32) -> bool,
+) -> usize {
     let run = incarnation.to_string();
-    for stray in parents.iter().flat_map(|parent| procfs::children(*parent)) {
-        let is = |name: &str, value: &str| {
-            procfs::environment_variable(stray, name).as_deref() == Some(value.as_ref())
-        };
-        if stray != pid
-            && is(INCARNATION_VARIABLE, &run)
-            && is(COMPONENT_VARIABLE, component)
-            && let Some(stray) = i32::try_from(stray).ok().and_then(Pid::from_raw)
-        {
-            let _ = rustix::process::kill_process(stray, Signal::KILL);
-            ended += 1;
-        }
-    }
-    ended
+    let is = |pid: u32, name: &str, value: &str| {
+        procfs::environment_variable(pid, name).as_deref() == Some(value.as_ref())
+    };
+    parents
+        .iter()
+        .flat_map(|parent| procfs::adopted(*parent))
+        .filter(|pid| !known(*pid))
+        .filter(|pid| is(*pid, INCARNATION_VARIABLE, &run) && is(*pid, COMPONENT_VARIABLE, component))
+        .filter_map(|stray| Pid::from_raw(i32::try_from(stray).ok()?))
+        .filter(|stray| rustix::process::kill_process(*stray, Signal::KILL).is_ok())
+        .count()
 }
 
 /// Every live process of this instance that leads a run of a component, found among the children of `parents`.

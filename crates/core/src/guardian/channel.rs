@@ -1,4 +1,4 @@
-//! The channel between the guardian and the control plane: packets of JSON, some with a descriptor.
+//! The channel between the guardian and the control plane: packets of JSON, some with descriptors.
 //!
 //! A `SOCK_SEQPACKET` pair keeps packets whole and in order, and its end is seen at once by the other side: each learns
 //! of the other's death without asking. Neither side ever blocks on a send: the other may be stopped (SIGSTOP).
@@ -21,6 +21,9 @@ use crate::supervisor::Exit;
 /// Largest packet. A record is a few hundred bytes; reasons quote at most a few lines.
 pub const PACKET_BYTES: usize = 64 << 10;
 
+/// Most descriptors in one packet; the kernel allows 253 (`SCM_MAX_FD`).
+pub const PACKET_DESCRIPTORS: usize = 250;
+
 /// Packets that wait for a peer that does not read. At a few hundred bytes each this is about a megabyte; a peer that
 /// lets so much gather is stopped, and what it misses is counted by the caller.
 pub const WAITING_PACKETS: usize = 4096;
@@ -29,10 +32,10 @@ pub const WAITING_PACKETS: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 pub enum ToGuardian {
-    /// Keep the descriptor that comes along, under this name, for my successor.
+    /// Keep the descriptors that come along, under these names, for my successor.
     Keep {
-        /// Unique.
-        name: String,
+        /// Unique; as many as there are descriptors.
+        names: Vec<String>,
     },
     /// Close what is kept under this name.
     Forget {
@@ -112,7 +115,7 @@ pub enum ToControlPlane {
 #[derive(Debug)]
 pub struct Channel {
     socket: OwnedFd,
-    waiting: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
+    waiting: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
     buffer: Vec<u8>,
     /// Packets dropped because the peer did not read.
     pub dropped: u64,
@@ -141,22 +144,22 @@ impl Channel {
     ///
     /// # Errors
     /// The peer is gone.
-    pub fn send(&mut self, message: &impl Serialize, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    pub fn send(&mut self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let packet = serde_json::to_vec(message)?;
         if packet.len() > PACKET_BYTES {
             self.dropped += 1;
             return Ok(());
         }
-        if self.flush()? && transmit(self.socket.as_fd(), &packet, fd)? {
+        if self.flush()? && transmit(self.socket.as_fd(), &packet, fds)? {
             return Ok(());
         }
         if self.waiting.len() >= WAITING_PACKETS {
-            let oldest = self.waiting.iter().position(|(_, fd)| fd.is_none()).unwrap_or(0);
+            let oldest = self.waiting.iter().position(|(_, fds)| fds.is_empty()).unwrap_or(0);
             self.waiting.remove(oldest);
             self.dropped += 1;
         }
-        let fd = fd.map(|fd| fd.try_clone_to_owned()).transpose()?;
-        self.waiting.push_back((packet, fd));
+        let fds = fds.iter().map(|fd| fd.try_clone_to_owned()).collect::<io::Result<_>>()?;
+        self.waiting.push_back((packet, fds));
         Ok(())
     }
 
@@ -165,8 +168,9 @@ impl Channel {
     /// # Errors
     /// The peer is gone.
     pub fn flush(&mut self) -> io::Result<bool> {
-        while let Some((packet, fd)) = self.waiting.front() {
-            if !transmit(self.socket.as_fd(), packet, fd.as_ref().map(AsFd::as_fd))? {
+        while let Some((packet, fds)) = self.waiting.front() {
+            let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+            if !transmit(self.socket.as_fd(), packet, &fds)? {
                 return Ok(false);
             }
             self.waiting.pop_front();
@@ -185,10 +189,10 @@ impl Channel {
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when there is none; [`io::ErrorKind::UnexpectedEof`] when the peer is gone.
-    pub fn receive<T: DeserializeOwned>(&mut self) -> io::Result<(T, Option<OwnedFd>)> {
+    pub fn receive<T: DeserializeOwned>(&mut self) -> io::Result<(T, Vec<OwnedFd>)> {
         self.buffer.resize(PACKET_BYTES, 0);
         loop {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PACKET_DESCRIPTORS))];
             let mut ancillary = RecvAncillaryBuffer::new(&mut space);
             let received = rustix::net::recvmsg(
                 &self.socket,
@@ -205,12 +209,14 @@ impl Channel {
             if length == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let fd = ancillary.drain().find_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-                _ => None,
-            });
+            let mut received = Vec::new();
+            for message in ancillary.drain() {
+                if let RecvAncillaryMessage::ScmRights(fds) = message {
+                    received.extend(fds);
+                }
+            }
             if let Ok(message) = serde_json::from_slice(&self.buffer[..length]) {
-                return Ok((message, fd));
+                return Ok((message, received));
             }
         }
     }
@@ -223,12 +229,11 @@ impl AsFd for Channel {
 }
 
 /// Sends one packet now; `false` when the peer's queue is full.
-fn transmit(socket: BorrowedFd<'_>, packet: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<bool> {
-    let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn transmit(socket: BorrowedFd<'_>, packet: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<bool> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PACKET_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {
-        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+        ancillary.push(SendAncillaryMessage::ScmRights(fds));
     }
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     loop {
@@ -254,11 +259,11 @@ mod tests {
     fn a_descriptor_travels_with_its_packet() {
         let (mut a, mut b) = pair();
         let (read, write) = rustix::pipe::pipe().unwrap();
-        a.send(&ToGuardian::Keep { name: "x".into() }, Some(write.as_fd())).unwrap();
+        a.send(&ToGuardian::Keep { names: vec!["x".into()] }, &[write.as_fd()]).unwrap();
         drop(write);
-        let (message, fd) = b.receive::<ToGuardian>().unwrap();
-        assert_eq!(message, ToGuardian::Keep { name: "x".into() });
-        rustix::io::write(fd.unwrap(), b"hi").unwrap();
+        let (message, fds) = b.receive::<ToGuardian>().unwrap();
+        assert_eq!(message, ToGuardian::Keep { names: vec!["x".into()] });
+        rustix::io::write(&fds[0], b"hi").unwrap();
         let mut buffer = [0; 8];
         assert_eq!(rustix::io::read(&read, &mut buffer), Ok(2));
     }
@@ -267,7 +272,7 @@ mod tests {
     fn a_peer_that_does_not_read_costs_bounded_memory_and_loses_nothing_before_the_bound() {
         let (mut a, mut b) = pair();
         for number in 0..WAITING_PACKETS as u64 {
-            a.send(&ToGuardian::Record { number, json: "x".repeat(100) }, None).unwrap();
+            a.send(&ToGuardian::Record { number, json: "x".repeat(100) }, &[]).unwrap();
         }
         assert!(a.is_waiting() && a.dropped == 0);
         for expected in 0..WAITING_PACKETS as u64 {
@@ -276,7 +281,7 @@ mod tests {
             assert!(matches!(message, ToGuardian::Record { number, .. } if number == expected));
         }
         for number in 0..3 * WAITING_PACKETS as u64 {
-            a.send(&ToGuardian::Record { number, json: String::new() }, None).unwrap();
+            a.send(&ToGuardian::Record { number, json: String::new() }, &[]).unwrap();
         }
         assert!(a.dropped > 0 && a.waiting.len() == WAITING_PACKETS);
     }
@@ -287,6 +292,6 @@ mod tests {
         assert_eq!(b.receive::<ToGuardian>().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(a);
         assert_eq!(b.receive::<ToGuardian>().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-        assert!(b.send(&ToControlPlane::Alive, None).is_err());
+        assert!(b.send(&ToControlPlane::Alive, &[]).is_err());
     }
 }

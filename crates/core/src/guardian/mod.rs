@@ -198,7 +198,7 @@ impl Guardian {
 
     fn ask_to_stop(&mut self, cause: String) {
         if let Some(control_plane) = &mut self.control_plane {
-            let _ = control_plane.channel.send(&ToControlPlane::Stop { cause: cause.clone() }, None);
+            let _ = control_plane.channel.send(&ToControlPlane::Stop { cause: cause.clone() }, &[]);
         }
         self.stop = Some(cause);
     }
@@ -226,7 +226,7 @@ impl Guardian {
             }
             self.store.reaped(number, exit);
             if let Some(control_plane) = &mut self.control_plane {
-                let _ = control_plane.channel.send(&ToControlPlane::Reaped { pid: number, exit }, None);
+                let _ = control_plane.channel.send(&ToControlPlane::Reaped { pid: number, exit }, &[]);
             }
         }
     }
@@ -269,7 +269,7 @@ impl Guardian {
         let (mut channel, theirs) = Channel::pair()?;
         self.store.hand_over(&mut channel, self.predecessors)?;
         if let Some(cause) = &self.stop {
-            channel.send(&ToControlPlane::Stop { cause: cause.clone() }, None)?;
+            channel.send(&ToControlPlane::Stop { cause: cause.clone() }, &[])?;
         }
         let own = |word: &str| OsString::from(word);
         let pid = Spawn {
@@ -296,23 +296,26 @@ impl Guardian {
 
     fn drain_channel(&mut self) {
         let Some(control_plane) = &mut self.control_plane else { return };
-        while let Ok((message, fd)) = control_plane.channel.receive::<ToGuardian>() {
-            match (message, fd) {
-                (ToGuardian::Keep { name }, Some(fd)) => self.store.keep(name, fd),
-                (ToGuardian::Keep { .. }, None) => {}
-                (ToGuardian::Forget { name }, _) => self.store.forget(&name),
-                (ToGuardian::Record { number, json }, _) => self.store.record(number, json),
-                (ToGuardian::Written { upto }, _) => self.store.written(upto),
-                (ToGuardian::Alive, _) => {
-                    control_plane.alive_by = SystemClock.now().mono.plus(ALIVE_INTERVAL);
-                    let _ = control_plane.channel.send(&ToControlPlane::Alive, None);
-                }
-                (ToGuardian::Reap { pid }, _) => {
-                    if let Some(exit) = self.store.take_reaped(pid) {
-                        let _ = control_plane.channel.send(&ToControlPlane::Reaped { pid, exit }, None);
+        while let Ok((message, fds)) = control_plane.channel.receive::<ToGuardian>() {
+            match message {
+                ToGuardian::Keep { names } => {
+                    for (name, fd) in names.into_iter().zip(fds) {
+                        self.store.keep(name, fd);
                     }
                 }
-                (ToGuardian::Finished, _) => self.finished = true,
+                ToGuardian::Forget { name } => self.store.forget(&name),
+                ToGuardian::Record { number, json } => self.store.record(number, json),
+                ToGuardian::Written { upto } => self.store.written(upto),
+                ToGuardian::Alive => {
+                    control_plane.alive_by = SystemClock.now().mono.plus(ALIVE_INTERVAL);
+                    let _ = control_plane.channel.send(&ToControlPlane::Alive, &[]);
+                }
+                ToGuardian::Reap { pid } => {
+                    if let Some(exit) = self.store.take_reaped(pid) {
+                        let _ = control_plane.channel.send(&ToControlPlane::Reaped { pid, exit }, &[]);
+                    }
+                }
+                ToGuardian::Finished => self.finished = true,
             }
         }
     }

@@ -75,20 +75,20 @@ impl Store {
 
     /// Tells a new control plane everything.
     pub(super) fn hand_over(&self, channel: &mut Channel, predecessors: u32) -> io::Result<()> {
-        channel.send(&ToControlPlane::Hello { secret: self.secret.clone(), predecessors }, None)?;
+        channel.send(&ToControlPlane::Hello { secret: self.secret.clone(), predecessors }, &[])?;
         for (name, fd) in &self.descriptors {
-            channel.send(&ToControlPlane::Kept { name: name.clone() }, Some(fd.as_fd()))?;
+            channel.send(&ToControlPlane::Kept { name: name.clone() }, &[fd.as_fd()])?;
         }
         if self.tail_lost > 0 {
-            channel.send(&ToControlPlane::TailLost { count: self.tail_lost }, None)?;
+            channel.send(&ToControlPlane::TailLost { count: self.tail_lost }, &[])?;
         }
         for (number, json) in &self.tail {
-            channel.send(&ToControlPlane::Tail { number: *number, json: json.clone() }, None)?;
+            channel.send(&ToControlPlane::Tail { number: *number, json: json.clone() }, &[])?;
         }
         for (pid, exit) in &self.reaped {
-            channel.send(&ToControlPlane::Reaped { pid: *pid, exit: *exit }, None)?;
+            channel.send(&ToControlPlane::Reaped { pid: *pid, exit: *exit }, &[])?;
         }
-        channel.send(&ToControlPlane::Welcome, None)
+        channel.send(&ToControlPlane::Welcome, &[])
     }
 }
 

@@ -17,7 +17,8 @@ use std::io;
 
 pub use machine::{Pressure, Resource, Stall, boot_id, peer_of, pressure, tcp_port_holder};
 pub use process::{
-    Stat, children, environment_variable, processes_with_environment, proportional_bytes, start_ticks, stat,
+    Stat, adopted, children, environment_variable, processes_with_environment, proportional_bytes,
+    start_ticks, stat,
 };
 
 fn malformed(what: &str) -> io::Error {

@@ -97,6 +97,14 @@ fn parse_pss(text: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// The children that a sub-reaper was given when their parents ended: those of its first thread, among which are those that this
+/// thread made itself. One file to read where [`children`] reads one a thread.
+#[must_use]
+pub fn adopted(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// The process's children, those of all its threads; empty when there is no such process. It is a snapshot: a child that is
 /// being made or ends may be missing.
 #[must_use]

@@ -71,8 +71,7 @@ pub fn effects(state: &State, event: &Event) -> Vec<Effect> {
             [Effect::Unwatch { component: component.clone() }].into_iter().chain(kill).collect()
         }
         Event::Exited { component, incarnation, .. } | Event::StartFailed { component, incarnation, .. } => {
-            let pid = run_of(component).map_or(0, |run| run.pid);
-            vec![Effect::CleanUp { component: component.clone(), incarnation: *incarnation, pid }]
+            vec![Effect::CleanUp { component: component.clone(), incarnation: *incarnation }]
         }
         Event::ShutdownFinished => vec![Effect::Quit],
         Event::Booted { .. }

@@ -474,8 +474,6 @@ pub enum Effect {
         component: String,
         /// Which run of it.
         incarnation: IncarnationId,
-        /// The process that ended; 0 when there never was one.
-        pid: u32,
     },
     /// Everything has ended.
     Quit,

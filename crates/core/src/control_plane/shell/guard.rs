@@ -27,10 +27,10 @@ impl Shell {
         self.guardian.is_none()
     }
 
-    pub(super) fn tell_guardian(&mut self, message: &ToGuardian, fd: Option<&OwnedFd>) {
+    pub(super) fn tell_guardian(&mut self, message: &ToGuardian) {
         if let Some(channel) = &mut self.guardian {
             // An error means that it died, which the loop hears from the channel itself.
-            let _ = channel.send(message, fd.map(AsFd::as_fd));
+            let _ = channel.send(message, &[]);
         }
     }
 

@@ -34,7 +34,7 @@ impl Shell {
                     None => {
                         let until = SystemClock.now().mono.plus(REAP_TIME);
                         self.awaited.insert(pid, (component, incarnation, until));
-                        self.tell_guardian(&ToGuardian::Reap { pid }, None);
+                        self.tell_guardian(&ToGuardian::Reap { pid });
                     }
                 }
             }
@@ -53,7 +53,7 @@ impl Shell {
             Happening::Health { scores } => self.volatile.health = scores,
             Happening::Written { upto } => {
                 self.volatile.warnings.retain(|w| !w.starts_with(NOT_WRITTEN));
-                self.tell_guardian(&ToGuardian::Written { upto }, None);
+                self.tell_guardian(&ToGuardian::Written { upto });
                 self.release(upto, None);
             }
             Happening::NotWritten { detail } => {

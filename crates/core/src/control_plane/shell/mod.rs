@@ -23,7 +23,7 @@ use std::{
 
 use grace_kernel::Recorded;
 use grace_types::{
-    chance::{Entropy, OsEntropy},
+    chance::{Entropy, OsEntropy, SeededEntropy},
     id::{BootId, CorrelationId, EventId, IncarnationId},
     manifest::Manifest,
     time::{Clock, Hlc, Monotonic, Now, SystemClock},
@@ -65,6 +65,8 @@ pub(super) struct Shell {
     instance: Instance,
     state: State,
     boot: BootId,
+    /// For ids and jitter, not for secrets; drawn once from the operating system.
+    entropy: SeededEntropy,
     number: u64,
     hlc: Hlc,
     /// For each component, what its current story is called and its last event: an incident goes from the first thing
@@ -152,6 +154,7 @@ impl Shell {
             },
             instance,
             number: recovered.number,
+            entropy: SeededEntropy::new(OsEntropy.next_u64()),
             hlc: recovered.hlc,
             boot,
             stories: BTreeMap::new(),
@@ -238,13 +241,9 @@ impl Shell {
         let mut first = true;
         while let Some(input) = inputs.pop_front() {
             let now = SystemClock.now();
-            let command = Command { seed: OsEntropy.next_u64(), input };
+            let command = Command { seed: self.entropy.next_u64(), input };
             match decider::decide(&self.state, now, &command) {
-                Ok(decided) => {
-                    for recorded in decided {
-                        self.carry_out(recorded, now, &mut inputs);
-                    }
-                }
+                Ok(decided) => self.carry_out(decided, now, &mut inputs),
                 Err(refusal) if first => return Err(refusal),
                 Err(_) => {}
             }
@@ -254,23 +253,32 @@ impl Shell {
         Ok(())
     }
 
-    fn carry_out(&mut self, recorded: Recorded<Event>, now: Now, inputs: &mut VecDeque<Input>) {
-        self.state.evolve(recorded.event(), &recorded.why().to_string(), now);
-        let effects = decider::effects(&self.state, recorded.event());
-        self.record(recorded, now);
-        for effect in effects {
-            inputs.extend(self.perform(effect, now));
+    /// Puts decisions into effect and on record, in this order: a dead process is restarted first.
+    fn carry_out(&mut self, decided: Vec<Recorded<Event>>, now: Now, inputs: &mut VecDeque<Input>) {
+        let mut starts = Vec::new();
+        for recorded in &decided {
+            self.state.evolve(recorded.event(), &recorded.why().to_string(), now);
+            for effect in decider::effects(&self.state, recorded.event()) {
+                match effect {
+                    Effect::Spawn { component, incarnation } => starts.push((component, incarnation)),
+                    other => inputs.extend(self.perform(other, now)),
+                }
+            }
+        }
+        inputs.extend(self.start_runs(starts));
+        for recorded in decided {
+            self.record(recorded, now);
         }
     }
 
     fn record(&mut self, recorded: Recorded<Event>, now: Now) {
         self.number += 1;
         self.hlc = self.hlc.tick(now.wall);
-        let id = EventId::new(now.wall, &mut OsEntropy);
+        let id = EventId::new(now.wall, &mut self.entropy);
         let about = recorded.event().component().unwrap_or("").to_owned();
         let (correlation, causation) = match self.stories.get(&about) {
             Some((story, last, false)) => (*story, Some(*last)),
-            _ => (CorrelationId::new(now.wall, &mut OsEntropy), None),
+            _ => (CorrelationId::new(now.wall, &mut self.entropy), None),
         };
         let over = matches!(
             recorded.event(),
@@ -291,7 +299,7 @@ impl Shell {
             mono: now.mono,
         };
         let Ok(json) = serde_json::to_string(&entry) else { return };
-        self.tell_guardian(&ToGuardian::Record { number: self.number, json: json.clone() }, None);
+        self.tell_guardian(&ToGuardian::Record { number: self.number, json: json.clone() });
         self.recorder.append(self.number, json);
         self.recorder.snapshot_if_due(&self.state, self.number, self.hlc);
         self.voice.say(&entry);
@@ -299,7 +307,6 @@ impl Shell {
 
     fn perform(&mut self, effect: Effect, now: Now) -> Option<Input> {
         match effect {
-            Effect::Spawn { component, incarnation } => Some(self.spawn(&component, incarnation)),
             Effect::Watch { component, incarnation } => {
                 let spec = self.state.plan.spec(&component)?.clone();
                 let ready = self.state.components.get(&component).is_some_and(|c| c.is_ready());
@@ -313,11 +320,16 @@ impl Shell {
                 processes::signal_group(pid, signal);
                 None
             }
-            Effect::CleanUp { component, incarnation, pid } => {
+            Effect::CleanUp { component, incarnation } => {
                 self.detectors.unwatch(&component);
                 self.volatile.said.remove(&component);
-                let parents = [std::process::id(), self.volatile.guardian_pid];
-                let strays = processes::end_strays(&component, incarnation, pid, &parents);
+                let own = std::process::id();
+                let runs = |pid| {
+                    self.state.components.values().any(|c| c.phase.run().is_some_and(|run| run.pid == pid))
+                };
+                let parents = [own, self.volatile.guardian_pid];
+                let strays =
+                    processes::end_strays(&component, incarnation, &parents, |pid| pid == own || runs(pid));
                 if strays > 0 {
                     let text = format!(
                         "`{component}` ended and left {strays} processes behind, which were ended: run it in the foreground"
@@ -326,7 +338,8 @@ impl Shell {
                 }
                 None
             }
-            Effect::Quit => None,
+            // Starts are made all at once; the loop sees by itself that all is done.
+            Effect::Spawn { .. } | Effect::Quit => None,
         }
     }
 
@@ -388,7 +401,7 @@ impl Shell {
             let _ = std::fs::remove_file(path);
         }
         if let Some(channel) = &mut self.guardian {
-            let _ = channel.send(&ToGuardian::Finished, None);
+            let _ = channel.send(&ToGuardian::Finished, &[]);
         }
     }
 }

@@ -72,7 +72,7 @@ impl Shell {
     }
 
     pub(super) fn keep_house(&mut self, now: Monotonic) {
-        self.tell_guardian(&ToGuardian::Alive, None);
+        self.tell_guardian(&ToGuardian::Alive);
         if let Some(channel) = &mut self.guardian {
             let _ = channel.flush();
             if now.since(self.guardian_alive) > 2 * ALIVE_INTERVAL {

@@ -1,6 +1,11 @@
 //! The shell's hands on processes: starting a run, watching its end, reading its output.
 
-use std::{collections::BTreeMap, io, os::fd::OwnedFd};
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
 
 use grace_types::{
     id::IncarnationId,
@@ -10,47 +15,98 @@ use rustix::process::Pid;
 
 use super::Shell;
 use crate::{
-    control_plane::processes, guardian::channel::ToGuardian, output::Attachment, procfs, supervisor::Input,
+    control_plane::processes::{self, Pipe},
+    guardian::channel::{PACKET_DESCRIPTORS, ToGuardian},
+    output::Attachment,
+    procfs,
+    supervisor::Input,
 };
 
+/// A run about to be started, with the pipes for its output.
+struct Start {
+    component: String,
+    incarnation: IncarnationId,
+    pipes: io::Result<(Pipe, Pipe)>,
+}
+
+impl Start {
+    fn new(component: String, incarnation: IncarnationId) -> Self {
+        let pipes = Pipe::new().and_then(|out| Ok((out, Pipe::new()?)));
+        Self { component, incarnation, pipes }
+    }
+}
+
+/// A run that was started.
+struct Started {
+    pid: Pid,
+    spec: Arc<ProcessSpec>,
+    incarnation: IncarnationId,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
+/// A run that could not be started.
+struct NotStarted {
+    component: String,
+    incarnation: IncarnationId,
+    error: io::Error,
+}
+
 impl Shell {
-    pub(super) fn spawn(&mut self, component: &str, incarnation: IncarnationId) -> Input {
-        match self.try_spawn(component, incarnation) {
-            Ok((pid, start_ticks)) => {
-                Input::Spawned { component: component.to_owned(), incarnation, pid, start_ticks }
+    /// Starts these runs, all before any of them is looked after: what is started first does not wait for bookkeeping.
+    pub(super) fn start_runs(&mut self, runs: Vec<(String, IncarnationId)>) -> Vec<Input> {
+        let mut starts: Vec<Start> =
+            runs.into_iter().map(|(component, run)| Start::new(component, run)).collect();
+        // The guardian has the read ends before anything can be written: output outlives this control plane.
+        for batch in starts.chunks(PACKET_DESCRIPTORS / 2) {
+            let pipes = batch.iter().filter_map(|start| Some((start, start.pipes.as_ref().ok()?)));
+            let (mut names, mut fds) = (Vec::new(), Vec::new());
+            for (start, (out, err)) in pipes {
+                names.extend(
+                    ["out", "err"].map(|s| processes::kept_name(s, &start.component, start.incarnation)),
+                );
+                fds.extend([out.read.as_fd(), err.read.as_fd()]);
             }
-            Err(error) => {
-                Input::SpawnFailed { component: component.to_owned(), incarnation, error: error.to_string() }
+            if let Some(guardian) = self.guardian.as_mut().filter(|_| !names.is_empty()) {
+                // An error means that it died, which the loop hears from the channel itself.
+                let _ = guardian.send(&ToGuardian::Keep { names }, &fds);
             }
+        }
+        let started: Vec<Result<Started, NotStarted>> =
+            starts.drain(..).map(|start| self.start_run(start)).collect();
+        started.into_iter().map(|started| self.look_after(started)).collect()
+    }
+
+    fn start_run(&self, start: Start) -> Result<Started, NotStarted> {
+        let Start { component, incarnation, pipes } = start;
+        let attempt = || {
+            let (out, err) = pipes?;
+            let spec = self.state.plan.spec(&component).cloned();
+            let spec = spec.ok_or_else(|| io::Error::other("no such component"))?;
+            let environment = processes::environment(&spec, incarnation, &self.instance, &self.credentials);
+            let pid = processes::start(&spec, environment, (out.write, err.write), &self.kept)?;
+            Ok((pid, spec, out.read, err.read))
+        };
+        match attempt() {
+            Ok((pid, spec, stdout, stderr)) => Ok(Started { pid, spec, incarnation, stdout, stderr }),
+            Err(error) => Err(NotStarted { component, incarnation, error }),
         }
     }
 
-    pub(super) fn try_spawn(
-        &mut self,
-        component: &str,
-        incarnation: IncarnationId,
-    ) -> io::Result<(u32, u64)> {
-        let spec =
-            self.state.plan.spec(component).cloned().ok_or_else(|| io::Error::other("no such component"))?;
-        let environment = processes::environment(&spec, incarnation, &self.instance, &self.credentials);
-        let (out, err) = (processes::Pipe::new()?, processes::Pipe::new()?);
-        // The guardian has the read ends before anything can be written: output outlives this control plane.
-        for (stream, pipe) in [("out", &out), ("err", &err)] {
-            let name = processes::kept_name(stream, component, incarnation);
-            self.tell_guardian(&ToGuardian::Keep { name }, Some(&pipe.read));
-        }
-        let started = processes::start(&spec, environment, (out.write, err.write), &self.kept);
-        let pid = match started {
-            Ok(pid) => pid,
-            Err(error) => {
-                self.forget_streams(component, incarnation);
-                return Err(error);
+    fn look_after(&mut self, started: Result<Started, NotStarted>) -> Input {
+        match started {
+            Ok(Started { pid, spec, incarnation, stdout, stderr }) => {
+                let pid = pid.as_raw_nonzero().get().unsigned_abs();
+                self.watch_exit(&spec.name, incarnation, pid);
+                self.attach(&spec, incarnation, Some(stdout), Some(stderr));
+                let start_ticks = procfs::start_ticks(pid).unwrap_or_default();
+                Input::Spawned { component: spec.name.clone(), incarnation, pid, start_ticks }
             }
-        };
-        self.attach(&spec, incarnation, Some(out.read), Some(err.read));
-        let pid = pid.as_raw_nonzero().get().unsigned_abs();
-        self.watch_exit(component, incarnation, pid);
-        Ok((pid, procfs::start_ticks(pid).unwrap_or_default()))
+            Err(NotStarted { component, incarnation, error }) => {
+                self.forget_streams(&component, incarnation);
+                Input::SpawnFailed { component, incarnation, error: error.to_string() }
+            }
+        }
     }
 
     pub(super) fn watch_exit(&mut self, component: &str, incarnation: IncarnationId, pid: u32) {
@@ -87,14 +143,13 @@ impl Shell {
 
     /// Goes on reading what processes that outlived the last control plane print.
     pub(super) fn attach_kept(&mut self, mut streams: BTreeMap<String, OwnedFd>) {
-        while let Some((name, _)) = streams.first_key_value() {
-            let mut parts = name.splitn(3, '/').skip(1).map(str::to_owned);
-            let (Some(component), Some(run)) = (parts.next(), parts.next()) else {
-                streams.pop_first();
+        while let Some((name, stderr)) = streams.pop_first() {
+            let Some((component, run)) = name.strip_prefix("err/").and_then(|rest| rest.split_once('/'))
+            else {
                 continue;
             };
             let stdout = streams.remove(&format!("out/{component}/{run}"));
-            let stderr = streams.remove(&format!("err/{component}/{run}"));
+            let (component, stderr) = (component.to_owned(), Some(stderr));
             if let (Some(spec), Ok(incarnation)) = (self.state.plan.spec(&component).cloned(), run.parse()) {
                 self.attach(&spec, incarnation, stdout, stderr);
             }
@@ -104,7 +159,7 @@ impl Shell {
     pub(super) fn forget_streams(&mut self, component: &str, incarnation: IncarnationId) {
         for stream in ["out", "err"] {
             let name = processes::kept_name(stream, component, incarnation);
-            self.tell_guardian(&ToGuardian::Forget { name }, None);
+            self.tell_guardian(&ToGuardian::Forget { name });
         }
     }
 }
