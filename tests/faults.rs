@@ -3,5 +3,13 @@
 
 mod instance;
 
+#[path = "faults/disk.rs"]
+mod disk;
 #[path = "faults/input.rs"]
 mod input;
+#[path = "faults/places.rs"]
+mod places;
+#[path = "faults/programs.rs"]
+mod programs;
+#[path = "faults/starts.rs"]
+mod starts;

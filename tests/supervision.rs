@@ -3,8 +3,14 @@
 
 mod instance;
 
+#[path = "supervision/bus.rs"]
+mod bus;
+#[path = "supervision/commands.rs"]
+mod commands;
 #[path = "supervision/control_plane.rs"]
 mod control_plane;
+#[path = "supervision/emergency.rs"]
+mod emergency;
 #[path = "supervision/guardian.rs"]
 mod guardian;
 #[path = "supervision/operators.rs"]

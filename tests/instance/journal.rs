@@ -1,4 +1,4 @@
-//! What the control plane wrote down, read without disturbing it: opening the journal properly would fence its writer.
+//! What is written down, read without disturbing who writes: opening a journal properly would fence its writer.
 
 use std::path::Path;
 
@@ -13,12 +13,8 @@ pub(crate) struct Journal {
 
 impl Journal {
     pub(super) fn read(path: &Path) -> Self {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).unwrap();
-        let mut query = connection.prepare("SELECT payload FROM records ORDER BY seq").unwrap();
-        let payloads = query.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
-        let entries = payloads.map(|bytes| serde_json::from_slice(&bytes.unwrap()).unwrap()).collect();
-        Self { entries }
+        let payloads = payloads(path);
+        Self { entries: payloads.iter().map(|bytes| serde_json::from_slice(bytes).unwrap()).collect() }
     }
 
     /// The events that `pick` picks, with their reasons.
@@ -26,4 +22,12 @@ impl Journal {
         let why = |entry: &Entry| entry.record.why().to_string();
         self.entries.iter().filter_map(|e| Some((pick(e.record.event())?, why(e)))).collect()
     }
+}
+
+/// Every record of a journal, oldest first.
+pub(super) fn payloads(path: &Path) -> Vec<Vec<u8>> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).unwrap();
+    let mut query = connection.prepare("SELECT payload FROM records ORDER BY seq").unwrap();
+    query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
