@@ -114,7 +114,8 @@ fn alone(workshop: &Workshop, rounds: usize) {
     let began = Instant::now();
     sleep(Duration::from_secs(10));
     let busy = (cpu_seconds(&own) - before) / began.elapsed().as_secs_f64() * 100.0;
-    let supervisors: Vec<&(u32, String)> = own.iter().filter(|(_, name)| !name.starts_with("kernel ")).collect();
+    let supervisors: Vec<&(u32, String)> =
+        own.iter().filter(|(_, name)| !name.starts_with("kernel ")).collect();
     println!("\nidle, {PROGRAMS} programs: {busy:.2} % of a core for everything of Grace's");
     let supervising: Vec<(u32, String)> = supervisors.into_iter().cloned().collect();
     let before = cpu_seconds(&supervising);
@@ -197,13 +198,18 @@ impl Grace {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
-            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
+            let line =
+                fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
             let environment = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap_or_default();
-            let ours = environment.split('\0').any(|v| v == data) || line.contains(&*self.data.to_string_lossy());
+            let ours =
+                environment.split('\0').any(|v| v == data) || line.contains(&*self.data.to_string_lossy());
             if ours && !programs.known.values().any(|(p, _)| *p == pid) {
                 let words: Vec<&str> = line.split_whitespace().collect();
                 let kernel = words.iter().position(|w| *w == "kernel").map(|at| words[at..].join(" "));
-                found.push((pid, kernel.unwrap_or_else(|| words.last().copied().unwrap_or_default().to_owned())));
+                found.push((
+                    pid,
+                    kernel.unwrap_or_else(|| words.last().copied().unwrap_or_default().to_owned()),
+                ));
             }
         }
         found.sort_by(|a, b| a.1.cmp(&b.1));
@@ -235,7 +241,8 @@ impl Workshop {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("floor");
         let compile = |source: &str| {
             let program = folder.join(source.trim_end_matches(".c"));
-            let built = Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(sources.join(source)).status();
+            let built =
+                Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(sources.join(source)).status();
             assert!(built.unwrap().success(), "cc failed on {source}");
             program
         };
@@ -264,7 +271,8 @@ impl Programs {
 
     fn hear(&mut self) {
         let mut buffer = [0; 256];
-        let length = self.socket.as_ref().unwrap().recv(&mut buffer).expect("a program did not report in time");
+        let length =
+            self.socket.as_ref().unwrap().recv(&mut buffer).expect("a program did not report in time");
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
         let words: Vec<&str> = text.split(' ').collect();
         let stamp = words[2].parse::<f64>().unwrap() / 1e6;
