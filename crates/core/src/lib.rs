@@ -16,6 +16,9 @@
 //! | [`procfs`] | samples of processes and of the machine from `/proc` |
 //! | [`kernels`] | the built-in kernels |
 
+// `eprintln!` panics when the log that it writes to is on a full disk: `grace_kernel::process::tell` does not.
+#![warn(clippy::print_stderr)]
+
 pub mod control;
 pub mod control_plane;
 pub mod guardian;

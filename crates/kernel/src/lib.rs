@@ -13,6 +13,9 @@
 //! | [`process`] | the shell: a process of its own |
 //! | [`limits`] | every bound, with its reason |
 
+// `eprintln!` panics when the log that it writes to is on a full disk: `grace_kernel::process::tell` does not.
+#![warn(clippy::print_stderr)]
+
 pub mod ask;
 pub mod decider;
 pub mod entry;

@@ -33,6 +33,7 @@ use std::{
     time::Duration,
 };
 
+use grace_kernel::process::tell;
 use grace_types::{
     id::IncarnationId,
     time::{Clock, Monotonic, SystemClock},
@@ -122,7 +123,7 @@ pub fn main(data: &Path) -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("grace control plane: {error}");
+            tell(&format!("grace control plane: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -34,6 +34,7 @@ use std::{
     time::Duration,
 };
 
+use grace_kernel::process::tell;
 use grace_types::{
     chance::{Entropy, OsEntropy},
     time::{Clock, Monotonic, SystemClock},
@@ -72,7 +73,7 @@ pub fn main(data: &Path) -> ExitCode {
     match Guardian::start(data).and_then(|mut guardian| guardian.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("grace guardian: {error}");
+            tell(&format!("grace guardian: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -257,7 +258,7 @@ impl Guardian {
             match self.spawn_control_plane() {
                 Ok(control_plane) => self.control_plane = Some(control_plane),
                 Err(error) => {
-                    eprintln!("grace guardian: the control plane could not be started: {error}");
+                    tell(&format!("grace guardian: the control plane could not be started: {error}"));
                     self.pause = (self.pause * 2).clamp(Duration::from_millis(100), LONGEST_PAUSE);
                     self.due = now.plus(self.pause);
                 }

@@ -8,7 +8,7 @@ pub mod message_bus;
 
 use std::{process::ExitCode, time::Duration};
 
-use grace_kernel::process::{Environment, KernelError};
+use grace_kernel::process::{Environment, KernelError, tell};
 use grace_types::manifest::{Permissions, SubjectRules};
 
 /// What is known of a kernel without running it.
@@ -41,13 +41,13 @@ pub fn all() -> Vec<BuiltIn> {
 pub fn run(name: &str) -> ExitCode {
     let Some(kernel) = all().into_iter().find(|kernel| kernel.name == name) else {
         let known: Vec<&str> = all().iter().map(|kernel| kernel.name).collect();
-        eprintln!("there is no kernel `{name}`; there are: {}", known.join(", "));
+        tell(&format!("there is no kernel `{name}`; there are: {}", known.join(", ")));
         return ExitCode::from(2);
     };
     match Environment::read().and_then(kernel.run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("kernel {name}: {error}");
+            tell(&format!("kernel {name}: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -14,8 +14,11 @@
 pub mod life;
 pub mod notify;
 pub mod serve;
+mod tell;
 pub mod thread;
 pub mod wire;
+
+pub use tell::tell;
 
 use std::{ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
 

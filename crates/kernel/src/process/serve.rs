@@ -14,6 +14,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use super::{
     Context, KernelError,
     life::{Signal, Stop},
+    tell,
     thread::{self, Commands, Release},
     wire,
 };
@@ -242,9 +243,4 @@ impl Publisher {
             tell("the last messages could not be published in time");
         }
     }
-}
-
-/// To the component's log, which is where its standard error goes.
-fn tell(line: &str) {
-    eprintln!("{line}");
 }

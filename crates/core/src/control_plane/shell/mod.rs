@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use grace_kernel::Recorded;
+use grace_kernel::{Recorded, process::tell};
 use grace_types::{
     chance::{Entropy, OsEntropy, SeededEntropy},
     id::{BootId, CorrelationId, EventId, IncarnationId},
@@ -344,7 +344,7 @@ impl Shell {
     }
 
     fn warn(&mut self, text: String) {
-        eprintln!("grace control plane: {text}");
+        tell(&format!("grace control plane: {text}"));
         if self.volatile.warnings.len() >= WARNINGS {
             self.volatile.warnings.remove(0);
         }

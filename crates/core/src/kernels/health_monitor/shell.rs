@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 use grace_bus::{Bus, Message};
 use grace_kernel::{
     Envelope, Outcome,
-    process::{serve::Shell, thread::Commands},
+    process::{serve::Shell, tell, thread::Commands},
 };
 use grace_types::{
     manifest::{AlertRule, Manifest},
@@ -118,7 +118,10 @@ impl Rounds {
         let manifest = match read() {
             Ok(manifest) => manifest,
             Err(e) => {
-                return eprintln!("{}: {e}; the rules stay as they were", self.instance.manifest().display());
+                return tell(&format!(
+                    "{}: {e}; the rules stay as they were",
+                    self.instance.manifest().display()
+                ));
             }
         };
         self.sampler = Sampler::new(&manifest);
@@ -146,8 +149,8 @@ impl Rounds {
     async fn ask(&self, command: Command) {
         match self.commands.ask(Envelope::new(command)).await {
             Ok(Outcome::Done(_)) => {}
-            Ok(Outcome::Refused(refusal)) => eprintln!("{refusal}"),
-            Err(error) => eprintln!("the round is not on record: {error}"),
+            Ok(Outcome::Refused(refusal)) => tell(&refusal.to_string()),
+            Err(error) => tell(&format!("the round is not on record: {error}")),
         }
     }
 }

@@ -26,7 +26,7 @@ use grace_bus::{
     broker::BrokerConfig,
     shell::{BrokerCommand, Listeners, ServeConfig, ServeError, serve},
 };
-use grace_kernel::process::{Context, Environment, KernelError, life::Signal};
+use grace_kernel::process::{Context, Environment, KernelError, life::Signal, tell};
 use grace_types::manifest::{Manifest, Permissions};
 use serde::de::DeserializeOwned;
 use tokio::{
@@ -123,7 +123,7 @@ fn configuration(instance: &Instance) -> Result<ServeConfig, KernelError> {
     };
     // Without its mappings the bus still carries everything, to where it was sent; without the bus nothing is carried.
     config.mappings = mappings::load(&mappings::path(instance)).unwrap_or_else(|error| {
-        eprintln!("the subject mappings are passed over: {error}");
+        tell(&format!("the subject mappings are passed over: {error}"));
         Vec::new()
     });
     Ok(config)
@@ -132,7 +132,7 @@ fn configuration(instance: &Instance) -> Result<ServeConfig, KernelError> {
 /// Puts the users in the file in force; what came of it, for the status line. A table that is refused changes nothing.
 async fn reload(instance: &Instance, broker: &Broker) -> String {
     let refused = |error: String| {
-        eprintln!("the new users of the bus are refused: {error}");
+        tell(&format!("the new users of the bus are refused: {error}"));
         format!("serving the former users: {error}")
     };
     let users: AuthTable = match read(&instance.bus_auth()) {
@@ -165,7 +165,7 @@ fn queries(bus: Option<Bus>) -> mpsc::Receiver<Message> {
                     Ok(subscription) => break subscription,
                     Err(BusError::NotConnected | BusError::Timeout { .. })
                         if connected.changed().await.is_ok() => {}
-                    Err(error) => return eprintln!("no queries are answered: {error}"),
+                    Err(error) => return tell(&format!("no queries are answered: {error}")),
                 }
             };
             while let Some(message) = subscription.next().await {
