@@ -14,7 +14,7 @@ pub(crate) struct Journal {
 impl Journal {
     pub(super) fn read(path: &Path) -> Self {
         let payloads = payloads(path);
-        Self { entries: payloads.iter().map(|bytes| serde_json::from_slice(bytes).unwrap()).collect() }
+        Self { entries: payloads.iter().map(|bytes| Entry::from_json(bytes).unwrap()).collect() }
     }
 
     /// The events that `pick` picks, with their reasons.

@@ -24,9 +24,11 @@ fn two_critical_components_down_at_once_are_an_emergency_until_both_are_ready() 
     instance.up();
     std::fs::remove_file(instance.file("gate")).unwrap();
     let before = instance.status();
-    for name in ["vital", "message_bus"] {
-        kill(component(&before, name).pid.unwrap(), Signal::KILL);
-    }
+    let pid = |name: &str| component(&before, name).pid;
+    kill(pid("vital").unwrap(), Signal::KILL);
+    // It is not ready until its gate is open.
+    instance.until_component("vital", "was restarted", |c| c.pid.is_some() && c.pid != pid("vital"));
+    kill(pid("message_bus").unwrap(), Signal::KILL);
     instance.until("the emergency is shown", |s| s.state == InstanceState::Emergency);
     File::create(instance.file("gate")).unwrap();
     instance.all_ready();

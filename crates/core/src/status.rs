@@ -62,6 +62,9 @@ pub struct ComponentStatus {
     pub ready: bool,
     /// Whether its loss is an emergency.
     pub critical: bool,
+    /// Seconds since its last heartbeat, while it owes heartbeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_age_seconds: Option<f64>,
     /// Why it is in this state, or what it last said of itself (`STATUS=`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

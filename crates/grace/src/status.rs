@@ -187,6 +187,7 @@ pub(crate) mod tests {
             since: boot().plus(after),
             ready: state == ComponentState::Ready,
             critical: false,
+            heartbeat_age_seconds: None,
             message: None,
         }
     }

@@ -250,6 +250,12 @@ impl Detectors {
         (found, checks)
     }
 
+    /// Seconds since each component's last heartbeat, for those that owe heartbeats.
+    pub(super) fn heartbeat_ages(&self, now: Monotonic) -> BTreeMap<String, f64> {
+        let age = |w: &Watched| w.watchdog.map(|watchdog| now.since(watchdog.last).as_secs_f64());
+        self.watched.iter().filter_map(|(name, w)| Some((name.clone(), age(w)?))).collect()
+    }
+
     /// When [`Detectors::due`] next has something to say.
     pub(super) fn next_deadline(&mut self) -> Option<Monotonic> {
         self.watched.values_mut().filter_map(Watched::next_deadline).min()

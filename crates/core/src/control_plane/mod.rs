@@ -99,6 +99,11 @@ pub(crate) enum Happening {
         /// The last of them.
         upto: u64,
     },
+    /// The journal was damaged: it was set aside, and a new one begun.
+    SetAside {
+        /// What is wrong with it, and where it is now.
+        detail: String,
+    },
     /// The journal cannot be written.
     NotWritten {
         /// What the system said.

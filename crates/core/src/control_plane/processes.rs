@@ -179,16 +179,18 @@ pub(super) fn signal_group(pid: u32, signal: i32) {
     }
 }
 
-/// Ends daemons that a process let go and that outlive it: they left its group, and are children of one of `parents` now (the
-/// control plane and the guardian are sub-reapers). `known` tells the processes that belong there. Returns how many
-/// there were.
+/// Ends daemons that a process let go and that outlive it: they left its group (what is left of `group` was killed when its
+/// end was seen, and is about to be gone), and are children of one of `parents` now (the control plane and the guardian are sub-reapers). `known`
+/// tells the processes that belong there. Returns how many there were.
 pub(super) fn end_strays(
     component: &str,
     incarnation: IncarnationId,
+    group: Option<u32>,
     parents: &[u32],
     known: impl Fn(u32) -> bool,
 ) -> usize {
     let run = incarnation.to_string();
+    let group = group.and_then(|group| Pid::from_raw(i32::try_from(group).ok()?));
     let is = |pid: u32, name: &str, value: &str| {
         procfs::environment_variable(pid, name).as_deref() == Some(value.as_ref())
     };
@@ -198,6 +200,7 @@ pub(super) fn end_strays(
         .filter(|pid| !known(*pid))
         .filter(|pid| is(*pid, INCARNATION_VARIABLE, &run) && is(*pid, COMPONENT_VARIABLE, component))
         .filter_map(|stray| Pid::from_raw(i32::try_from(stray).ok()?))
+        .filter(|stray| rustix::process::getpgid(Some(*stray)).ok() != group)
         .filter(|stray| rustix::process::kill_process(*stray, Signal::KILL).is_ok())
         .count()
 }

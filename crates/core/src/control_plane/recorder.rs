@@ -5,11 +5,14 @@
 //! (which appends whatever waits as one synced batch), and into effect. When the batch is synced the guardian is told to let
 //! go of it. While the journal cannot be written (a full disk), records wait in both places, bounded, the thread tries
 //! again, and `status` carries a warning.
+//!
+//! A journal that turns out damaged is set aside under another name, for people to look at, and a new one is begun: it would
+//! take no more records, or take them and never give them back.
 
 use std::{
     collections::VecDeque,
     ops::ControlFlow,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     thread::JoinHandle,
     time::Duration,
@@ -59,6 +62,30 @@ pub struct Entry {
     pub mono: Monotonic,
 }
 
+/// A journal record, in the form of every kernel's: `{"event": …}` (see `grace_kernel`'s `Stored`).
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored<E> {
+    event: E,
+}
+
+impl Entry {
+    /// As the journal holds it.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON.
+    pub(super) fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&Stored { event: self })
+    }
+
+    /// From what the journal holds.
+    ///
+    /// # Errors
+    /// It is no entry of a control plane.
+    pub fn from_json(json: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice::<Stored<Self>>(json).map(|stored| stored.event)
+    }
+}
+
 /// What a new control plane finds of its predecessor's decisions.
 #[derive(Debug, Default)]
 pub struct Recovered {
@@ -99,7 +126,7 @@ pub fn recover(path: &PathBuf, plan: &Plan, tail: Vec<(u64, String)>) -> Recover
         recovered.warnings.push(format!("the control plane's journal cannot be read: {error}"));
     }
     for (number, json) in tail {
-        match serde_json::from_str::<Entry>(&json) {
+        match Entry::from_json(json.as_bytes()) {
             Ok(entry) if recovered.knows(&entry) => {}
             Ok(entry) => {
                 recovered.apply(&entry);
@@ -126,7 +153,7 @@ fn replay(path: &PathBuf, plan: &Plan, recovered: &mut Recovered) -> Result<(), 
         from = Seq(newest.seq.0 + 1);
     }
     journal.replay(from, &mut |record| {
-        match serde_json::from_slice::<Entry>(record.payload) {
+        match Entry::from_json(record.payload) {
             Ok(entry) if recovered.knows(&entry) => {}
             Ok(entry) => recovered.apply(&entry),
             Err(error) => recovered.warnings.push(format!("record {} of the journal: {error}", record.seq.0)),
@@ -171,7 +198,8 @@ impl Recorder {
     /// Out of threads.
     pub(super) fn start(path: PathBuf, happenings: mpsc::Sender<Happening>) -> std::io::Result<Self> {
         let (asks, inbox) = sync_channel(limits::RECORDER_PENDING);
-        let worker = move || Worker { path, happenings, journal: None, waiting: VecDeque::new() }.run(&inbox);
+        let worker = Worker { path, happenings, journal: None, sound: false, waiting: VecDeque::new() };
+        let worker = move || worker.run(&inbox);
         let thread = std::thread::Builder::new().name("grace-journal".into()).spawn(worker)?;
         Ok(Self { asks: Some(asks), thread: Some(thread), since_snapshot: 0, dropped: 0 })
     }
@@ -214,6 +242,8 @@ struct Worker {
     path: PathBuf,
     happenings: mpsc::Sender<Happening>,
     journal: Option<SqliteJournal>,
+    /// Whether everything in the journal was read once and found sound.
+    sound: bool,
     waiting: VecDeque<(u64, String)>,
 }
 
@@ -263,11 +293,49 @@ impl Worker {
         }
     }
 
+    /// Opens the journal; one that is damaged is set aside first.
+    fn open(&mut self) -> Result<SqliteJournal, StoreError> {
+        let now = SystemClock.now().wall;
+        match SqliteJournal::open(&self.path, now).and_then(|journal| self.check(journal)) {
+            Err(StoreError::Corrupt { what, detail }) => {
+                let aside = self.path.with_extension(format!("damaged-{}.db", now.as_millis()));
+                for suffix in ["", "-wal", "-shm", "-head"] {
+                    let with = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
+                    match std::fs::rename(with(&self.path), with(&aside)) {
+                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                            let path = self.path.display().to_string();
+                            let detail = format!("it is damaged ({detail}) and cannot be set aside: {error}");
+                            return Err(StoreError::Io { path, detail });
+                        }
+                        _ => {}
+                    }
+                }
+                let detail = format!(
+                    "the journal of the control plane was damaged ({what}: {detail}); it is kept as {}, and a new one begins",
+                    aside.display()
+                );
+                let _ = self.happenings.try_send(Happening::SetAside { detail });
+                SqliteJournal::open(&self.path, now)
+            }
+            other => other,
+        }
+    }
+
+    /// Reads everything once: damage in the middle of the file does not show when it is opened, but to whoever takes over.
+    fn check(&mut self, mut journal: SqliteJournal) -> Result<SqliteJournal, StoreError> {
+        if !self.sound {
+            journal.replay(Seq(1), &mut |_| ControlFlow::Continue(()))?;
+            self.sound = true;
+        }
+        Ok(journal)
+    }
+
     fn write(&mut self, snapshot: Option<Vec<u8>>) -> Result<(), StoreError> {
-        let journal = match &mut self.journal {
+        let journal = match self.journal.take() {
             Some(journal) => journal,
-            None => self.journal.insert(SqliteJournal::open(&self.path, SystemClock.now().wall)?),
+            None => self.open()?,
         };
+        let journal = self.journal.insert(journal);
         if let Some((upto, _)) = self.waiting.back() {
             let batch: Vec<&[u8]> = self.waiting.iter().map(|(_, json)| json.as_bytes()).collect();
             journal.append(&batch)?;

@@ -26,7 +26,7 @@ pub(super) struct Volatile {
 
 /// The report.
 #[must_use]
-pub(super) fn report(state: &State, volatile: &Volatile) -> Status {
+pub(super) fn report(state: &State, volatile: &Volatile, heartbeat_ages: &BTreeMap<String, f64>) -> Status {
     let mut components: Vec<ComponentStatus> = state
         .plan
         .specs()
@@ -51,6 +51,7 @@ pub(super) fn report(state: &State, volatile: &Volatile) -> Status {
                 since: component.since,
                 ready: component.is_ready() && shown == ComponentState::Ready,
                 critical: spec.critical,
+                heartbeat_age_seconds: heartbeat_ages.get(&spec.name).copied(),
                 message: Some(message).filter(|m| !m.is_empty()),
             })
         })

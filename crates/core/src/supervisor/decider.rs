@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use grace_kernel::Recorded;
 use grace_types::{
     chance::{Entropy, SeededEntropy},
-    id::IncarnationId,
+    id::{BootId, IncarnationId},
     manifest::{Backoff, ComponentKind, Condition, ProcessSpec, RestartPolicy},
     reason::Why,
     time::{Monotonic, Now},
@@ -119,7 +119,7 @@ impl Deciding {
                 );
                 self.record(Event::Booted { boot: *boot, components }, why, "boot");
             }
-            Input::TakeOver { found, reaped } => self.take_over(found, reaped),
+            Input::TakeOver { boot, found, reaped } => self.take_over(*boot, found, reaped),
             Input::Spawned { component, incarnation, pid, start_ticks } => {
                 self.spawned(component, *incarnation, *pid, *start_ticks);
             }
@@ -454,26 +454,37 @@ impl Deciding {
 
     // ---- take-over -----------------------------------------------------------------------------------------
 
-    fn take_over(&mut self, found: &[Found], reaped: &BTreeMap<u32, Exit>) {
+    fn take_over(&mut self, boot: BootId, found: &[Found], reaped: &BTreeMap<u32, Exit>) {
+        if self.state.boot.is_none() {
+            let components = self.state.components.len();
+            let why = Why::because(
+                "take_over.no_history",
+                "no record of this boot can be read: its history begins anew",
+            );
+            self.record(Event::Booted { boot, components }, why, "take-over");
+        }
         let why =
             Why::because("take_over.control_plane_died", "the control plane died and a new one took over")
                 .and("take_over.found", format!("{} of its processes are alive", found.len()));
         self.record(Event::TookOver { adopted: found.len() }, why, "pid, start time and GRACE_INCARNATION");
+        let exit_of = |run: &Run| reaped.get(&run.pid).copied().unwrap_or(Exit::Unknown);
         let names: Vec<String> = self.state.components.keys().cloned().collect();
         for name in names {
             let phase = self.state.components[&name].phase.clone();
             let alive = found.iter().find(|f| f.component == name);
             match (alive, phase.incarnation()) {
-                (Some(f), known) if known != Some(f.incarnation) => self.adopt_unknown(&name, f),
+                (Some(f), known) if known != Some(f.incarnation) => {
+                    if let Some(run) = phase.run() {
+                        self.exited(&name, run.incarnation, exit_of(run));
+                    }
+                    self.adopt_unknown(&name, f);
+                }
                 (Some(f), _) => {
                     // Started by the predecessor, who died before it could say so.
                     self.spawned(&name, f.incarnation, f.pid, f.start_ticks);
                 }
                 (None, Some(incarnation)) => match phase.run() {
-                    Some(run) => {
-                        let exit = reaped.get(&run.pid).copied().unwrap_or(Exit::Unknown);
-                        self.exited(&name, incarnation, exit);
-                    }
+                    Some(run) => self.exited(&name, incarnation, exit_of(run)),
                     None => {
                         let text = "the control plane died before it had started it";
                         self.again(&name, Why::because("take_over.not_started", text));

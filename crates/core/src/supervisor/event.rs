@@ -111,6 +111,8 @@ pub enum Input {
     },
     /// A new control plane took over; these processes are alive.
     TakeOver {
+        /// Names this boot, should no record of it have survived.
+        boot: BootId,
         /// Every live process of this instance.
         found: Vec<Found>,
         /// Processes that ended while nobody watched, and how, by pid.

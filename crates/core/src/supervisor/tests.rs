@@ -399,7 +399,11 @@ fn a_successor_restarts_nothing_that_did_not_die() {
         // Restarted by the predecessor in its last moment: no record of it survived.
         Found { component: "hidden".into(), incarnation: new_run, pid: 900, start_ticks: 1 },
     ];
-    bench.tell(Input::TakeOver { found, reaped: BTreeMap::from([(died, KILLED)]) });
+    bench.tell(Input::TakeOver {
+        boot: BootId::from_bits(2),
+        found,
+        reaped: BTreeMap::from([(died, KILLED)]),
+    });
     assert_eq!(bench.pid("kept"), kept);
     assert!(bench.state.components["kept"].is_ready());
     assert_eq!(bench.state.components["kept"].restarts, 0);
@@ -408,6 +412,18 @@ fn a_successor_restarts_nothing_that_did_not_die() {
     assert!(bench.log.iter().any(
         |e| matches!(e, Event::Exited { component, exit, .. } if component == "died" && *exit == KILLED)
     ));
+}
+
+#[test]
+fn a_take_over_without_any_record_adopts_what_runs_and_starts_the_rest() {
+    let mut bench = Bench::new(vec![spec("runs"), spec("rests")]);
+    bench.state = State::new(bench.state.plan.clone());
+    let incarnation = IncarnationId::from_bits(9);
+    let found = vec![Found { component: "runs".into(), incarnation, pid: 500, start_ticks: 3 }];
+    bench.tell(Input::TakeOver { boot: BootId::from_bits(2), found, reaped: BTreeMap::new() });
+    assert_eq!(bench.state.boot, Some(BootId::from_bits(2)));
+    assert_eq!((bench.pid("runs"), bench.run("runs")), (500, incarnation));
+    assert!(bench.is_up("rests") && bench.pid("rests") != 500);
 }
 
 #[test]
@@ -420,7 +436,7 @@ fn a_take_over_in_the_middle_of_a_start_neither_doubles_nor_loses_it() {
         bench.state.evolve(&event, "", bench.now);
         let process = Found { component: "web".into(), incarnation, pid: 500, start_ticks: 3 };
         let found = if started { vec![process] } else { vec![] };
-        bench.tell(Input::TakeOver { found, reaped: BTreeMap::new() });
+        bench.tell(Input::TakeOver { boot: BootId::from_bits(2), found, reaped: BTreeMap::new() });
         assert!(bench.is_up("web"));
         assert_eq!(bench.run("web") == incarnation, started);
     }
@@ -502,7 +518,7 @@ proptest! {
                     let found = names.iter().filter_map(|n| bench.phase(n).run().map(|run| Found {
                         component: (*n).to_owned(), incarnation: run.incarnation, pid: run.pid, start_ticks: run.start_ticks,
                     })).collect();
-                    bench.tell(Input::TakeOver { found, reaped: BTreeMap::new() });
+                    bench.tell(Input::TakeOver { boot: BootId::from_bits(2), found, reaped: BTreeMap::new() });
                 }
             }
             for (name, component) in &bench.state.components {

@@ -239,6 +239,7 @@ fn status(restarts: u32) -> Status {
         since: Timestamp::EPOCH,
         ready: true,
         critical: false,
+        heartbeat_age_seconds: None,
         message: None,
     };
     Status {

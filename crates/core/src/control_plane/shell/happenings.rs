@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{NOT_WRITTEN, REAP_TIME, Shell};
 use crate::{
     control::{Answer, Request},
-    control_plane::{Happening, report, server::refuse},
+    control_plane::{Happening, server::refuse},
     guardian::channel::ToGuardian,
     notify::{Datagram, Notification},
     output::Notice,
@@ -47,7 +47,7 @@ impl Shell {
             }
             Happening::Asked { request, reply } => self.answer(request, reply),
             Happening::StatusAsked { reply } => {
-                let status = report::report(&self.state, &self.volatile);
+                let status = self.report();
                 self.voice.answer(reply, &status);
             }
             Happening::Health { scores } => self.volatile.health = scores,
@@ -56,6 +56,7 @@ impl Shell {
                 self.tell_guardian(&ToGuardian::Written { upto });
                 self.release(upto, None);
             }
+            Happening::SetAside { detail } => self.warn(detail),
             Happening::NotWritten { detail } => {
                 self.volatile.warnings.retain(|w| !w.starts_with(NOT_WRITTEN));
                 self.warn(format!(
@@ -116,7 +117,7 @@ impl Shell {
     pub(super) fn answer(&mut self, request: Request, reply: oneshot::Sender<Answer>) {
         let (input, message) = match request {
             Request::Status | Request::Watch => {
-                let status = report::report(&self.state, &self.volatile);
+                let status = self.report();
                 let _ = reply.send(Answer::Status(Box::new(status)));
                 return;
             }

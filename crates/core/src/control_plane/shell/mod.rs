@@ -52,6 +52,7 @@ use crate::{
     notify::NotifySocket,
     output::{Collector, Notice},
     procfs,
+    status::Status,
     supervisor::{Command, Effect, Event, Exit, Found, Input, Phase, Plan, Refusal, State, decider},
 };
 
@@ -190,7 +191,7 @@ impl Shell {
     }
 
     fn begin(&mut self, take_over: bool) {
-        if !take_over || self.state.boot.is_none() {
+        if !take_over {
             self.tell(Input::Boot { boot: self.boot });
             return;
         }
@@ -217,10 +218,22 @@ impl Shell {
             self.watch_exit(&process.component, process.incarnation, process.pid);
         }
         let reaped = self.reaped.clone();
-        let adopted: Vec<String> = found.iter().map(|f| f.component.clone()).collect();
-        self.tell(Input::TakeOver { found, reaped });
+        let adopted: Vec<(String, IncarnationId)> =
+            found.iter().map(|f| (f.component.clone(), f.incarnation)).collect();
+        let no_history = self.state.boot.is_none();
+        self.tell(Input::TakeOver { boot: self.boot, found, reaped });
         let now = SystemClock.now().mono;
-        for name in adopted {
+        for (component, incarnation) in adopted {
+            if no_history {
+                // It said so long ago, most likely, and will not say so again. Were it taken for one that still starts, it
+                // would be killed when its start takes too long.
+                self.tell(Input::Ready {
+                    component: component.clone(),
+                    incarnation,
+                    how: "having run before",
+                });
+            }
+            let name = component;
             let Some(spec) = self.state.plan.spec(&name).cloned() else { continue };
             if let Some(Phase::Running { run, paused: false }) =
                 self.state.components.get(&name).map(|c| c.phase.clone())
@@ -298,7 +311,7 @@ impl Shell {
             number: self.number,
             mono: now.mono,
         };
-        let Ok(json) = serde_json::to_string(&entry) else { return };
+        let Ok(json) = entry.to_json() else { return };
         self.tell_guardian(&ToGuardian::Record { number: self.number, json: json.clone() });
         self.recorder.append(self.number, json);
         self.recorder.snapshot_if_due(&self.state, self.number, self.hlc);
@@ -328,8 +341,12 @@ impl Shell {
                     self.state.components.values().any(|c| c.phase.run().is_some_and(|run| run.pid == pid))
                 };
                 let parents = [own, self.volatile.guardian_pid];
-                let strays =
-                    processes::end_strays(&component, incarnation, &parents, |pid| pid == own || runs(pid));
+                // The event that led here has not moved the component on yet.
+                let group =
+                    self.state.components.get(&component).and_then(|c| c.phase.run()).map(|run| run.pid);
+                let strays = processes::end_strays(&component, incarnation, group, &parents, |pid| {
+                    pid == own || runs(pid)
+                });
                 if strays > 0 {
                     let text = format!(
                         "`{component}` ended and left {strays} processes behind, which were ended: run it in the foreground"
@@ -355,8 +372,13 @@ impl Shell {
 
     fn publish_status(&self) {
         if self.status.receiver_count() > 0 {
-            self.status.send_replace(Some(Arc::new(report::report(&self.state, &self.volatile))));
+            self.status.send_replace(Some(Arc::new(self.report())));
         }
+    }
+
+    fn report(&self) -> Status {
+        let ages = self.detectors.heartbeat_ages(SystemClock.now().mono);
+        report::report(&self.state, &self.volatile, &ages)
     }
 
     fn write_credentials(&mut self) {

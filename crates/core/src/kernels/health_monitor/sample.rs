@@ -5,18 +5,20 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    path::Path,
     time::Duration,
 };
 
 use grace_types::{
-    manifest::{Manifest, Resources},
+    manifest::{Manifest, ProcessSpec, Resources},
     time::Monotonic,
 };
 use serde::{Deserialize, Serialize};
 
 use super::score::Reading;
 use crate::{
-    kernels, limits, procfs,
+    control_plane::kernel_specs,
+    limits, procfs,
     status::{ComponentState, ComponentStatus},
 };
 
@@ -52,18 +54,7 @@ pub fn usage(pid: u32) -> BTreeMap<u32, Usage> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StatusView {
     /// Every component.
-    pub components: Vec<ComponentView>,
-}
-
-/// One component, with what only newer control planes say.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ComponentView {
-    /// Seconds since its last heartbeat.
-    #[serde(default)]
-    pub heartbeat_age_seconds: Option<f64>,
-    /// The rest.
-    #[serde(flatten)]
-    pub status: ComponentStatus,
+    pub components: Vec<ComponentStatus>,
 }
 
 /// What a component is allowed.
@@ -95,25 +86,16 @@ impl Sampler {
     /// A sampler for the components of this manifest and the built-in kernels.
     #[must_use]
     pub fn new(manifest: &Manifest) -> Self {
-        let kernels = kernels::all().into_iter().map(|kernel| {
-            let allowance = Allowance {
-                resources: Resources::default(),
-                watchdog: Some(kernel.watchdog),
-                intensity: 3,
-                period: Duration::from_secs(60),
-            };
-            (kernel.name.to_owned(), allowance)
-        });
-        let processes = manifest.processes.values().map(|spec| {
-            let allowance = Allowance {
-                resources: spec.resources.clone(),
-                watchdog: spec.watchdog,
-                intensity: spec.availability.intensity,
-                period: spec.availability.period,
-            };
-            (spec.name.clone(), allowance)
-        });
-        Self { allowances: kernels.chain(processes).collect(), components: BTreeMap::new() }
+        let kernels = kernel_specs(Path::new("grace"));
+        let allowance = |spec: &ProcessSpec| Allowance {
+            resources: spec.resources.clone(),
+            watchdog: spec.watchdog,
+            intensity: spec.availability.intensity,
+            period: spec.availability.period,
+        };
+        let specs = kernels.iter().chain(manifest.processes.values());
+        let allowances = specs.map(|spec| (spec.name.clone(), allowance(spec))).collect();
+        Self { allowances, components: BTreeMap::new() }
     }
 
     /// The readings of one round. At most [`limits::MONITORED`] components are measured.
@@ -124,20 +106,19 @@ impl Sampler {
         usage: impl Fn(u32) -> BTreeMap<u32, Usage>,
     ) -> BTreeMap<String, Reading> {
         let measured = &status.components[..status.components.len().min(limits::MONITORED)];
-        self.components.retain(|name, _| measured.iter().any(|c| c.status.name == *name));
+        self.components.retain(|name, _| measured.iter().any(|c| c.name == *name));
         measured
             .iter()
-            .map(|component| (component.status.name.clone(), self.reading(component, now, &usage)))
+            .map(|component| (component.name.clone(), self.reading(component, now, &usage)))
             .collect()
     }
 
     fn reading(
         &mut self,
-        component: &ComponentView,
+        status: &ComponentStatus,
         now: Monotonic,
         usage: impl Fn(u32) -> BTreeMap<u32, Usage>,
     ) -> Reading {
-        let status = &component.status;
         let allowance = self.allowances.get(&status.name);
         let usage = status.pid.map(usage).unwrap_or_default();
         let previous = self.components.get(&status.name);
@@ -162,7 +143,7 @@ impl Sampler {
             ready: status.ready,
             restarts,
             intensity,
-            heartbeat_age_seconds: component.heartbeat_age_seconds.filter(|_| beats),
+            heartbeat_age_seconds: status.heartbeat_age_seconds.filter(|_| beats),
             heartbeat_interval_seconds: allowance.and_then(|a| a.watchdog).map(|w| w.as_secs_f64()),
             cpu_cores,
             cpu_limit_cores: allowance.and_then(|a| a.resources.cpu_cores),

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use super::{
     alerts::{self, Phase},
     decider::{Command, Event, HealthMonitor, Refusal, Reply, State},
-    sample::{ComponentView, Sampler, StatusView, Usage},
+    sample::{Sampler, StatusView, Usage},
     score::{Reading, score},
 };
 use crate::{
@@ -300,8 +300,8 @@ fn bounds_are_refused_and_not_exceeded() {
     assert_eq!(state.alerts.len(), limits::ALERTS);
 }
 
-fn component(name: &str, pid: Option<u32>, restarts: u32) -> ComponentView {
-    let status = ComponentStatus {
+fn component(name: &str, pid: Option<u32>, restarts: u32) -> ComponentStatus {
+    ComponentStatus {
         name: name.into(),
         layer: 0,
         kind: ComponentKind::Process,
@@ -312,9 +312,9 @@ fn component(name: &str, pid: Option<u32>, restarts: u32) -> ComponentView {
         since: Timestamp::EPOCH,
         ready: true,
         critical: false,
+        heartbeat_age_seconds: None,
         message: None,
-    };
-    ComponentView { heartbeat_age_seconds: None, status }
+    }
 }
 
 #[test]
@@ -343,16 +343,4 @@ fn rates_are_of_the_same_processes_and_restarts_of_the_window() {
     assert_eq!((fourth.cpu_cores, fourth.memory_bytes), (None, None));
     assert_eq!(fourth.restarts, 4, "no more than the window allows and one");
     assert_eq!(round(130, 100, &[]).restarts, 0);
-}
-
-#[test]
-fn a_heartbeat_age_is_read_where_the_control_plane_tells_it() {
-    let text = serde_json::to_string(&StatusView { components: vec![component("web", None, 0)] }).unwrap();
-    let view: StatusView =
-        serde_json::from_str(&text.replace("\"name\"", "\"new_field\":1,\"name\"")).unwrap();
-    assert_eq!(view.components[0].heartbeat_age_seconds, None);
-    let text = text.replace("\"heartbeat_age_seconds\":null", "\"heartbeat_age_seconds\":1.5");
-    let view: StatusView = serde_json::from_str(&text).unwrap();
-    assert_eq!(view.components[0].heartbeat_age_seconds, Some(1.5));
-    assert_eq!(view.components[0].status.name, "web");
 }
