@@ -75,6 +75,11 @@ pub enum Notice {
         /// What the system said.
         reason: String,
     },
+    /// Output is written again, after it was not.
+    WrittenAgain {
+        /// Whose output.
+        component: String,
+    },
 }
 
 /// The output thread did not take a command in time, or has ended.

@@ -59,6 +59,8 @@ struct Component {
     ready_line: Option<(IncarnationId, Regex)>,
     /// No notice of lost output before this.
     report_at: Monotonic,
+    /// Whether a loss was told, and not yet that it is over.
+    losing: bool,
 }
 
 struct Stream {
@@ -117,7 +119,8 @@ impl Worker {
 
     /// How long to wait when nothing happens: for ever, unless something has to be tried again.
     fn timeout(&self) -> Option<Timespec> {
-        let again = !self.waiting.is_empty() || self.components.values().any(|c| c.log.owes_a_line());
+        let again =
+            !self.waiting.is_empty() || self.components.values().any(|c| c.losing || c.log.owes_a_line());
         again.then(|| Timespec {
             tv_sec: limits::OUTPUT_RETRY.as_secs().cast_signed(),
             tv_nsec: limits::OUTPUT_RETRY.subsec_nanos().into(),
@@ -161,6 +164,7 @@ impl Worker {
             batch: Batch::default(),
             ready_line: None,
             report_at: Monotonic::ZERO,
+            losing: false,
         });
         component.log.settings(run.settings);
         component.ready_line = run.ready_line.map(|pattern| (run.incarnation, pattern));
@@ -286,9 +290,11 @@ impl Worker {
 
     fn report(&mut self, now: Now) {
         for (name, component) in &mut self.components {
-            if now.mono >= component.report_at
-                && let Some(loss) = component.log.take_loss()
-            {
+            if now.mono < component.report_at {
+                continue;
+            }
+            if let Some(loss) = component.log.take_loss() {
+                component.losing = true;
                 component.report_at = now.mono.plus(limits::OUTPUT_REPORT);
                 let lost = Notice::Lost {
                     component: name.clone(),
@@ -297,6 +303,9 @@ impl Worker {
                     reason: loss.reason,
                 };
                 notice(&mut self.waiting, lost);
+            } else if component.losing && !component.log.owes_a_line() {
+                component.losing = false;
+                notice(&mut self.waiting, Notice::WrittenAgain { component: name.clone() });
             }
         }
         while let Some(next) = self.waiting.pop_front() {

@@ -169,6 +169,8 @@ fn a_full_disk_neither_blocks_the_program_nor_goes_unsaid() {
     wait::until("the line about the loss", || {
         texts(&c.log("web")).iter().any(|l| l.contains("lost: No space left"))
     });
+    let over = std::iter::repeat_with(|| c.notice()).find(|n| !matches!(n, Notice::Lost { .. }));
+    assert_eq!(over, Some(Notice::WrittenAgain { component: "web".into() }));
 }
 
 #[test]

@@ -107,9 +107,15 @@ impl Shell {
             }
             Notice::Closed { component, incarnation, .. } => self.forget_streams(&component, incarnation),
             Notice::Lost { component, bytes, lines, reason } => {
-                let lost = format!("output of `{component}` cannot be written");
+                let lost = not_captured(&component);
                 self.volatile.warnings.retain(|w| !w.starts_with(&lost));
                 self.warn(format!("{lost} ({lines} lines, {bytes} bytes lost): {reason}"));
+            }
+            // How much was lost stands in the log itself.
+            Notice::WrittenAgain { component } => {
+                let lost = not_captured(&component);
+                self.volatile.warnings.retain(|w| !w.starts_with(&lost));
+                self.publish_status();
             }
         }
     }
@@ -158,4 +164,9 @@ impl Shell {
             let _ = reply.send(answer);
         }
     }
+}
+
+/// How the warning about a component's lost output begins.
+fn not_captured(component: &str) -> String {
+    format!("output of `{component}` cannot be written")
 }
