@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use grace_types::{
     id::IncarnationId,
-    manifest::{Check, ProcessSpec},
+    manifest::{Check, Probe, ProcessSpec},
     time::Monotonic,
 };
 
@@ -89,11 +89,10 @@ impl Detectors {
         ready: bool,
         now: Monotonic,
     ) -> Option<Input> {
-        let schedule = |probe: &Option<grace_types::manifest::Probe>| {
-            let probe = probe.as_ref()?;
-            let awaited = matches!(probe.check, Check::Notify | Check::LogLine { .. });
-            (!awaited).then(|| ProbeSchedule::new(probe.clone(), now))
+        let checked = |probe: &Option<Probe>| {
+            probe.clone().filter(|p| !matches!(p.check, Check::Notify | Check::LogLine { .. }))
         };
+        let waited_for = |probe| checked(probe).filter(|_| !ready).map(|p| ProbeSchedule::eager(p, now));
         let runs_is_ready = spec.readiness.is_none() && spec.startup.is_none();
         let mut watched = Watched {
             incarnation,
@@ -102,9 +101,9 @@ impl Detectors {
             ready,
             ready_by: (!ready && !runs_is_ready).then(|| now.plus(spec.start_timeout)),
             waiting_for: describe(spec),
-            startup: schedule(&spec.startup).filter(|_| !ready),
-            readiness: schedule(&spec.readiness).filter(|_| !ready),
-            liveness: schedule(&spec.liveness),
+            startup: waited_for(&spec.startup),
+            readiness: waited_for(&spec.readiness),
+            liveness: checked(&spec.liveness).map(|p| ProbeSchedule::new(p, now)),
         };
         let found = (!ready && runs_is_ready).then(|| {
             watched.ready = true;

@@ -1,5 +1,7 @@
 //! When a probe checks next, and when a row of results becomes a verdict. Pure.
 
+use std::time::Duration;
+
 use grace_types::{manifest::Probe, time::Monotonic};
 
 /// What a row of results says.
@@ -11,6 +13,9 @@ pub enum Verdict {
     Failed,
 }
 
+/// Between the first two checks of a process that is waited for.
+const FIRST_GAP: Duration = Duration::from_millis(20);
+
 /// The schedule of one probe of one run of a process.
 ///
 /// Checks never overlap: the next one is due one period after the start of the last, or when that has ended, whichever is
@@ -19,6 +24,8 @@ pub enum Verdict {
 pub struct ProbeSchedule {
     probe: Probe,
     due: Monotonic,
+    /// Until the first success, the time between two checks; `None` afterwards, and for a probe that was never eager.
+    eager: Option<Duration>,
     running: bool,
     successes: u32,
     failures: u32,
@@ -30,7 +37,14 @@ impl ProbeSchedule {
     #[must_use]
     pub fn new(probe: Probe, now: Monotonic) -> Self {
         let due = now.plus(probe.initial_delay);
-        Self { probe, due, running: false, successes: 0, failures: 0, verdict: None }
+        Self { probe, due, eager: None, running: false, successes: 0, failures: 0, verdict: None }
+    }
+
+    /// The same for a process that is waited for: checks begin close together and spread out to one a period, so that a program which
+    /// is ready after 30 ms is not waited for a whole period.
+    #[must_use]
+    pub fn eager(probe: Probe, now: Monotonic) -> Self {
+        Self { eager: Some(FIRST_GAP), ..Self::new(probe, now) }
     }
 
     /// The probe.
@@ -52,7 +66,9 @@ impl ProbeSchedule {
             return false;
         }
         self.running = true;
-        self.due = now.plus(self.probe.period);
+        let gap = self.eager.map_or(self.probe.period, |gap| gap.min(self.probe.period));
+        self.eager = self.eager.map(|gap| gap * 2).filter(|gap| *gap < self.probe.period);
+        self.due = now.plus(gap);
         true
     }
 
@@ -90,8 +106,6 @@ impl ProbeSchedule {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use grace_types::manifest::Check;
 
     use super::*;
@@ -144,5 +158,22 @@ mod tests {
         assert_eq!(s.deadline(), Some(at(9050)));
         assert_eq!(s.finish(false), None);
         assert_eq!(s.finish(false), Some(Verdict::Failed));
+    }
+
+    #[test]
+    fn a_process_that_is_waited_for_is_checked_often_at_first_and_then_once_a_period() {
+        let probe =
+            Probe { period: Duration::from_millis(100), initial_delay: Duration::ZERO, ..probe(1, 1) };
+        let mut schedule = ProbeSchedule::eager(probe, Monotonic::ZERO);
+        let mut gaps = Vec::new();
+        let mut now = Monotonic::ZERO;
+        for _ in 0..5 {
+            assert!(schedule.start(now));
+            let _ = schedule.finish(false);
+            let due = schedule.deadline().unwrap();
+            gaps.push(due.since(now).as_millis());
+            now = due;
+        }
+        assert_eq!(gaps, [20, 40, 80, 100, 100]);
     }
 }
