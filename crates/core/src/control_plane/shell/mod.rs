@@ -278,6 +278,11 @@ impl Shell {
                 }
             }
         }
+        // One that was adopted runs already: its start and that it runs were decided at once.
+        starts.retain(|(component, incarnation)| {
+            let phase = self.state.components.get(component).map(|c| &c.phase);
+            phase == Some(&Phase::Spawning { incarnation: *incarnation })
+        });
         inputs.extend(self.start_runs(starts));
         for recorded in decided {
             self.record(recorded, now);
