@@ -1,14 +1,19 @@
 //! A full disk, and damaged journals: supervision goes on, it is said, and what was acknowledged is there afterwards.
 
 use std::{
-    ffi::CStr,
+    collections::BTreeSet,
+    ffi::CString,
     fs::{File, OpenOptions},
     io::{Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use grace_core::{status::ComponentState, supervisor::Event};
+use grace_bus::client::IDEMPOTENCY_KEY;
+use grace_core::{
+    status::{ComponentState, Status},
+    supervisor::Event,
+};
 use rustix::{
     mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount},
     process::Signal,
@@ -20,15 +25,17 @@ use crate::instance::{
     is, kill,
 };
 
+/// For one answer of a kernel that may have none.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A file system of the test's own, gone with it.
 pub(crate) struct Mount(PathBuf);
 
 impl Mount {
     /// Mounts a small tmpfs; `None`, with a word on it, where this user may not.
     pub(crate) fn tmpfs(at: &Path, size: &str) -> Option<Self> {
-        let options = std::ffi::CString::new(format!("size={size}")).unwrap();
-        let options: &CStr = &options;
-        match mount("tmpfs", at, "tmpfs", MountFlags::NODEV, options) {
+        let options = CString::new(format!("size={size}")).unwrap();
+        match mount("tmpfs", at, "tmpfs", MountFlags::NODEV, options.as_c_str()) {
             Ok(()) => Some(Self(at.to_owned())),
             Err(errno) => {
                 println!("not tested: only root may mount a file system ({errno})");
@@ -56,85 +63,137 @@ fn fill(path: &Path) {
     }
 }
 
-#[test]
-fn on_a_full_disk_supervision_goes_on_and_catches_up_when_there_is_room() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let Some(_mount) = Mount::tmpfs(&data, "8m") else { return };
-    let instance = Instance::in_folder(
-        folder,
-        data,
-        "
+/// An instance whose journals and logs find no room any more. Fields are dropped in this order.
+struct FullDisk {
+    instance: Instance,
+    ballast: PathBuf,
+    _mount: Mount,
+    _folder: tempfile::TempDir,
+}
+
+impl FullDisk {
+    /// Boots it, fills its disk, and ends `web` until it is said that nothing can be written; `None` without root.
+    fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().to_owned();
+        let mount = Mount::tmpfs(&data, "8m")?;
+        let instance = Instance::in_folder(
+            tempfile::tempdir().unwrap(),
+            data.clone(),
+            "
   web: {command: [PUPPET, wait], availability: {intensity: 1000}}
   talker: {command: [PUPPET, count=5]}
 ",
-    );
-    instance.up();
-    let ballast = instance.data().join("ballast");
-    fill(&ballast);
-    // Restarts go on; each makes decisions that find no room.
-    let mut restarts = 0;
-    let full = |instance: &Instance| {
-        let warnings = instance.status().warnings;
-        let said = |words: &str| warnings.iter().any(|w| w.contains(words));
-        said("the journal of the control plane cannot be written") && said("talker")
-    };
-    while !full(&instance) {
-        let web = instance.ready("web");
-        // Room that a checkpoint gave back is taken again.
-        fill(&ballast);
-        kill(web.pid.unwrap(), Signal::KILL);
-        let next = instance.until_component("web", "was restarted", |c| c.ready && c.pid != web.pid);
-        assert_eq!(next.restarts, web.restarts + 1);
-        restarts = next.restarts;
-        assert!(restarts < 500, "nothing is said: {:?}", instance.status().warnings);
+        );
+        instance.up();
+        let disk = Self { instance, ballast: data.join("ballast"), _mount: mount, _folder: folder };
+        while !disk.is_said() {
+            // Room that a checkpoint gave back is taken again.
+            fill(&disk.ballast);
+            let restarts = disk.end_web();
+            assert!(restarts < 500, "nothing is said: {:?}", disk.instance.status().warnings);
+        }
+        Some(disk)
     }
-    // So do orders, which say that they are not on record.
+
+    fn is_said(&self) -> bool {
+        let warnings = self.instance.status().warnings;
+        let said = |words: &str| warnings.iter().any(|w| w.contains(words));
+        said("the journal of the control plane cannot be written")
+            && said("output of `talker` cannot be written")
+    }
+
+    /// Kills `web`; its restarts once it is back.
+    fn end_web(&self) -> u32 {
+        let web = self.instance.ready("web");
+        kill(web.pid.unwrap(), Signal::KILL);
+        let next = self.instance.until_component("web", "was restarted", |c| c.ready && c.pid != web.pid);
+        assert_eq!(next.restarts, web.restarts + 1);
+        next.restarts
+    }
+
+    /// Makes room, and waits until nothing is wrong any more.
+    fn make_room(&self) {
+        std::fs::remove_file(&self.ballast).unwrap();
+        let right = |w: &String| !w.contains("cannot be written");
+        self.instance.until("nothing is wrong any more", |s| s.warnings.iter().all(right));
+        let lines = self.instance.printed("talker").len();
+        self.instance.until("output is captured again", |_| self.instance.printed("talker").len() > lines);
+        self.instance.all_ready();
+    }
+}
+
+#[test]
+fn on_a_full_disk_supervision_goes_on_and_catches_up_when_there_is_room() {
+    let Some(disk) = FullDisk::new() else { return };
+    let instance = &disk.instance;
+    // Orders are carried out, and say that they are not on record.
+    let before = instance.component("web");
     let ran = instance.grace(&["restart", "web"]);
     assert!(ran.code == Some(0) && ran.out.contains("not on record yet"), "{ran}");
-    restarts += 1;
-    instance.until_component("web", "was restarted", |c| c.ready && c.restarts == restarts);
+    instance.until_component("web", "was restarted", |c| c.ready && c.pid != before.pid);
+    let restarts = disk.end_web();
 
-    // A command that cannot be made durable is not acknowledged; the same key is, once there is room.
+    // A kernel acknowledges only what is on disk: some commands before there is no room at all, then none.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let bus = connect(&instance);
-        let mut refused = 0;
+    let acknowledged = runtime.block_on(async {
+        let bus = connect(instance);
+        let (mut acknowledged, mut refused) = (Vec::new(), 0);
         for n in 0..200 {
             let key = format!("full-{n}");
-            let mut message = durable_command();
-            message.headers.append("Grace-Idempotency-Key", key);
-            let answer = bus.request(message, Duration::from_secs(10)).await;
-            match answer {
-                Ok(answer) if answer.payload.starts_with(b"{\"done\"") => {}
+            match bus
+                .request(
+                    durable_command().with_headers([(IDEMPOTENCY_KEY, &key)].into_iter().collect()),
+                    PATIENCE,
+                )
+                .await
+            {
+                Ok(answer) if answer.payload.starts_with(b"{\"done\"") => acknowledged.push(key),
+                // Refused with the reason, or not answered.
                 _ => refused += 1,
             }
-            if refused > 3 {
+            if refused == 3 {
                 break;
             }
         }
         assert!(refused > 0, "the fault bit");
-        std::fs::remove_file(&ballast).unwrap();
-        bus.request_until(durable_command(), "with room", Duration::from_secs(60)).await.unwrap();
+        acknowledged
     });
-    instance
-        .until("nothing is wrong any more", |s| s.warnings.iter().all(|w| !w.contains("cannot be written")));
-    let lines = instance.printed("talker").len();
-    instance.until("output is captured again", |_| instance.printed("talker").len() > lines);
-    instance.all_ready();
+    disk.make_room();
     instance.down();
-    // Every decision is on record.
-    let mut numbers: Vec<u64> = instance.journal().entries.iter().map(|e| e.number).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
+
+    // Every decision is on record, and so is what was acknowledged.
+    let journal = instance.journal();
+    let numbers: BTreeSet<u64> = journal.entries.iter().map(|e| e.number).collect();
     assert!(numbers.iter().zip(1..).all(|(found, n)| *found == n), "{numbers:?}");
-    let scheduled = instance.journal().pick(|event| match event {
+    let scheduled = journal.pick(|event| match event {
         Event::RestartScheduled { component, .. } if component == "web" => Some(()),
         _ => None,
     });
     assert_eq!(scheduled.len(), restarts as usize);
-    assert!(settled(&instance).contains(&"with room".to_owned()));
+    let settled = settled(instance);
+    assert!(acknowledged.iter().all(|key| settled.contains(key)), "{acknowledged:?} {settled:?}");
+}
+
+#[test]
+fn a_control_plane_that_dies_on_a_full_disk_is_replaced_and_nothing_is_started_twice() {
+    let Some(disk) = FullDisk::new() else { return };
+    let instance = &disk.instance;
+    let pids = |status: &Status| -> Vec<Option<u32>> { status.components.iter().map(|c| c.pid).collect() };
+    let before = instance.all_ready();
+    let mut processes = instance.processes();
+    processes.retain(|pid| *pid != before.control_plane_pid);
+    kill(before.control_plane_pid, Signal::KILL);
+    let after =
+        instance.until("a new control plane answers", |s| s.control_plane_pid != before.control_plane_pid);
+    assert_eq!(pids(&after), pids(&before));
+    let mut now = instance.processes();
+    now.retain(|pid| *pid != after.control_plane_pid);
+    assert_eq!(now, processes, "the same processes and no others");
+    disk.end_web();
+    disk.make_room();
+    instance.assert_no_zombies();
+    instance.down();
 }
 
 /// Damages the middle of a file.
@@ -147,21 +206,21 @@ fn scribble(path: &Path) {
 
 #[test]
 fn with_a_damaged_journal_of_the_control_plane_it_boots_and_says_so() {
-    let damages: [(&str, fn(&Path)); 3] = [
-        ("scribbled over", scribble),
-        ("cut short", |path| {
-            let file = File::options().write(true).open(path).unwrap();
-            file.set_len(file.metadata().unwrap().len() / 2).unwrap();
-        }),
-        ("replaced", |path| std::fs::write(path, "not a journal at all").unwrap()),
-    ];
-    for (damage, apply) in damages {
+    let cut: fn(&Path) = |path| {
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    };
+    let replace: fn(&Path) = |path| std::fs::write(path, "not a journal at all").unwrap();
+    for (damage, apply) in
+        [("scribbled over", scribble as fn(&Path)), ("cut short", cut), ("replaced", replace)]
+    {
         let instance = Instance::of("  web: {command: [PUPPET, wait]}\n");
         instance.up();
         instance.down();
         apply(&instance.place().journal("control_plane"));
         instance.up();
-        let status = instance.until(damage, |s| s.warnings.iter().any(|w| w.contains("control_plane.db")));
+        let said = |w: &String| w.contains("was damaged") && w.contains("control_plane.damaged-");
+        let status = instance.until(damage, |s| s.warnings.iter().any(said));
         assert!(status.components.iter().all(|c| c.ready), "{damage}: {status:#?}");
         // What matters still works.
         let before = component(&status, "web").pid;
@@ -170,12 +229,12 @@ fn with_a_damaged_journal_of_the_control_plane_it_boots_and_says_so() {
         kill(status.control_plane_pid, Signal::KILL);
         let after = instance
             .until("a new control plane answers", |s| s.control_plane_pid != status.control_plane_pid);
-        assert_eq!(
-            component(&after, "web").restarts,
-            1,
-            "{damage}: the guardian kept what the journal could not"
-        );
+        assert_eq!(component(&after, "web").restarts, 1, "{damage}: a new journal holds what was decided");
         instance.down();
+        let journals = std::fs::read_dir(instance.place().journals()).unwrap();
+        let aside =
+            journals.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains(".damaged-"));
+        assert!(aside.count() > 0, "{damage}: the damaged journal is kept");
     }
 }
 

@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::LazyLock,
-    time::SystemTime,
 };
 
 /// Another `grace` to test, such as one of a release build; its age is not checked.
@@ -16,43 +15,21 @@ static GRACE: LazyLock<PathBuf> = LazyLock::new(|| match std::env::var_os(OTHER_
     None => beside_the_tests(),
 });
 
-/// `target/PROFILE/grace`, for tests in `target/PROFILE/deps`.
+/// `target/PROFILE/grace`, for tests in `target/PROFILE/deps`. `cargo test --workspace` builds it for the tests of its own
+/// package; `cargo test -p grace-tests` alone does not.
 fn beside_the_tests() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().and_then(Path::parent).unwrap().join("grace");
-    let Ok(built) = fs::metadata(&path).and_then(|file| file.modified()) else {
-        panic!("{} is missing: run `cargo build -p grace-grace` first", path.display());
-    };
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
-    let (newest, changed) = newest_source(&sources);
-    assert!(
-        built >= changed,
-        "{} is older than {}: run `cargo build -p grace-grace` first",
-        path.display(),
-        newest.display()
-    );
-    path
-}
-
-/// The source of the binary that was changed last. Tests of crates are none.
-fn newest_source(folder: &Path) -> (PathBuf, SystemTime) {
-    let mut newest = (folder.to_owned(), SystemTime::UNIX_EPOCH);
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let path = entry.path();
-        let kind = entry.file_type().unwrap();
-        let found = if kind.is_dir() && entry.file_name() != "tests" {
-            newest_source(&path)
-        } else if kind.is_file() && path.extension().is_some_and(|e| e == "rs") {
-            let changed = entry.metadata().unwrap().modified().unwrap();
-            (path, changed)
-        } else {
-            continue;
-        };
-        if found.1 > newest.1 {
-            newest = found;
-        }
+    let build = "run `cargo build -p grace-grace` first";
+    let changed = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
+    let Ok(built) = changed(&path) else { panic!("{} is missing: {build}", path.display()) };
+    // Cargo lists the binary's sources beside it, as a rule of make.
+    let rule = fs::read_to_string(path.with_extension("d")).unwrap_or_default();
+    for source in rule.split_once(": ").map_or("", |(_, sources)| sources).split_whitespace() {
+        let newer = changed(Path::new(source)).is_ok_and(|changed| changed > built);
+        assert!(!newer, "{} is older than {source}: {build}", path.display());
     }
-    newest
+    path
 }
 
 /// `grace` in an environment that holds little.
