@@ -27,7 +27,7 @@ pub use plan::kernel_specs;
 
 use std::{
     io,
-    os::fd::{FromRawFd, OwnedFd},
+    os::fd::{AsFd, FromRawFd, OwnedFd},
     path::Path,
     process::ExitCode,
     time::Duration,
@@ -115,6 +115,7 @@ pub(crate) enum Happening {
 pub fn main(data: &Path) -> ExitCode {
     let run = || {
         let mut channel = Channel::over(inherited_channel()?);
+        make_room_for_descriptors(&channel);
         let handover = handover::receive(&mut channel)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let local = tokio::task::LocalSet::new();
@@ -132,6 +133,16 @@ pub fn main(data: &Path) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Descriptors that the table has room for from the start: three for each of 300 programs, and the rest.
+const DESCRIPTORS: i32 = 1000;
+
+/// Grows the descriptor table while this process has one thread. Later, with threads that share it, each doubling waits for
+/// a grace period of the kernel's (RCU): some 20 ms, in the middle of a boot of 25 programs.
+fn make_room_for_descriptors(any: &impl AsFd) {
+    // The limit may be lower; then there is nothing to gain.
+    let _ = rustix::io::fcntl_dupfd_cloexec(any, DESCRIPTORS);
 }
 
 #[expect(unsafe_code, reason = "an inherited descriptor arrives as a bare number")]
