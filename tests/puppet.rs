@@ -38,7 +38,6 @@ fn perform(verb: &str, value: &str) -> io::Result<()> {
         "count" => count(Duration::from_millis(number(value)))?,
         "environment" => std::env::vars().for_each(|(name, value)| println!("{name}={value}")),
         // Files.
-        "touch" => drop(File::create(value)?),
         "until" => until(Path::new(value)),
         // The life line.
         "notify" => notify(value)?,

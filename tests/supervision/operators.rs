@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use grace_core::status::ComponentState;
 use grace_types::time::{Clock as _, SystemClock};
-
 use rustix::process::Signal;
 
 use crate::instance::{Instance, component, holds, kill, state_of};
