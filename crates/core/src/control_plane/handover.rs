@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use grace_types::time::{Clock, SystemClock};
+use grace_types::{
+    id::BootId,
+    time::{Clock, SystemClock},
+};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::{
@@ -25,6 +28,10 @@ pub(super) struct Handover {
     pub(super) secret: String,
     /// How many control planes came before this one in this boot.
     pub(super) predecessors: u32,
+    /// Names this boot. Always there when the hand-over is complete.
+    pub(super) boot: Option<BootId>,
+    /// The number of the last decision that a predecessor told the guardian; 0 when there was none.
+    pub(super) recorded: u64,
     /// Descriptors by name.
     pub(super) kept: BTreeMap<String, OwnedFd>,
     /// Decisions that may not be in the journal.
@@ -47,9 +54,11 @@ pub(super) fn receive(channel: &mut Channel) -> io::Result<Handover> {
     loop {
         match channel.receive::<ToControlPlane>() {
             Ok((message, mut fds)) => match (message, fds.pop()) {
-                (ToControlPlane::Hello { secret, predecessors }, _) => {
+                (ToControlPlane::Hello { secret, predecessors, boot, recorded }, _) => {
                     handover.secret = secret;
                     handover.predecessors = predecessors;
+                    handover.boot = Some(boot);
+                    handover.recorded = recorded;
                 }
                 (ToControlPlane::Kept { name }, Some(fd)) => {
                     handover.kept.insert(name, fd);

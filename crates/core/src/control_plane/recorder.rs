@@ -115,14 +115,16 @@ const SNAPSHOT_EVERY: u64 = 1000;
 /// Between two attempts at a journal that cannot be written.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Rebuilds the state of the boot under way from the journal and from what the guardian kept.
+/// Rebuilds the state of the boot under way from the journal and from what the guardian kept. What the journal holds of other
+/// boots is history: a control plane that dies before its first decision is on record must not leave its successor with the
+/// end of the boot before.
 ///
 /// Availability first: a journal that cannot be read costs history, not supervision. What could not be read is said in
 /// the warnings, and the processes themselves are found by looking.
 #[must_use]
-pub fn recover(path: &PathBuf, plan: &Plan, tail: Vec<(u64, String)>) -> Recovered {
+pub fn recover(path: &PathBuf, plan: &Plan, boot: BootId, tail: Vec<(u64, String)>) -> Recovered {
     let mut recovered = Recovered { state: State::new(plan.clone()), ..Recovered::default() };
-    if let Err(error) = replay(path, plan, &mut recovered) {
+    if let Err(error) = replay(path, plan, boot, &mut recovered) {
         recovered.warnings.push(format!("the control plane's journal cannot be read: {error}"));
     }
     for (number, json) in tail {
@@ -140,12 +142,14 @@ pub fn recover(path: &PathBuf, plan: &Plan, tail: Vec<(u64, String)>) -> Recover
     recovered
 }
 
-fn replay(path: &PathBuf, plan: &Plan, recovered: &mut Recovered) -> Result<(), StoreError> {
+fn replay(path: &PathBuf, plan: &Plan, boot: BootId, recovered: &mut Recovered) -> Result<(), StoreError> {
     let mut journal = SqliteJournal::open(path, SystemClock.now().wall)?;
     let mut from = Seq(1);
     if let Some(newest) = journal.snapshots()?.last() {
         let bytes = journal.restore(newest.seq)?;
-        if let Ok(snapshot) = serde_json::from_slice::<Snapshot>(&bytes) {
+        if let Some(snapshot) =
+            serde_json::from_slice::<Snapshot>(&bytes).ok().filter(|s| s.boot == Some(boot))
+        {
             recovered.state = State { plan: plan.clone(), ..snapshot.state };
             recovered.number = snapshot.number;
             recovered.hlc = snapshot.hlc;
@@ -154,7 +158,7 @@ fn replay(path: &PathBuf, plan: &Plan, recovered: &mut Recovered) -> Result<(), 
     }
     journal.replay(from, &mut |record| {
         match Entry::from_json(record.payload) {
-            Ok(entry) if recovered.knows(&entry) => {}
+            Ok(entry) if entry.boot != boot || recovered.knows(&entry) => {}
             Ok(entry) => recovered.apply(&entry),
             Err(error) => recovered.warnings.push(format!("record {} of the journal: {error}", record.seq.0)),
         }
@@ -348,5 +352,57 @@ impl Worker {
             journal.snapshot(last, &bytes)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grace_types::reason::Why;
+
+    use super::*;
+
+    fn entry(boot: u128, number: u64, event: Event) -> String {
+        let entry = Entry {
+            id: EventId::from_bits(u128::from(number)),
+            kind: format!("dev.grace.control_plane.{}.v1", event.name()),
+            time: Timestamp::from_nanos(1),
+            hlc: Hlc::default(),
+            who: "control_plane".to_owned(),
+            correlation: CorrelationId::from_bits(1),
+            causation: None,
+            record: Recorded::new(event, "instance".to_owned(), "test", Why::because("test", "a test")),
+            boot: BootId::from_bits(boot),
+            number,
+            mono: Monotonic::ZERO,
+        };
+        entry.to_json().unwrap()
+    }
+
+    #[test]
+    fn the_end_of_the_boot_before_is_not_taken_for_this_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control_plane.db");
+        let booted = |boot| Event::Booted { boot: BootId::from_bits(boot), components: 0 };
+        let begun = Event::ShutdownBegun { cause: "test".to_owned() };
+        let before =
+            [entry(1, 1, booted(1)), entry(1, 2, begun.clone()), entry(1, 3, Event::ShutdownFinished)];
+        let append = |entries: &[String]| {
+            let mut journal = SqliteJournal::open(&path, Timestamp::from_nanos(1)).unwrap();
+            let batch: Vec<&[u8]> = entries.iter().map(|json| json.as_bytes()).collect();
+            journal.append(&batch).unwrap();
+        };
+        append(&before);
+        let recovered = |boot, tail| recover(&path, &Plan::default(), BootId::from_bits(boot), tail);
+        assert!(recovered(1, Vec::new()).state.finished);
+
+        // The successor of one that died before its first decision was on record.
+        let new = recovered(2, Vec::new());
+        assert_eq!((new.state.boot, new.state.finished, new.number), (None, false, 0));
+
+        append(&[entry(2, 1, booted(2))]);
+        let new = recovered(2, vec![(1, entry(2, 1, booted(2))), (2, entry(2, 2, begun))]);
+        assert_eq!((new.state.boot, new.number), (Some(BootId::from_bits(2)), 2));
+        assert!(new.state.shutdown && !new.state.finished);
+        assert_eq!(new.unwritten.len(), 1, "what the journal has is not written again");
     }
 }

@@ -10,6 +10,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
+use grace_types::id::BootId;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
@@ -24,9 +25,9 @@ pub const PACKET_BYTES: usize = 64 << 10;
 /// Most descriptors in one packet; the kernel allows 253 (`SCM_MAX_FD`).
 pub const PACKET_DESCRIPTORS: usize = 250;
 
-/// Packets that wait for a peer that does not read. At a few hundred bytes each this is about a megabyte; a peer that
-/// lets so much gather is stopped, and what it misses is counted by the caller.
-pub const WAITING_PACKETS: usize = 4096;
+/// Packets that wait for a peer that does not read: more than the fullest hand-over has. At a few hundred bytes each this is
+/// some megabytes; a peer that lets so much gather is stopped, and what it misses is counted by the caller.
+pub const WAITING_PACKETS: usize = 8192;
 
 /// What the control plane tells the guardian.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +76,10 @@ pub enum ToControlPlane {
         secret: String,
         /// How many control planes came before this one in this boot.
         predecessors: u32,
+        /// Names this boot: what the journal holds of another one is history.
+        boot: BootId,
+        /// The number of the last decision that was told in this boot; 0 when there was none.
+        recorded: u64,
     },
     /// A descriptor from the store comes along.
     Kept {

@@ -4,7 +4,7 @@
 //!
 //! - descriptors by name: the lock on the data folder, the listening sockets, the read ends of the processes' output;
 //! - decisions that are not in the journal yet, in a bounded ring;
-//! - the secret that the credentials of this boot are derived from;
+//! - the name of this boot, and the secret that its credentials are derived from;
 //! - as sub-reaper, the processes themselves: they become its children when their control plane dies.
 //!
 //! ```text
@@ -37,6 +37,7 @@ use std::{
 use grace_kernel::process::tell;
 use grace_types::{
     chance::{Entropy, OsEntropy},
+    id::BootId,
     time::{Clock, Monotonic, SystemClock},
 };
 use rustix::{
@@ -123,7 +124,7 @@ pub(crate) fn passed_fds(names: &str) -> io::Result<Vec<(String, OwnedFd)>> {
 impl Guardian {
     fn start(data: &Path) -> io::Result<Self> {
         let names = std::env::var(NAMES_VARIABLE).unwrap_or_default();
-        let mut store = Store::new(secret());
+        let mut store = Store::new(secret(), BootId::new(SystemClock.now().wall, &mut OsEntropy));
         for (name, fd) in passed_fds(&names)? {
             store.keep(name, fd);
         }
@@ -268,10 +269,7 @@ impl Guardian {
 
     fn spawn_control_plane(&self) -> io::Result<ControlPlane> {
         let (mut channel, theirs) = Channel::pair()?;
-        self.store.hand_over(&mut channel, self.predecessors)?;
-        if let Some(cause) = &self.stop {
-            channel.send(&ToControlPlane::Stop { cause: cause.clone() }, &[])?;
-        }
+        self.store.hand_over(&mut channel, self.predecessors, self.stop.as_deref())?;
         let own = |word: &str| OsString::from(word);
         let pid = Spawn {
             command: vec![own_program().into(), own("--data"), self.data.clone(), own("control-plane")],

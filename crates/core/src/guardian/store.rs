@@ -6,6 +6,8 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
+use grace_types::id::BootId;
+
 use super::channel::{Channel, ToControlPlane};
 use crate::supervisor::Exit;
 
@@ -17,9 +19,12 @@ const REAPED: usize = 1024;
 /// Descriptors kept: two for each of 1,000 processes, and the sockets.
 const DESCRIPTORS: usize = 2100;
 
-/// Descriptors, unwritten decisions, exit statuses, and the secret of this boot.
+/// Descriptors, unwritten decisions, exit statuses, and the name and the secret of this boot.
 pub(super) struct Store {
     secret: String,
+    boot: BootId,
+    /// The number of the last decision, written or not.
+    recorded: u64,
     descriptors: BTreeMap<String, OwnedFd>,
     tail: VecDeque<(u64, String)>,
     tail_lost: u64,
@@ -27,9 +32,11 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) const fn new(secret: String) -> Self {
+    pub(super) const fn new(secret: String, boot: BootId) -> Self {
         Self {
             secret,
+            boot,
+            recorded: 0,
             descriptors: BTreeMap::new(),
             tail: VecDeque::new(),
             tail_lost: 0,
@@ -48,6 +55,7 @@ impl Store {
     }
 
     pub(super) fn record(&mut self, number: u64, json: String) {
+        self.recorded = self.recorded.max(number);
         if self.tail.len() >= TAIL_RECORDS {
             self.tail.pop_front();
             self.tail_lost += 1;
@@ -68,14 +76,22 @@ impl Store {
         self.reaped.push_back((pid, exit));
     }
 
+    /// How the last process of this number ended. Numbers are used again: older ones are forgotten with it.
     pub(super) fn take_reaped(&mut self, pid: u32) -> Option<Exit> {
-        let at = self.reaped.iter().position(|(p, _)| *p == pid)?;
-        self.reaped.remove(at).map(|(_, exit)| exit)
+        let exit = self.reaped.iter().rev().find(|(p, _)| *p == pid).map(|(_, exit)| *exit);
+        self.reaped.retain(|(p, _)| *p != pid);
+        exit
     }
 
-    /// Tells a new control plane everything.
-    pub(super) fn hand_over(&self, channel: &mut Channel, predecessors: u32) -> io::Result<()> {
-        channel.send(&ToControlPlane::Hello { secret: self.secret.clone(), predecessors }, &[])?;
+    /// Tells a new control plane everything, and that it is to `stop`, if it is.
+    pub(super) fn hand_over(
+        &self,
+        channel: &mut Channel,
+        predecessors: u32,
+        stop: Option<&str>,
+    ) -> io::Result<()> {
+        let (secret, boot, recorded) = (self.secret.clone(), self.boot, self.recorded);
+        channel.send(&ToControlPlane::Hello { secret, predecessors, boot, recorded }, &[])?;
         for (name, fd) in &self.descriptors {
             channel.send(&ToControlPlane::Kept { name: name.clone() }, &[fd.as_fd()])?;
         }
@@ -88,35 +104,41 @@ impl Store {
         for (pid, exit) in &self.reaped {
             channel.send(&ToControlPlane::Reaped { pid: *pid, exit: *exit }, &[])?;
         }
+        if let Some(cause) = stop {
+            channel.send(&ToControlPlane::Stop { cause: cause.to_owned() }, &[])?;
+        }
         channel.send(&ToControlPlane::Welcome, &[])
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::channel::WAITING_PACKETS, *};
 
     #[test]
     fn unwritten_decisions_are_handed_over_in_order_and_written_ones_are_not() {
-        let mut store = Store::new("s".into());
+        let boot = BootId::from_bits(7);
+        let mut store = Store::new("s".into(), boot);
         for number in 1..=5 {
             store.record(number, format!("{{\"n\":{number}}}"));
         }
         store.written(3);
         let (mut ours, theirs) = Channel::pair().unwrap();
         let mut theirs = Channel::over(theirs);
-        store.hand_over(&mut ours, 2).unwrap();
+        store.hand_over(&mut ours, 2, Some("enough")).unwrap();
         let heard: Vec<ToControlPlane> =
             std::iter::from_fn(|| theirs.receive().ok().map(|(message, _)| message)).collect();
-        assert_eq!(heard[0], ToControlPlane::Hello { secret: "s".into(), predecessors: 2 });
+        let hello = ToControlPlane::Hello { secret: "s".into(), predecessors: 2, boot, recorded: 5 };
+        assert_eq!(heard[0], hello);
         assert_eq!(heard[1], ToControlPlane::Tail { number: 4, json: "{\"n\":4}".into() });
         assert_eq!(heard[2], ToControlPlane::Tail { number: 5, json: "{\"n\":5}".into() });
-        assert_eq!(heard[3], ToControlPlane::Welcome);
+        assert_eq!(heard[3], ToControlPlane::Stop { cause: "enough".into() });
+        assert_eq!(heard[4], ToControlPlane::Welcome);
     }
 
     #[test]
     fn the_ring_is_bounded_and_counts_what_it_drops() {
-        let mut store = Store::new(String::new());
+        let mut store = Store::new(String::new(), BootId::from_bits(1));
         for number in 0..TAIL_RECORDS as u64 + 10 {
             store.record(number, String::new());
             store.reaped(u32::try_from(number).unwrap(), Exit::Unknown);
@@ -125,5 +147,30 @@ mod tests {
         assert_eq!(store.reaped.len(), REAPED);
         assert_eq!(store.take_reaped(0), None);
         assert_eq!(store.take_reaped(4000), Some(Exit::Unknown));
+    }
+
+    #[test]
+    fn of_two_processes_of_one_number_the_later_one_counts() {
+        let mut store = Store::new(String::new(), BootId::from_bits(1));
+        store.reaped(7, Exit::Status(0));
+        store.reaped(7, Exit::Signal(9));
+        assert_eq!(store.take_reaped(7), Some(Exit::Signal(9)));
+        assert_eq!(store.take_reaped(7), None);
+    }
+
+    // With its descriptors, which a test has no room for.
+    const _: () = assert!(TAIL_RECORDS + REAPED + DESCRIPTORS + 4 <= WAITING_PACKETS);
+
+    #[test]
+    fn the_fullest_store_is_handed_over_whole_to_one_who_does_not_read_yet() {
+        let mut store = Store::new(String::new(), BootId::from_bits(1));
+        for number in 0..TAIL_RECORDS.max(REAPED) as u64 {
+            store.record(number, "x".repeat(500));
+            store.reaped(u32::try_from(number).unwrap(), Exit::Unknown);
+        }
+        let (mut ours, theirs) = Channel::pair().unwrap();
+        store.hand_over(&mut ours, 1, None).unwrap();
+        assert_eq!(ours.dropped, 0);
+        drop(theirs);
     }
 }

@@ -106,7 +106,9 @@ impl Shell {
     /// # Errors
     /// Something without which nothing can be supervised is missing.
     pub(super) fn start(instance: Instance, guardian: Channel, handover: Handover) -> io::Result<Self> {
-        let Handover { secret, predecessors, mut kept, tail, tail_lost, reaped, stop } = handover;
+        let Handover { secret, predecessors, boot, recorded, mut kept, tail, tail_lost, reaped, stop } =
+            handover;
+        let boot = boot.ok_or_else(|| io::Error::other("the guardian did not name the boot"))?;
         let now = SystemClock.now();
         let manifest: Manifest = serde_json::from_slice(&std::fs::read(instance.manifest())?)?;
         let program = crate::spawn::own_program();
@@ -127,7 +129,7 @@ impl Shell {
         let mut recovered = if predecessors == 0 {
             recorder::Recovered { state: State::new(plan), ..Default::default() }
         } else {
-            recorder::recover(&instance.journal("control_plane"), &plan, tail)
+            recorder::recover(&instance.journal("control_plane"), &plan, boot, tail)
         };
         if tail_lost > 0 {
             recovered
@@ -142,7 +144,6 @@ impl Shell {
         let streams: Vec<String> = kept.keys().filter(|n| n.contains('/')).cloned().collect();
         let streams: BTreeMap<String, OwnedFd> =
             streams.into_iter().filter_map(|name| kept.remove_entry(&name)).collect();
-        let boot = recovered.state.boot.unwrap_or_else(|| BootId::new(now.wall, &mut OsEntropy));
         let mut shell = Self {
             recorder: Recorder::start(instance.journal("control_plane"), happened.clone())?,
             voice: Voice::start(&instance, &credentials, happened.clone()),
@@ -154,7 +155,8 @@ impl Shell {
                 ..Volatile::default()
             },
             instance,
-            number: recovered.number,
+            // Numbers go on even where the history is lost: the guardian counts by them.
+            number: recovered.number.max(recorded),
             entropy: SeededEntropy::new(OsEntropy.next_u64()),
             hlc: recovered.hlc,
             boot,
@@ -183,14 +185,15 @@ impl Shell {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         shell.write_credentials();
         shell.attach_kept(streams);
-        shell.begin(predecessors > 0);
+        shell.begin(predecessors > 0, recorded > 0);
         if let Some(cause) = stop {
             shell.tell(Input::Shutdown { cause });
         }
         Ok(shell)
     }
 
-    fn begin(&mut self, take_over: bool) {
+    /// `recorded`: whether a predecessor told the guardian of any decision.
+    fn begin(&mut self, take_over: bool, recorded: bool) {
         if !take_over {
             self.tell(Input::Boot { boot: self.boot });
             return;
@@ -220,7 +223,8 @@ impl Shell {
         let reaped = self.reaped.clone();
         let adopted: Vec<(String, IncarnationId)> =
             found.iter().map(|f| (f.component.clone(), f.incarnation)).collect();
-        let no_history = self.state.boot.is_none();
+        // Not where the predecessor died in the middle of the boot: then they are only just starting.
+        let no_history = self.state.boot.is_none() && recorded;
         self.tell(Input::TakeOver { boot: self.boot, found, reaped });
         let now = SystemClock.now().mono;
         for (component, incarnation) in adopted {
