@@ -103,6 +103,22 @@ impl Instance {
         self.run().join("manifest.json")
     }
 
+    /// Removes what lives only as long as the instance; the manifest last, and only if `all` has ended: a control plane
+    /// cannot begin without it.
+    pub(crate) fn remove_run_files(&self, all: bool) {
+        let files = [
+            self.control_socket(),
+            self.notify_socket(),
+            self.bus_socket(),
+            self.bus_auth(),
+            self.operator_url(),
+        ];
+        for path in files.into_iter().chain(all.then(|| self.manifest())) {
+            // What is not there any more need not be removed.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
     /// The lock that makes a second `grace up` on the same data impossible.
     #[must_use]
     pub fn lock(&self) -> PathBuf {

@@ -8,9 +8,14 @@ use std::{
     io,
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
-use grace_types::id::BootId;
+use grace_types::{
+    id::BootId,
+    time::{Clock, SystemClock},
+};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
@@ -181,6 +186,20 @@ impl Channel {
             self.waiting.pop_front();
         }
         Ok(true)
+    }
+
+    /// Waits until nothing waits any more, the peer is gone, or `patience` is over.
+    pub fn flush_for(&mut self, patience: Duration) {
+        let until = SystemClock.now().mono.plus(patience);
+        while matches!(self.flush(), Ok(false)) {
+            let left = until.since(SystemClock.now().mono);
+            let timeout = Timespec::try_from(left).ok();
+            let ready =
+                rustix::event::poll(&mut [PollFd::new(&self.socket, PollFlags::OUT)], timeout.as_ref());
+            if left.is_zero() || matches!(ready, Err(errno) if errno != rustix::io::Errno::INTR) {
+                return;
+            }
+        }
     }
 
     /// Whether packets wait for the peer to read.

@@ -50,6 +50,7 @@ use self::{
     store::Store,
 };
 use crate::{
+    instance::Instance,
     procfs,
     spawn::{FIRST_PASSED_FD, Spawn, own_program},
     supervisor::Exit,
@@ -153,6 +154,7 @@ impl Guardian {
             self.reap();
             self.replace_control_plane(now);
             if self.finished && self.control_plane.is_none() {
+                Instance::at(&self.data).remove_run_files(true);
                 return Ok(());
             }
             self.wait(now)?;

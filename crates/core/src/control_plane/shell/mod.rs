@@ -408,7 +408,8 @@ impl Shell {
         self.state.finished
     }
 
-    /// Writes what is to be written, removes what lives only as long as the instance, and lets the guardian go.
+    /// Writes what is to be written, removes what lives only as long as the instance, and lets the guardian go. Can be killed at any
+    /// point: the next control plane does it again.
     pub(super) fn finish(mut self) {
         self.collector.stop();
         self.recorder.finish();
@@ -421,22 +422,18 @@ impl Shell {
                 }
             }
         }
-        for path in [
-            self.instance.notify_socket(),
-            self.instance.bus_socket(),
-            self.instance.bus_auth(),
-            self.instance.operator_url(),
-            self.instance.manifest(),
-            self.instance.control_socket(),
-        ] {
-            let _ = std::fs::remove_file(path);
-        }
+        // Should this process be killed before the guardian has heard that all is done, the next one needs the manifest, to
+        // find the same and say so: the guardian removes it.
+        self.instance.remove_run_files(self.guardian.is_none());
         if let Some(channel) = &mut self.guardian {
             let _ = channel.send(&ToGuardian::Finished, &[]);
+            channel.flush_for(LAST_WORDS);
         }
     }
 }
 
+/// Time for the guardian to take what waits for it at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const NOT_WRITTEN: &str = "the journal of the control plane cannot be written";
 /// Warnings shown at one time; the oldest gives way.
 const WARNINGS: usize = 16;
