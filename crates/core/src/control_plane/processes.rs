@@ -1,6 +1,7 @@
 //! The shell's side of a process: its environment, its pipes, its pidfd.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     ffi::OsString,
     io,
@@ -133,7 +134,7 @@ pub(super) fn start(
 /// Watches a process until it ends, and reports its exit; `None` when it is not our child and the guardian must be asked.
 ///
 /// # Errors
-/// There is no such process any more.
+/// There is no such process any more (`ESRCH`), or no descriptor is left.
 pub(super) fn watch(
     pid: Pid,
     component: String,
@@ -205,11 +206,13 @@ pub(super) fn end_strays(
         .count()
 }
 
-/// Every live process of this instance that leads a run of a component, found among the children of `parents`.
+/// Every live process of this instance that may lead a run of a component, found among the children of `parents`. Of each
+/// component the latest run stands first, and of that the oldest process: the others are what it started (a check that is a
+/// command, a daemon) and nobody ended.
 #[must_use]
 pub(super) fn find_live(parents: &[u32], instance: &Instance) -> Vec<Found> {
     let data = instance.data().as_os_str();
-    parents
+    let mut found: Vec<Found> = parents
         .iter()
         .flat_map(|parent| procfs::children(*parent))
         .filter_map(|pid| {
@@ -228,5 +231,7 @@ pub(super) fn find_live(parents: &[u32], instance: &Instance) -> Vec<Found> {
                 start_ticks: procfs::start_ticks(pid)?,
             })
         })
-        .collect()
+        .collect();
+    found.sort_by_key(|f| (Reverse(f.incarnation), f.start_ticks, f.pid));
+    found
 }

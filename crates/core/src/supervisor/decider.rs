@@ -479,6 +479,12 @@ impl Deciding {
                     }
                     self.adopt_unknown(&name, f);
                 }
+                (Some(f), Some(incarnation)) if phase.run().is_some_and(|run| !f.is(run)) => {
+                    // What is alive is something that the run let go, not its main process.
+                    if let Some(run) = phase.run() {
+                        self.exited(&name, incarnation, exit_of(run));
+                    }
+                }
                 (Some(f), _) => {
                     // Started by the predecessor, who died before it could say so.
                     self.spawned(&name, f.incarnation, f.pid, f.start_ticks);

@@ -9,6 +9,8 @@ use grace_types::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::state::Run;
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,6 +92,14 @@ pub struct Found {
     pub pid: u32,
     /// Its start time in clock ticks since boot: with the pid, the identity of a process.
     pub start_ticks: u64,
+}
+
+impl Found {
+    /// Whether it is the main process of this run.
+    #[must_use]
+    pub fn is(&self, run: &Run) -> bool {
+        (self.incarnation, self.pid, self.start_ticks) == (run.incarnation, run.pid, run.start_ticks)
+    }
 }
 
 /// What the supervisor is told. `seed` feeds ids and jitter, so that deciding stays pure.

@@ -234,6 +234,12 @@ impl State {
         }
     }
 
+    /// Whether this is the main process of a component.
+    #[must_use]
+    pub fn is_main(&self, pid: u32) -> bool {
+        self.components.values().any(|c| c.phase.run().is_some_and(|run| run.pid == pid))
+    }
+
     /// What `name` still waits for.
     pub fn unmet<'a>(&'a self, name: &str) -> impl Iterator<Item = (&'a str, Condition)> {
         let needs = self.plan.spec(name).map(|s| &s.depends_on);

@@ -427,6 +427,18 @@ fn a_take_over_without_any_record_adopts_what_runs_and_starts_the_rest() {
 }
 
 #[test]
+fn what_a_dead_run_let_go_is_not_taken_for_the_run() {
+    let mut bench = Bench::new(vec![spec("web")]);
+    bench.ready("web");
+    let (run, pid) = (bench.run("web"), bench.pid("web"));
+    let daemon = Found { component: "web".into(), incarnation: run, pid: 900, start_ticks: 1 };
+    let reaped = BTreeMap::from([(pid, Exit::Status(3))]);
+    bench.tell(Input::TakeOver { boot: BootId::from_bits(2), found: vec![daemon], reaped });
+    assert!(bench.log.iter().any(|e| matches!(e, Event::Exited { exit: Exit::Status(3), .. })));
+    assert!(bench.is_up("web") && bench.run("web") != run && bench.pid("web") != 900);
+}
+
+#[test]
 fn a_take_over_in_the_middle_of_a_start_neither_doubles_nor_loses_it() {
     for started in [true, false] {
         let mut bench = Bench::new(vec![spec("web")]);

@@ -44,9 +44,11 @@ impl Shell {
                     Some((component, incarnation, _)) => {
                         self.tell(Input::Exited { component, incarnation, exit });
                     }
-                    None => {
+                    // Others are strays that nobody asks for.
+                    None if self.state.is_main(pid) => {
                         self.reaped.insert(pid, exit);
                     }
+                    None => {}
                 },
                 Ok((ToControlPlane::Stop { cause }, _)) => self.tell(Input::Shutdown { cause }),
                 Ok(_) => {}

@@ -28,15 +28,7 @@ impl Shell {
                 self.tell(Input::Exited { component, incarnation, exit });
             }
             Happening::Exited { component, incarnation, pid, exit: None } => {
-                let pid = pid.as_raw_nonzero().get().unsigned_abs();
-                match self.reaped.remove(&pid) {
-                    Some(exit) => self.tell(Input::Exited { component, incarnation, exit }),
-                    None => {
-                        let until = SystemClock.now().mono.plus(REAP_TIME);
-                        self.awaited.insert(pid, (component, incarnation, until));
-                        self.tell_guardian(&ToGuardian::Reap { pid });
-                    }
-                }
+                self.ended_unseen(component, incarnation, pid.as_raw_nonzero().get().unsigned_abs());
             }
             Happening::Probed { component, incarnation, probing, result } => {
                 let now = SystemClock.now().mono;
@@ -63,6 +55,18 @@ impl Shell {
                     "{NOT_WRITTEN}: {detail}; decisions wait in memory, and are written when it can be"
                 ));
                 self.release(u64::MAX, Some(&detail));
+            }
+        }
+    }
+
+    /// An adopted process ended: the guardian has told how, or is asked.
+    pub(super) fn ended_unseen(&mut self, component: String, incarnation: IncarnationId, pid: u32) {
+        match self.reaped.remove(&pid) {
+            Some(exit) => self.tell(Input::Exited { component, incarnation, exit }),
+            None => {
+                let until = SystemClock.now().mono.plus(REAP_TIME);
+                self.awaited.insert(pid, (component, incarnation, until));
+                self.tell_guardian(&ToGuardian::Reap { pid });
             }
         }
     }

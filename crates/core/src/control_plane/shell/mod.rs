@@ -85,9 +85,12 @@ pub(super) struct Shell {
     volatile: Volatile,
     /// Answers that wait until their decision is written.
     owed: VecDeque<(u64, oneshot::Sender<Answer>, Answer)>,
+    /// How adopted processes ended, told by the guardian before their pidfds were looked at: one a component at most.
     reaped: BTreeMap<u32, Exit>,
     /// Adopted processes that ended and whose status the guardian has.
     awaited: BTreeMap<u32, (String, IncarnationId, Monotonic)>,
+    /// Processes whose end cannot be waited for yet: there was no descriptor left.
+    unwatched: Vec<(String, IncarnationId, u32)>,
     /// Processes seen stopped in the last round, by pid.
     seen_stopped: BTreeSet<u32>,
     housekeeping: Monotonic,
@@ -172,6 +175,7 @@ impl Shell {
             owed: VecDeque::new(),
             reaped,
             awaited: BTreeMap::new(),
+            unwatched: Vec::new(),
             seen_stopped: BTreeSet::new(),
             housekeeping: now.mono,
             happened,
@@ -211,16 +215,24 @@ impl Shell {
                 start_ticks: run.start_ticks,
             })
             .collect();
-        for unknown in processes::find_live(&parents, &self.instance) {
-            if !found.iter().any(|f| f.component == unknown.component) {
-                found.push(unknown);
+        for leader in processes::find_live(&parents, &self.instance) {
+            // Of a run that is known to have had another main process, it is something that the run let go.
+            let let_go = self
+                .state
+                .components
+                .get(&leader.component)
+                .and_then(|c| c.phase.run())
+                .is_some_and(|run| run.incarnation == leader.incarnation && !leader.is(run));
+            if !let_go && !found.iter().any(|f| f.component == leader.component) {
+                found.push(leader);
             }
         }
+        // None of them is about a process that is alive: their numbers may have been given to others since.
+        let reaped = std::mem::take(&mut self.reaped);
         // Before the supervisor speaks: what it starts anew is watched by `spawn`.
         for process in &found {
             self.watch_exit(&process.component, process.incarnation, process.pid);
         }
-        let reaped = self.reaped.clone();
         let adopted: Vec<(String, IncarnationId)> =
             found.iter().map(|f| (f.component.clone(), f.incarnation)).collect();
         // Not where the predecessor died in the middle of the boot: then they are only just starting.
@@ -346,15 +358,12 @@ impl Shell {
                 self.detectors.unwatch(&component);
                 self.volatile.said.remove(&component);
                 let own = std::process::id();
-                let runs = |pid| {
-                    self.state.components.values().any(|c| c.phase.run().is_some_and(|run| run.pid == pid))
-                };
                 let parents = [own, self.volatile.guardian_pid];
                 // The event that led here has not moved the component on yet.
                 let group =
                     self.state.components.get(&component).and_then(|c| c.phase.run()).map(|run| run.pid);
                 let strays = processes::end_strays(&component, incarnation, group, &parents, |pid| {
-                    pid == own || runs(pid)
+                    pid == own || self.state.is_main(pid)
                 });
                 if strays > 0 {
                     let text = format!(

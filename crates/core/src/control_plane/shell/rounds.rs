@@ -84,6 +84,7 @@ impl Shell {
                 self.warn("the guardian did not answer and was sent SIGCONT".to_owned());
             }
         }
+        self.watch_again();
         self.find_stopped();
         self.reap_strays();
         if self.recorder.dropped > 0 {
@@ -123,9 +124,7 @@ impl Shell {
     pub(super) fn reap_strays(&self) {
         let own = std::process::id();
         for pid in procfs::children(own) {
-            let main =
-                self.state.components.values().any(|c| c.phase.run().is_some_and(|run| run.pid == pid));
-            if !main
+            if !self.state.is_main(pid)
                 && state_of(pid) == Some('Z')
                 && let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw)
             {

@@ -11,7 +11,7 @@ use grace_types::{
     id::IncarnationId,
     manifest::{Check, ProcessSpec},
 };
-use rustix::process::Pid;
+use rustix::{io::Errno, process::Pid};
 
 use super::Shell;
 use crate::{
@@ -110,9 +110,27 @@ impl Shell {
     }
 
     pub(super) fn watch_exit(&mut self, component: &str, incarnation: IncarnationId, pid: u32) {
+        let number = pid;
         let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
-        if let Err(error) = processes::watch(pid, component.to_owned(), incarnation, self.happened.clone()) {
-            self.warn(format!("`{component}` (pid {pid:?}) cannot be watched: {error}"));
+        match processes::watch(pid, component.to_owned(), incarnation, self.happened.clone()) {
+            Ok(()) => {}
+            // Adopted, and it ended since it was seen alive: the guardian has its status.
+            Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {
+                self.ended_unseen(component.to_owned(), incarnation, number);
+            }
+            Err(error) => {
+                self.warn(format!(
+                    "the end of `{component}` (pid {number}) cannot be waited for yet: {error}"
+                ));
+                self.unwatched.push((component.to_owned(), incarnation, number));
+            }
+        }
+    }
+
+    /// Tries again what could not be watched.
+    pub(super) fn watch_again(&mut self) {
+        for (component, incarnation, pid) in std::mem::take(&mut self.unwatched) {
+            self.watch_exit(&component, incarnation, pid);
         }
     }
 
