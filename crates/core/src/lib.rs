@@ -7,6 +7,7 @@
 //! | [`supervisor`] | the rules of supervision, pure |
 //! | [`control_plane`] | the shell around them |
 //! | [`spawn`] | starting processes |
+//! | [`cgroup`] | resource limits by control groups |
 //! | [`control`] | the protocol of the control socket, and its client |
 //! | [`status`] | what `grace status` reports |
 //! | [`limits`] | every bound of this crate |
@@ -19,6 +20,7 @@
 // `eprintln!` panics when the log that it writes to is on a full disk: `grace_kernel::process::tell` does not.
 #![warn(clippy::print_stderr)]
 
+pub mod cgroup;
 pub mod control;
 pub mod control_plane;
 pub mod guardian;

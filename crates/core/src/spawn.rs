@@ -1,8 +1,8 @@
 //! Starting processes: the one place that forks.
 //!
 //! A program without special needs goes through `posix_spawn` (vfork and exec: its cost does not grow with the size of
-//! the parent). Descriptors to hand over and resource limits must be set between fork and exec, so those programs
-//! take the slower road.
+//! the parent). Descriptors to hand over, resource limits and control groups must be set between fork and exec, so those
+//! programs take the slower road.
 //!
 //! Everything that Grace opens is close-on-exec, and what `grace up` itself inherited is made so
 //! ([`keep_descriptors_to_ourselves`]); what a child inherits is what is listed here.
@@ -21,6 +21,8 @@ use std::{
 use grace_types::manifest::Resources;
 use rustix::process::{Pid, Resource, Rlimit};
 
+use crate::cgroup::Group;
+
 /// The first descriptor that a child inherits beyond its standard three, as in systemd's `LISTEN_FDS` protocol.
 pub const FIRST_PASSED_FD: i32 = 3;
 
@@ -36,8 +38,10 @@ pub struct Spawn {
     pub output: Option<(OwnedFd, OwnedFd)>,
     /// Descriptors that it gets, from [`FIRST_PASSED_FD`] on.
     pub passed: Vec<OwnedFd>,
-    /// Limits that the kernel holds by itself (setrlimit).
+    /// Limits. What no control group holds is set as rlimits.
     pub limits: Resources,
+    /// The control group that it joins; if it cannot, it runs with rlimits only.
+    pub group: Option<Group>,
     /// Whether it leaves the terminal's session.
     pub new_session: bool,
 }
@@ -69,7 +73,7 @@ impl Spawn {
         if !self.new_session {
             command.process_group(0);
         }
-        prepare(&mut command, self.passed, &self.limits, self.new_session)?;
+        prepare(&mut command, self.passed, &self.limits, self.group, self.new_session)?;
         let child =
             command.spawn().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
         // `Child` does not reap on drop: exits are seen by pidfd and collected by whoever owns the process.
@@ -107,10 +111,12 @@ fn prepare(
     command: &mut Command,
     passed: Vec<OwnedFd>,
     limits: &Resources,
+    group: Option<Group>,
     new_session: bool,
 ) -> io::Result<()> {
     let limits = rlimits(limits);
-    if passed.is_empty() && limits.is_empty() && !new_session {
+    let group = group.map(|group| (group.procs, rlimits(&group.rest)));
+    if passed.is_empty() && limits.is_empty() && group.is_none() && !new_session {
         return Ok(());
     }
     // Out of the way of the numbers that they are about to be copied onto.
@@ -120,6 +126,8 @@ fn prepare(
         .map(|fd| rustix::io::fcntl_dupfd_cloexec(&fd, floor))
         .collect::<Result<Vec<_>, _>>()?;
     let in_child = move || {
+        // First, while its descriptor is sure to be the one that was opened for it.
+        let joined = group.as_ref().filter(|(procs, _)| rustix::io::write(procs, b"0") == Ok(1));
         if new_session {
             rustix::process::setsid()?;
         }
@@ -130,7 +138,7 @@ fn prepare(
                 return Err(io::Error::last_os_error());
             }
         }
-        for (resource, limit) in &limits {
+        for (resource, limit) in joined.map_or(&limits, |(_, rest)| rest) {
             rustix::process::setrlimit(*resource, *limit)?;
         }
         Ok(())

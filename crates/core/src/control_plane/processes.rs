@@ -18,7 +18,8 @@ use tokio::sync::mpsc;
 
 use super::{Happening, credentials::Credentials};
 use crate::{
-    guardian::launch::kept,
+    cgroup::Group,
+    guardian::{FRONT_VARIABLE, launch::kept},
     instance::Instance,
     procfs,
     readable::Readable,
@@ -100,7 +101,7 @@ pub(super) fn environment(
 /// The kernel that gets the broker's listening sockets.
 const MESSAGE_BUS: &str = "message_bus";
 
-/// Starts one run of a component, with `pipes` for its output.
+/// Starts one run of a component, with `pipes` for its output, in `group` if there is one.
 ///
 /// # Errors
 /// What the system said.
@@ -109,6 +110,7 @@ pub(super) fn start(
     environment: Vec<(OsString, OsString)>,
     pipes: (OwnedFd, OwnedFd),
     sockets: &BTreeMap<String, OwnedFd>,
+    group: Option<Group>,
 ) -> io::Result<Pid> {
     let mut passed = Vec::new();
     if spec.kind != ComponentKind::Process && spec.name == MESSAGE_BUS {
@@ -126,6 +128,7 @@ pub(super) fn start(
         output: Some(pipes),
         passed,
         limits: spec.resources.clone(),
+        group,
         new_session: false,
     }
     .start()
@@ -204,6 +207,19 @@ pub(super) fn end_strays(
         .filter(|stray| rustix::process::getpgid(Some(*stray)).ok() != group)
         .filter(|stray| rustix::process::kill_process(*stray, Signal::KILL).is_ok())
         .count()
+}
+
+/// Whether a process belongs to this instance: the guardian, the control plane, the `grace up` in the foreground, or one that was
+/// started for a component.
+#[must_use]
+pub(super) fn is_ours(pid: u32, guardian: u32, instance: &Instance) -> bool {
+    let front = std::env::var(FRONT_VARIABLE).ok().and_then(|pid| pid.parse().ok());
+    let of_a_component = || {
+        let text = |name| procfs::environment_variable(pid, name);
+        text(DATA_VARIABLE).as_deref() == Some(instance.data().as_os_str())
+            && text(INCARNATION_VARIABLE).is_some()
+    };
+    pid == std::process::id() || pid == guardian || Some(pid) == front || of_a_component()
 }
 
 /// Every live process of this instance that may lead a run of a component, found among the children of `parents`. Of each

@@ -175,6 +175,7 @@ fn spawn_guardian<const N: usize>(
         output: Some((output.into(), errors.into())),
         passed,
         limits: grace_types::manifest::Resources::default(),
+        group: None,
         new_session: true,
     }
     .start()

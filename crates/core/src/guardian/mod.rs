@@ -280,6 +280,7 @@ impl Guardian {
             output: None,
             passed: vec![theirs],
             limits: grace_types::manifest::Resources::default(),
+            group: None,
             new_session: false,
         }
         .start()?;

@@ -42,6 +42,7 @@ use super::{
     voice::Voice,
 };
 use crate::{
+    cgroup::Groups,
     control::Answer,
     guardian::{
         channel::{Channel, ToGuardian},
@@ -78,6 +79,7 @@ pub(super) struct Shell {
     kept: BTreeMap<String, OwnedFd>,
     credentials: Credentials,
     detectors: Detectors,
+    groups: Groups,
     recorder: Recorder,
     collector: Collector,
     voice: Voice,
@@ -157,6 +159,7 @@ impl Shell {
                 warnings: recovered.warnings,
                 ..Volatile::default()
             },
+            groups: Groups::new(instance.data()),
             instance,
             // Numbers go on even where the history is lost: the guardian counts by them.
             number: recovered.number.max(recorded),
@@ -199,6 +202,7 @@ impl Shell {
     /// `recorded`: whether a predecessor told the guardian of any decision.
     fn begin(&mut self, take_over: bool, recorded: bool) {
         if !take_over {
+            self.groups.clear();
             self.tell(Input::Boot { boot: self.boot });
             return;
         }
@@ -371,6 +375,7 @@ impl Shell {
                     );
                     self.warn(text);
                 }
+                self.groups.ended(&component);
                 None
             }
             // Starts are made all at once; the loop sees by itself that all is done.
@@ -421,6 +426,7 @@ impl Shell {
     /// point: the next control plane does it again.
     pub(super) fn finish(mut self) {
         self.collector.stop();
+        self.groups.clear();
         self.recorder.finish();
         while let Ok(happening) = self.happenings.try_recv() {
             if let Happening::Written { upto } = happening {

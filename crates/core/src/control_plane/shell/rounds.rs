@@ -87,6 +87,7 @@ impl Shell {
         self.watch_again();
         self.find_stopped();
         self.reap_strays();
+        self.groups.sweep();
         if self.recorder.dropped > 0 {
             self.warn(format!(
                 "{} decisions could not be queued for the journal; the guardian keeps them",

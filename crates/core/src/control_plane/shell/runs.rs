@@ -77,14 +77,26 @@ impl Shell {
         started.into_iter().map(|started| self.look_after(started)).collect()
     }
 
-    fn start_run(&self, start: Start) -> Result<Started, NotStarted> {
+    fn start_run(&mut self, start: Start) -> Result<Started, NotStarted> {
         let Start { component, incarnation, pipes } = start;
         let attempt = || {
             let (out, err) = pipes?;
             let spec = self.state.plan.spec(&component).cloned();
             let spec = spec.ok_or_else(|| io::Error::other("no such component"))?;
+            let ours = |pid| processes::is_ours(pid, self.volatile.guardian_pid, &self.instance);
+            let (group, lost) = self.groups.place(&component, &spec.resources, &ours);
+            if let Some(lost) = lost {
+                self.warn(lost);
+            }
+            let in_group = group.is_some();
             let environment = processes::environment(&spec, incarnation, &self.instance, &self.credentials);
-            let pid = processes::start(&spec, environment, (out.write, err.write), &self.kept)?;
+            let pid = processes::start(&spec, environment, (out.write, err.write), &self.kept, group)?;
+            if in_group
+                && let Some(lost) =
+                    self.groups.check_joined(&component, pid.as_raw_nonzero().get().unsigned_abs())
+            {
+                self.warn(lost);
+            }
             Ok((pid, spec, out.read, err.read))
         };
         match attempt() {
