@@ -4,13 +4,13 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::{
         fd::OwnedFd,
         unix::{
-            fs::{DirBuilderExt, OpenOptionsExt},
+            fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
             net::{UnixDatagram, UnixListener},
         },
     },
@@ -127,9 +127,10 @@ pub fn launch(
     manifest: &Manifest,
     options: LaunchOptions,
 ) -> Result<Launched, LaunchError> {
-    for folder in [instance.data().to_owned(), instance.journals(), instance.logs(), instance.run()] {
+    for folder in [instance.data().to_owned(), instance.journals(), instance.logs()] {
         private_folder(&folder)?;
     }
+    run_folder(&instance.run())?;
     let lock = lock(instance)?;
     end_leftovers(instance)?;
     let mut lock_text = lock.try_clone().map_err(|e| refused(&instance.lock(), &e))?;
@@ -144,9 +145,9 @@ pub fn launch(
     let json = serde_json::to_vec(manifest).map_err(|e| system("write the manifest", &e))?;
     private_file(&instance.manifest(), &json)?;
     let guardian_pid = spawn_guardian(instance, sockets, options)?.as_raw_nonzero().get().unsigned_abs();
-    // For people, and for the next `grace up` that is refused; the lock itself is what counts.
-    let said = lock_text.set_len(0).and_then(|()| lock_text.write_all(guardian_pid.to_string().as_bytes()));
-    said.map_err(|e| refused(&instance.lock(), &e))?;
+    // For people, and for the next `grace up` that is refused. The lock itself is what counts: that a full disk does not take
+    // this is no reason to say that nothing runs.
+    let _ = lock_text.write_all(guardian_pid.to_string().as_bytes());
     Ok(Launched { guardian_pid, bus_address })
 }
 
@@ -202,12 +203,35 @@ fn private_folder(path: &Path) -> Result<(), LaunchError> {
         .map_err(|e| refused(path, &e.into()))
 }
 
+/// The folder of sockets. It may lie in `/tmp`, where anybody can make a folder, or a link, of its name first; and whoever can enter
+/// it can give orders.
+fn run_folder(path: &Path) -> Result<(), LaunchError> {
+    private_folder(path)?;
+    let not_ours =
+        |detail: &str| LaunchError::NotWritable { path: path.to_owned(), detail: detail.to_owned() };
+    let found = fs::symlink_metadata(path).map_err(|e| refused(path, &e))?;
+    if !found.is_dir() {
+        return Err(not_ours("it is a link, and must be a folder"));
+    }
+    if found.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(|e| refused(path, &e))?;
+    }
+    Ok(())
+}
+
+/// Writes a file that only this user can read. What was there before stays whole until the new one is: the disk may be full, and
+/// another process may be reading.
 pub(crate) fn private_file(path: &Path, content: &[u8]) -> Result<(), LaunchError> {
+    let new = path.with_extension("new");
     let write = || {
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
-        file.write_all(content)
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+        file.write_all(content)?;
+        fs::rename(&new, path)
     };
-    write().map_err(|e| refused(path, &e))
+    write().map_err(|e| {
+        let _ = fs::remove_file(&new);
+        refused(path, &e)
+    })
 }
 
 /// Takes the lock that the guardian holds for as long as it lives. The file stays when the instance ends: removing it
@@ -217,7 +241,11 @@ fn lock(instance: &Instance) -> Result<File, LaunchError> {
     let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path);
     let file = file.map_err(|e| refused(&path, &e))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            // It names an earlier guardian.
+            let _ = file.set_len(0);
+            Ok(file)
+        }
         Err(rustix::io::Errno::WOULDBLOCK) => {
             let pid =
                 fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default();
@@ -251,14 +279,17 @@ fn bind<S>(path: &Path, bind: impl Fn(&Path) -> io::Result<S>) -> Result<S, Laun
     bind(path).map_err(|e| refused(path, &e))
 }
 
-/// Ends processes of an earlier instance on the same data whose guardian and control plane both died: what they hold
-/// (ports, files) is needed now, and nobody supervises them. An instance that ended in order left no manifest behind.
-fn end_leftovers(instance: &Instance) -> Result<(), LaunchError> {
+/// Ends processes of components of this instance, whoever they are children of: what an earlier instance left whose guardian and
+/// control plane both died, or what is left of this one at its end. What they hold (ports, files) is needed, and nobody
+/// supervises them. An instance that ended in order left no manifest behind.
+pub(crate) fn end_leftovers(instance: &Instance) -> Result<(), LaunchError> {
     if !instance.manifest().exists() {
         return Ok(());
     }
     let leftovers = procfs::processes_with_environment(DATA_VARIABLE, instance.data().as_os_str())
         .into_iter()
+        // `grace up` may itself be typed in what an earlier instance left: a shell, a terminal multiplexer.
+        .filter(|pid| *pid != std::process::id())
         .filter(|pid| procfs::environment_variable(*pid, INCARNATION_VARIABLE).is_some());
     let mut waiting = Vec::new();
     for pid in leftovers {
@@ -277,4 +308,32 @@ fn end_leftovers(instance: &Instance) -> Result<(), LaunchError> {
             .map_err(|e| system("wait for leftover processes", &e))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_sockets_is_this_users_alone_and_no_link() {
+        let base = tempfile::tempdir().unwrap();
+        let (run, link) = (base.path().join("run"), base.path().join("link"));
+        fs::create_dir(&run).unwrap();
+        fs::set_permissions(&run, Permissions::from_mode(0o777)).unwrap();
+        run_folder(&run).unwrap();
+        assert_eq!(fs::metadata(&run).unwrap().permissions().mode() & 0o777, 0o700);
+        std::os::unix::fs::symlink(&run, &link).unwrap();
+        assert!(matches!(run_folder(&link), Err(LaunchError::NotWritable { .. })));
+    }
+
+    #[test]
+    fn a_private_file_is_replaced_whole_whatever_its_mode_was() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("bus-auth.json");
+        fs::write(&path, "old").unwrap();
+        private_file(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 1);
+    }
 }
