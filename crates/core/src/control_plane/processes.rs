@@ -183,6 +183,25 @@ pub(super) fn signal_group(pid: u32, signal: i32) {
     }
 }
 
+/// Which run of a component of this instance a process belongs to, if it does.
+pub(super) fn run_of(pid: u32, instance: &Instance) -> Option<IncarnationId> {
+    let text = |name| procfs::environment_variable(pid, name);
+    if text(DATA_VARIABLE)? != instance.data().as_os_str() {
+        return None;
+    }
+    text(INCARNATION_VARIABLE)?.into_string().ok()?.parse().ok()
+}
+
+/// Kills a process, and its group if it leads one.
+pub(super) fn kill_with_group(pid: u32) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    if rustix::process::getpgid(Some(pid)) == Ok(pid) {
+        let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+    } else {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+}
+
 /// Ends daemons that a process let go and that outlive it: they left its group (what is left of `group` was killed when its
 /// end was seen, and is about to be gone), and are children of one of `parents` now (the control plane and the guardian are sub-reapers). `known`
 /// tells the processes that belong there. Returns how many there were.

@@ -95,6 +95,8 @@ pub(super) struct Shell {
     unwatched: Vec<(String, IncarnationId, u32)>,
     /// Processes seen stopped in the last round, by pid.
     seen_stopped: BTreeSet<u32>,
+    /// Children that are no main processes and were seen to have ended in the last round, by pid.
+    seen_ended: BTreeSet<u32>,
     housekeeping: Monotonic,
     happened: mpsc::Sender<Happening>,
     /// What happened, from every source but the two below.
@@ -180,6 +182,7 @@ impl Shell {
             awaited: BTreeMap::new(),
             unwatched: Vec::new(),
             seen_stopped: BTreeSet::new(),
+            seen_ended: BTreeSet::new(),
             housekeeping: now.mono,
             happened,
             happenings,
@@ -425,6 +428,8 @@ impl Shell {
     /// Writes what is to be written, removes what lives only as long as the instance, and lets the guardian go. Can be killed at any
     /// point: the next control plane does it again.
     pub(super) fn finish(mut self) {
+        // Daemons that were let go by programs, or by daemons, in the last moment.
+        let _ = crate::guardian::launch::end_leftovers(&self.instance);
         self.collector.stop();
         self.groups.clear();
         self.recorder.finish();

@@ -121,16 +121,39 @@ impl Shell {
         self.seen_stopped = stopped;
     }
 
-    /// Collects children that are nobody's main process: daemons that a program let go.
-    pub(super) fn reap_strays(&self) {
+    /// Collects children that are nobody's main process and have ended, and ends those whose run has ended: what a stray itself had
+    /// started comes to us only when the stray is gone.
+    pub(super) fn reap_strays(&mut self) {
         let own = std::process::id();
+        let mut ended = BTreeSet::new();
         for pid in procfs::children(own) {
-            if !self.state.is_main(pid)
-                && state_of(pid) == Some('Z')
-                && let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw)
-            {
-                let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+            if self.state.is_main(pid) {
+                continue;
             }
+            match state_of(pid) {
+                // A check that is a command has somebody who waits for it, and has taken its status by the next round.
+                Some('Z') if self.seen_ended.contains(&pid) => {
+                    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                        let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+                    }
+                }
+                Some('Z') => drop(ended.insert(pid)),
+                Some(_) => self.end_stray(pid),
+                None => {}
+            }
+        }
+        self.seen_ended = ended;
+        for pid in procfs::adopted(self.volatile.guardian_pid) {
+            if pid != own && !self.state.is_main(pid) {
+                self.end_stray(pid);
+            }
+        }
+    }
+
+    fn end_stray(&self, pid: u32) {
+        let live = |run| self.state.components.values().any(|c| c.phase.incarnation() == Some(run));
+        if processes::run_of(pid, &self.instance).is_some_and(|run| !live(run)) {
+            processes::kill_with_group(pid);
         }
     }
 }
