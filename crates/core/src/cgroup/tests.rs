@@ -176,7 +176,8 @@ impl Real {
             Ok(Self(folder))
         };
         let tell = |why| {
-            grace_kernel::process::tell(&format!("not tested on the kernel: no cgroup v2 to use here: {why}"))
+            let text = format!("not tested on the kernel: no cgroup v2 to use here: {why}");
+            grace_kernel::process::tell(&text);
         };
         make().map_err(tell).ok()
     }

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use super::{Happening, credentials::Credentials};
 use crate::{
     cgroup::Group,
-    guardian::{FRONT_VARIABLE, launch::kept},
+    guardian::launch::kept,
     instance::Instance,
     procfs,
     readable::Readable,
@@ -228,17 +228,22 @@ pub(super) fn end_strays(
         .count()
 }
 
-/// Whether a process belongs to this instance: the guardian, the control plane, the `grace up` in the foreground, or one that was
+/// Whether a process belongs to this instance: the guardian, the control plane, the `grace up` that launched them, or one that was
 /// started for a component.
 #[must_use]
 pub(super) fn is_ours(pid: u32, guardian: u32, instance: &Instance) -> bool {
-    let front = std::env::var(FRONT_VARIABLE).ok().and_then(|pid| pid.parse().ok());
+    let program = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    // Once `grace up` has ended, the guardian's parent is a stranger.
+    let launcher = || {
+        procfs::stat(guardian).is_ok_and(|stat| stat.parent == pid)
+            && program(pid).is_some_and(|its| Some(its) == program(std::process::id()))
+    };
     let of_a_component = || {
         let text = |name| procfs::environment_variable(pid, name);
         text(DATA_VARIABLE).as_deref() == Some(instance.data().as_os_str())
             && text(INCARNATION_VARIABLE).is_some()
     };
-    pid == std::process::id() || pid == guardian || Some(pid) == front || of_a_component()
+    pid == std::process::id() || pid == guardian || launcher() || of_a_component()
 }
 
 /// Every live process of this instance that may lead a run of a component, found among the children of `parents`. Of each
