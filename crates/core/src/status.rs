@@ -1,10 +1,20 @@
-//! What `grace status` reports. The JSON form is stable: fields may be added, never renamed.
+//! What `grace status` reports. The JSON form is stable: fields may be added, never renamed. Its JSON Schema,
+//! `schemas/status.schema.json`, is generated from these types.
 
 use grace_types::{manifest::ComponentKind, time::Timestamp};
+use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, Serialize};
 
+/// The JSON Schema (draft 2020-12) of a [`Status`] as it is written.
+#[must_use]
+pub fn json_schema() -> serde_json::Value {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    settings.into_generator().into_root_schema_for::<Status>().to_value()
+}
+
 /// The whole instance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "Grace status")]
 pub struct Status {
     /// Of the instance as a whole.
     pub state: InstanceState,
@@ -26,7 +36,7 @@ pub struct Status {
 }
 
 /// Of the instance as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InstanceState {
     /// Everything that should run is ready, or on its way there for the first time.
@@ -40,7 +50,7 @@ pub enum InstanceState {
 }
 
 /// One component.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ComponentStatus {
     /// Unique.
     pub name: String,
@@ -71,7 +81,7 @@ pub struct ComponentStatus {
 }
 
 /// What a component is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ComponentState {
     /// Waiting for its dependencies, or started and not ready yet.

@@ -84,3 +84,6 @@ fn instance_state(state: &State) -> InstanceState {
         InstanceState::Running
     }
 }
+
+#[cfg(test)]
+mod tests;

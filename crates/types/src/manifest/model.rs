@@ -77,7 +77,9 @@ pub struct ProcessSpec {
 }
 
 /// What a component is, as `status` reports it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ComponentKind {
     /// A built-in kernel (Layer 1).
