@@ -96,6 +96,8 @@ pub enum ComponentState {
     Degraded,
     /// A user's program that ran out of restarts or cannot be started.
     Failed,
+    /// Its process is being ended, and no new one follows.
+    Stopping,
     /// Ended, and not to be restarted.
     Stopped,
 }

@@ -154,7 +154,7 @@ fn component_news(
         ComponentState::Degraded => Some(News::bad(format!("{name} degraded{}", why(c)))),
         ComponentState::Failed => Some(News::bad(format!("{name} failed{}", why(c)))),
         ComponentState::Stopped => Some(News::odd('■', format!("{name} stopped{}", why(c)))),
-        ComponentState::Starting => None,
+        ComponentState::Starting | ComponentState::Stopping => None,
     }
 }
 
@@ -214,6 +214,7 @@ fn settled(c: &ComponentStatus) -> bool {
         ComponentState::Starting
         | ComponentState::Paused
         | ComponentState::Restarting
+        | ComponentState::Stopping
         | ComponentState::Degraded
         | ComponentState::Failed => false,
     }

@@ -133,6 +133,7 @@ pub(crate) const fn state_word(state: ComponentState) -> &'static str {
         ComponentState::Restarting => "restarting",
         ComponentState::Degraded => "degraded",
         ComponentState::Failed => "failed",
+        ComponentState::Stopping => "stopping",
         ComponentState::Stopped => "stopped",
     }
 }
@@ -143,6 +144,7 @@ fn paint(c: &ComponentStatus, word: &str, style: Style) -> String {
         ComponentState::Ready
         | ComponentState::Starting
         | ComponentState::Restarting
+        | ComponentState::Stopping
         | ComponentState::Paused => style.warn(&word),
         ComponentState::Degraded | ComponentState::Failed => style.bad(&word),
         ComponentState::Stopped => style.dim(&word),

@@ -122,6 +122,8 @@ pub fn main(data: &Path) -> ExitCode {
         local.block_on(&runtime, async move {
             let mut shell = Shell::start(Instance::at(data), channel, handover)?;
             run(&mut shell).await?;
+            // Whoever watches is told that the last one has ended.
+            tokio::task::yield_now().await;
             shell.finish();
             Ok::<(), io::Error>(())
         })

@@ -6,7 +6,7 @@ use grace_types::manifest::ComponentKind;
 
 use crate::{
     status::{ComponentState, ComponentStatus, InstanceState, Status},
-    supervisor::{Phase, State, decider::waiting_for},
+    supervisor::{Component, Phase, State, decider::waiting_for},
 };
 
 /// What the state does not hold: it changes without a decision.
@@ -34,11 +34,14 @@ pub(super) fn report(state: &State, volatile: &Volatile, heartbeat_ages: &BTreeM
             let component = state.components.get(&spec.name)?;
             let shown = component.shown();
             let message = match &component.phase {
-                Phase::Waiting => waiting_for(state, &spec.name).unwrap_or_else(|| component.reason.clone()),
+                Phase::Waiting => {
+                    let reason = waiting_for(state, &spec.name).unwrap_or_else(|| component.reason.clone());
+                    after_trouble(reason, component)
+                }
                 Phase::Running { run, paused: false } if run.ready => {
                     volatile.said.get(&spec.name).cloned().unwrap_or_default()
                 }
-                _ => component.reason.clone(),
+                _ => after_trouble(component.reason.clone(), component),
             };
             Some(ComponentStatus {
                 name: spec.name.clone(),
@@ -69,8 +72,16 @@ pub(super) fn report(state: &State, volatile: &Volatile, heartbeat_ages: &BTreeM
     }
 }
 
+/// What a component does now, and what went wrong before, until it is ready again.
+fn after_trouble(now: String, component: &Component) -> String {
+    if component.trouble.is_empty() || now.contains(&component.trouble) {
+        return now;
+    }
+    format!("{now}; before that, {}", component.trouble)
+}
+
 fn instance_state(state: &State) -> InstanceState {
-    let bad = |c: &crate::supervisor::Component| {
+    let bad = |c: &Component| {
         matches!(c.shown(), ComponentState::Failed | ComponentState::Degraded)
             || (c.seen_ready && c.shown() == ComponentState::Restarting)
     };

@@ -14,7 +14,7 @@ use grace_types::{
 use super::{
     SOUND_RUN,
     event::{Command, Effect, Event, Exit, Found, Hang, Input, Outcome, Refusal, Then},
-    state::{Phase, Run, State},
+    state::{Component, Phase, Run, State},
 };
 
 /// Decides on a command. The events, applied in order by [`State::evolve`], give the new state.
@@ -293,12 +293,13 @@ impl Deciding {
     /// A restart that is nobody's failure: at once, and not counted.
     fn again(&mut self, component: &str, why: Why) {
         let at = self.now.mono;
+        let short_runs = self.state.components.get(component).map_or(0, |c| c.short_runs);
         let event = Event::RestartScheduled {
             component: component.to_owned(),
             due: at,
             delay: Duration::ZERO,
             in_window: 0,
-            short_runs: 0,
+            short_runs,
             at,
         };
         self.record(event, why, "at once");
@@ -365,19 +366,19 @@ impl Deciding {
 
     /// Two or more critical components down at once are an emergency even while each still has restarts left.
     fn watch_critical(&mut self) {
-        let critical = |s: &State, name: &str| s.plan.spec(name).is_some_and(|p| p.critical);
-        let down: Vec<String> = self
-            .state
-            .components
+        let critical = |name: &String| self.state.plan.spec(name).is_some_and(|p| p.critical);
+        // What an operator paused, and what has done its work, is as it should be.
+        let as_it_should_be = |c: &Component| match c.phase {
+            Phase::Running { paused: true, .. } => true,
+            Phase::Completed { exit } => exit.is_success(),
+            _ => c.is_ready(),
+        };
+        let lacking: Vec<(&String, &Component)> =
+            self.state.components.iter().filter(|(name, c)| critical(name) && !as_it_should_be(c)).collect();
+        let down: Vec<String> = lacking
             .iter()
-            .filter(|(name, c)| {
-                let asked = matches!(
-                    c.phase,
-                    Phase::Stopping { then: Then::Restart, .. } | Phase::Running { paused: true, .. }
-                );
-                critical(&self.state, name) && c.seen_ready && !c.is_ready() && !asked
-            })
-            .map(|(name, _)| name.clone())
+            .filter(|(_, c)| c.seen_ready && !matches!(c.phase, Phase::Stopping { then: Then::Restart, .. }))
+            .map(|(name, _)| (*name).clone())
             .collect();
         match self.state.emergency {
             None if down.len() >= 2 => {
@@ -387,19 +388,12 @@ impl Deciding {
                 );
                 self.declare_emergency(down, why, None);
             }
-            Some(emergency) => {
-                let all_ready = self
-                    .state
-                    .components
-                    .iter()
-                    .all(|(name, c)| !critical(&self.state, name) || c.is_ready());
-                if all_ready {
-                    let lasted = self.now.mono.since(emergency.since);
-                    let why = Why::because("emergency.over", "every critical component is ready");
-                    self.record(Event::EmergencyResolved { lasted }, why, "emergency protocol");
-                }
+            Some(emergency) if lacking.is_empty() => {
+                let lasted = self.now.mono.since(emergency.since);
+                let why = Why::because("emergency.over", "every critical component is as it should be");
+                self.record(Event::EmergencyResolved { lasted }, why, "emergency protocol");
             }
-            None => {}
+            Some(_) | None => {}
         }
     }
 
@@ -559,20 +553,25 @@ impl Deciding {
         }
     }
 
-    /// Reverse dependency order: whoever depends on a component ends before it does.
+    /// Reverse dependency order: whoever depends on a component ends before it does, and every program before the kernels: each
+    /// may have something to say on the bus to the last.
     fn stop_in_order(&mut self) {
         for name in self.names(|p| matches!(p, Phase::Waiting | Phase::BackingOff { .. })) {
             let why = Why::because("shutdown.withheld", "the instance shuts down");
             self.record(Event::Withheld { component: name }, why, "shutdown");
         }
+        let is_program =
+            |s: &Self, name: &str| s.spec(name).is_some_and(|p| p.kind == ComponentKind::Process);
+        let no_programs =
+            self.state.components.iter().all(|(name, c)| c.phase.at_rest() || !is_program(self, name));
         for name in self.names(|p| matches!(p, Phase::Running { .. })) {
-            let free = self
-                .state
-                .plan
-                .dependents(&name)
-                .all(|dependent| self.state.components.get(dependent).is_none_or(|c| c.phase.at_rest()));
+            let free =
+                (no_programs || is_program(self, &name))
+                    && self.state.plan.dependents(&name).all(|dependent| {
+                        self.state.components.get(dependent).is_none_or(|c| c.phase.at_rest())
+                    });
             if let (true, Phase::Running { run, .. }) = (free, self.state.components[&name].phase.clone()) {
-                let why = Why::because("shutdown.order", "nothing that depends on it runs any more");
+                let why = Why::because("shutdown.order", "nothing that needs it runs any more");
                 self.stop(&name, run, Then::Rest, why);
             }
         }

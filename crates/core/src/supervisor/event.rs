@@ -31,14 +31,31 @@ impl Exit {
     }
 }
 
+/// Signals that nobody asks for in a manifest, and that programs die of (signal(7)).
+const CRASHES: [(i32, &str); 9] = [
+    (4, "SIGILL"),
+    (5, "SIGTRAP"),
+    (6, "SIGABRT"),
+    (7, "SIGBUS"),
+    (8, "SIGFPE"),
+    (11, "SIGSEGV"),
+    (13, "SIGPIPE"),
+    (24, "SIGXCPU"),
+    (31, "SIGSYS"),
+];
+
 impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Status(code) => write!(f, "exited with status {code}"),
-            Self::Signal(number) => match Signal::ALL.iter().find(|s| s.number() == *number) {
-                Some(signal) => write!(f, "was ended by {}", signal.name()),
-                None => write!(f, "was ended by signal {number}"),
-            },
+            Self::Signal(number) => {
+                let asked = Signal::ALL.iter().find(|s| s.number() == *number).map(|s| s.name());
+                let crashed = || CRASHES.iter().find(|(n, _)| n == number).map(|(_, name)| *name);
+                match asked.or_else(crashed) {
+                    Some(name) => write!(f, "was ended by {name}"),
+                    None => write!(f, "was ended by signal {number}"),
+                }
+            }
             Self::Unknown => f.write_str("ended with a status that nobody could collect"),
         }
     }

@@ -65,6 +65,9 @@ pub struct Component {
     pub seen_ready: bool,
     /// Why it is in this phase, for people.
     pub reason: String,
+    /// What went wrong since it was last ready, for people: it stands while the next runs begin.
+    #[serde(default)]
+    pub trouble: String,
 }
 
 /// One run of a component.
@@ -176,6 +179,7 @@ impl Component {
             short_runs: 0,
             seen_ready: false,
             reason: String::new(),
+            trouble: String::new(),
         }
     }
 
@@ -197,9 +201,8 @@ impl Component {
             Phase::Running { run, .. } if run.ready => ComponentState::Ready,
             Phase::Running { .. } if self.restarts > 0 => ComponentState::Restarting,
             Phase::Running { .. } => ComponentState::Starting,
-            Phase::Stopping { then: Then::Rest, .. } | Phase::Completed { .. } | Phase::Resting => {
-                ComponentState::Stopped
-            }
+            Phase::Stopping { then: Then::Rest, .. } => ComponentState::Stopping,
+            Phase::Completed { .. } | Phase::Resting => ComponentState::Stopped,
             Phase::Stopping { .. } => ComponentState::Restarting,
             Phase::GaveUp { outcome: Outcome::Failed } => ComponentState::Failed,
             Phase::GaveUp { outcome: Outcome::Degraded } => ComponentState::Degraded,
@@ -311,6 +314,7 @@ impl State {
 impl Component {
     fn evolve(&mut self, event: &Event, reason: &str, now: Now) {
         let before = self.shown();
+        self.note_trouble(event, reason);
         match event {
             Event::StartDecided { incarnation, .. } => {
                 self.phase = Phase::Spawning { incarnation: *incarnation };
@@ -335,9 +339,12 @@ impl Component {
             Event::RestartScheduled { due, in_window, short_runs, at, .. } => {
                 self.restarts += 1;
                 self.short_runs = *short_runs;
-                self.window.push_back(*at);
-                while self.window.len() > *in_window as usize {
-                    self.window.pop_front();
+                // One that is nobody's failure is not counted.
+                if *in_window > 0 {
+                    self.window.push_back(*at);
+                    while self.window.len() > *in_window as usize {
+                        self.window.pop_front();
+                    }
                 }
                 self.phase = if due == at { Phase::Waiting } else { Phase::BackingOff { due: *due } };
             }
@@ -377,6 +384,16 @@ impl Component {
         reason.clone_into(&mut self.reason);
         if self.shown() != before {
             self.since = now.wall;
+        }
+    }
+
+    fn note_trouble(&mut self, event: &Event, reason: &str) {
+        match (event, &self.phase) {
+            (Event::BecameReady { .. } | Event::Completed { .. }, _) => self.trouble.clear(),
+            (Event::HangDetected { .. } | Event::StartFailed { .. }, _)
+            | (Event::Exited { .. }, Phase::Running { .. }) => reason.clone_into(&mut self.trouble),
+            // Else its end was asked for: by whoever wants it to rest or anew, or because it hung, which says more.
+            _ => {}
         }
     }
 }

@@ -13,6 +13,8 @@ use grace_types::{
 };
 use proptest::prelude::*;
 
+use crate::status::ComponentState;
+
 use super::{
     Command, Effect, Event, Exit, Found, Hang, Input, Outcome, Phase, Plan, Refusal, State, Then,
     decider::{decide, effects, next_deadline},
@@ -321,6 +323,79 @@ fn shutdown_goes_in_reverse_order_and_kills_who_does_not_listen() {
     bench.exit("db", Exit::Signal(15));
     assert!(bench.quit && bench.state.finished);
     assert_eq!(bench.ask(Input::Restart { component: "db".into() }), Err(Refusal::Stopping));
+}
+
+#[test]
+fn programs_end_before_the_kernels_do() {
+    let kernel = ProcessSpec { kind: ComponentKind::Kernel, ..spec("bus") };
+    let mut bench = Bench::new(vec![kernel, spec("web")]);
+    bench.tell(Input::Shutdown { cause: "test".into() });
+    assert!(bench.is_up("bus"), "web may publish to the last");
+    assert_eq!(bench.state.components["web"].shown(), ComponentState::Stopping);
+    bench.exit("web", Exit::Signal(15));
+    assert_eq!(bench.state.components["web"].shown(), ComponentState::Stopped);
+    assert!(matches!(bench.phase("bus"), Phase::Stopping { .. }));
+    bench.exit("bus", Exit::Status(0));
+    assert!(bench.quit);
+}
+
+#[test]
+fn why_a_run_ended_stands_until_the_next_one_is_ready() {
+    let mut bench = Bench::new(vec![spec("web")]);
+    bench.ready("web");
+    let trouble = |bench: &Bench| bench.state.components["web"].trouble.clone();
+    bench.exit("web", Exit::Signal(11));
+    assert!(bench.is_up("web") && trouble(&bench).contains("SIGSEGV"), "{}", trouble(&bench));
+    bench.ready("web");
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(trouble(&bench), "");
+    let (component, incarnation) = ("web".to_owned(), bench.run("web"));
+    bench.tell(Input::Hung { component, incarnation, hang: Hang::Triggered });
+    bench.exit("web", KILLED);
+    assert!(trouble(&bench).contains("WATCHDOG=trigger"), "not that it was killed: {}", trouble(&bench));
+    bench.ready("web");
+    bench.tell(Input::Restart { component: "web".into() });
+    bench.exit("web", Exit::Signal(15));
+    assert_eq!(trouble(&bench), "", "an operator asked for it");
+}
+
+#[test]
+fn a_restart_that_is_nobodys_failure_leaves_the_budget_as_it_was() {
+    let mut bench = Bench::new(vec![spec("web")]);
+    for _ in 0..2 {
+        bench.exit("web", Exit::Status(1));
+        bench.pass(Duration::from_secs(1));
+    }
+    let window = bench.state.components["web"].window.len();
+    let event = Event::StartDecided { component: "web".into(), incarnation: IncarnationId::from_bits(9) };
+    bench.state.evolve(&event, "", bench.now);
+    let nothing = Input::TakeOver { boot: BootId::from_bits(1), found: vec![], reaped: BTreeMap::new() };
+    bench.tell(nothing);
+    assert!(bench.is_up("web"));
+    assert_eq!((bench.state.components["web"].window.len(), window), (2, 2));
+    assert_eq!(bench.state.components["web"].short_runs, 2);
+}
+
+#[test]
+fn a_critical_program_that_has_done_its_work_is_no_emergency_and_keeps_none_open() {
+    let once = |name: &str| {
+        let mut once = critical(name);
+        once.availability.restart = RestartPolicy::No;
+        once
+    };
+    let mut bench = Bench::new(vec![once("a"), once("b"), critical("bus"), critical("log")]);
+    for name in ["a", "b", "bus", "log"] {
+        bench.ready(name);
+    }
+    bench.exit("a", Exit::Status(0));
+    bench.exit("b", Exit::Status(0));
+    assert!(bench.state.emergency.is_none());
+    bench.exit("bus", KILLED);
+    bench.exit("log", KILLED);
+    assert!(bench.state.emergency.is_some());
+    bench.ready("bus");
+    bench.ready("log");
+    assert!(bench.state.emergency.is_none());
 }
 
 #[test]

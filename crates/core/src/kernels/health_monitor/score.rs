@@ -93,7 +93,7 @@ fn state(reading: &Reading) -> Option<Factor> {
     let (value, text) = match reading.state {
         ComponentState::Ready if reading.ready => return None,
         ComponentState::Ready => (0.7, "it runs but is not ready"),
-        ComponentState::Stopped => return None,
+        ComponentState::Stopping | ComponentState::Stopped => return None,
         ComponentState::Starting => (0.7, "it is starting"),
         ComponentState::Paused => (0.5, "it is paused"),
         ComponentState::Restarting => (0.3, "it is being restarted"),
