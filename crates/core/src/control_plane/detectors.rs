@@ -196,7 +196,9 @@ impl Detectors {
             Probing::Readiness => &mut watched.readiness,
             Probing::Liveness => &mut watched.liveness,
         };
-        let verdict = schedule.as_mut()?.finish(result.is_ok());
+        // A check that was started before a pause says nothing about the time after it.
+        let schedule = schedule.as_mut().filter(|schedule| schedule.is_running())?;
+        let verdict = schedule.finish(result.is_ok());
         if let Err(reason) = &result
             && probing != Probing::Liveness
         {
@@ -335,3 +337,6 @@ fn describe(spec: &ProcessSpec) -> String {
     };
     format!("{what} within {seconds} s")
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,12 @@ impl ProbeSchedule {
         (!self.running).then_some(self.due)
     }
 
+    /// Whether a check is under way.
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        self.running
+    }
+
     /// Whether to run a check now. It counts as running until [`ProbeSchedule::finish`].
     #[must_use]
     pub fn start(&mut self, now: Monotonic) -> bool {

@@ -287,7 +287,7 @@ impl Signal {
 pub struct Resources {
     /// Memory in bytes (cgroup `memory.max`; without cgroup v2, the address space, RLIMIT_AS).
     pub memory_bytes: Option<u64>,
-    /// CPU in cores (cgroup `cpu.max`; without cgroup v2 it cannot be held and `doctor` says so).
+    /// CPU in cores (cgroup `cpu.max`; without cgroup v2 it cannot be held, and `doctor` and `status` say so).
     pub cpu_cores: Option<f64>,
     /// Open file descriptors (RLIMIT_NOFILE).
     pub open_files: Option<u64>,
