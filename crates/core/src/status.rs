@@ -75,6 +75,9 @@ pub struct ComponentStatus {
     /// Seconds since its last heartbeat, while it owes heartbeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat_age_seconds: Option<f64>,
+    /// Once it has ended for good: whether it ended with status 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succeeded: Option<bool>,
     /// Why it is in this state, or what it last said of itself (`STATUS=`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -191,7 +191,7 @@ pub(crate) fn boot(status: &Status, plan: &BootPlan) -> Boot {
         }
     }
     // As often as there are components at most: each round adds one or is the last.
-    while let Some((name, cause)) = status.components.iter().find_map(|c| blocked(c, plan, &failed)) {
+    while let Some((name, cause)) = status.components.iter().find_map(|c| blocked(c, status, plan, &failed)) {
         failed.insert(name, format!("waits for {cause}"));
     }
     let waiting: Vec<_> = status
@@ -223,6 +223,7 @@ fn settled(c: &ComponentStatus) -> bool {
 /// A component that waits in vain, and for which other.
 fn blocked<'a>(
     c: &'a ComponentStatus,
+    status: &Status,
     plan: &BootPlan,
     failed: &BTreeMap<&str, String>,
 ) -> Option<(&'a str, String)> {
@@ -230,9 +231,14 @@ fn blocked<'a>(
         return None;
     }
     let needs = &plan.waves.iter().flatten().find(|step| step.name == c.name)?.after;
+    let ended_badly = |name: &str| {
+        status.components.iter().any(|other| other.name == name && other.succeeded == Some(false))
+    };
     // The end of a process, even a bad one, is what `completed` waits for.
-    let in_vain = |(name, condition): &(&String, &Condition)| {
-        **condition != Condition::Completed && failed.contains_key(name.as_str())
+    let in_vain = |(name, condition): &(&String, &Condition)| match condition {
+        Condition::Completed => false,
+        Condition::CompletedSuccessfully => failed.contains_key(name.as_str()) || ended_badly(name),
+        Condition::Started | Condition::Ready => failed.contains_key(name.as_str()),
     };
     needs.iter().find(in_vain).map(|(name, _)| (c.name.as_str(), name.clone()))
 }
@@ -337,5 +343,17 @@ mod tests {
         );
         assert_eq!(judge(Failed, Ready, Condition::Completed), failed(&[("a", "failed")]));
         assert_eq!(boot(&instance_of(vec![]), &BootPlan { waves: vec![] }), Boot::Waiting(vec![]));
+    }
+
+    #[test]
+    fn who_needs_success_waits_in_vain_for_what_ended_badly() {
+        let judge = |succeeded| {
+            let (mut a, mut b) =
+                (component("a", ComponentState::Stopped, MS), component("b", ComponentState::Starting, MS));
+            (a.succeeded, b.pid) = (Some(succeeded), None);
+            boot(&instance_of(vec![a, b]), &chain(Condition::CompletedSuccessfully))
+        };
+        assert_eq!(judge(false), Boot::Failed(vec![("b".into(), "waits for a".into())]));
+        assert_eq!(judge(true), Boot::Waiting(vec![("b".into(), "still starting".into())]));
     }
 }

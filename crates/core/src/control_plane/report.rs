@@ -54,6 +54,10 @@ pub(super) fn report(state: &State, volatile: &Volatile, heartbeat_ages: &BTreeM
                 since: component.since,
                 ready: component.is_ready() && shown == ComponentState::Ready,
                 critical: spec.critical,
+                succeeded: match component.phase {
+                    Phase::Completed { exit } => Some(exit.is_success()),
+                    _ => None,
+                },
                 heartbeat_age_seconds: heartbeat_ages.get(&spec.name).copied(),
                 message: Some(message).filter(|m| !m.is_empty()),
             })
