@@ -62,6 +62,10 @@ pub const ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const FIRST_ALIVE: Duration = Duration::from_secs(15);
 /// A control plane that lived this long and died is replaced at once; below it, after a growing pause.
 const SOUND_LIFE: Duration = Duration::from_secs(1);
+/// Woken later than this, we were not merely kept from the processor: we, or the machine, were stopped.
+const STOPPED_IF_LATE: Duration = Duration::from_millis(500);
+/// Control planes in a row that die young while everything is to be stopped, before the guardian ends it all itself.
+const FUTILE: u32 = 5;
 /// The longest pause between two control planes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -92,6 +96,8 @@ struct Guardian {
     front: Option<OwnedFd>,
     control_plane: Option<ControlPlane>,
     predecessors: u32,
+    /// Control planes in a row that died young.
+    young: u32,
     pause: Duration,
     due: Monotonic,
     stop: Option<String>,
@@ -141,6 +147,7 @@ impl Guardian {
             front: front.transpose()?,
             control_plane: None,
             predecessors: 0,
+            young: 0,
             pause: Duration::ZERO,
             due: Monotonic::ZERO,
             stop: None,
@@ -187,6 +194,11 @@ impl Guardian {
             Err(errno) => return Err(errno.into()),
         }
         let front_ended = self.stop.is_none() && self.front.is_some() && !fds[2].revents().is_empty();
+        let late = SystemClock.now().mono.since(now.plus(wait));
+        if let Some(control_plane) = self.control_plane.as_mut().filter(|_| late > STOPPED_IF_LATE) {
+            // We were stopped, or the machine was; perhaps it was too, and needs a moment to say that it is at work.
+            control_plane.alive_by = SystemClock.now().mono.plus(ALIVE_INTERVAL);
+        }
         if front_ended {
             self.ask_to_stop("the `grace up` in the foreground ended".to_owned());
         }
@@ -247,15 +259,28 @@ impl Guardian {
             };
             self.due = now.plus(self.pause);
             self.predecessors += 1;
+            self.young = if sound { 0 } else { self.young + 1 };
+            if self.stop.is_some() && !self.finished && self.young >= FUTILE {
+                self.end_without_control_plane();
+            }
         }
     }
 
+    /// Everything is to be stopped, and no control plane lives long enough to do it in order.
+    fn end_without_control_plane(&mut self) {
+        tell("grace guardian: no control plane lives; everything is killed instead of stopped in order");
+        if let Err(error) = launch::end_leftovers(&Instance::at(&self.data)) {
+            tell(&format!("grace guardian: {error}"));
+        }
+        self.finished = true;
+    }
+
     fn replace_control_plane(&mut self, now: Monotonic) {
-        if let Some(silent) = self.control_plane.as_ref().filter(|c| c.alive_by <= now) {
-            // Killed rather than asked: what does not answer would not act on a request either.
+        if let Some(silent) = self.control_plane.as_mut().filter(|c| c.alive_by <= now) {
+            // Killed rather than asked: what does not answer would not act on a request either. Its end is seen like any other; it
+            // is not waited for here, since one that hangs in the disk does not end before the disk answers.
             let _ = rustix::process::kill_process(silent.pid, Signal::KILL);
-            let _ = rustix::process::waitid(WaitId::Pid(silent.pid), WaitIdOptions::EXITED);
-            self.control_plane_ended();
+            silent.alive_by = now.plus(ALIVE_INTERVAL);
         }
         if self.control_plane.is_none() && !self.finished && self.due <= now {
             match self.spawn_control_plane() {
