@@ -27,9 +27,10 @@ pub const RECENT_LINE_BYTES: usize = 1 << 10;
 /// oldest run's output is no longer read.
 pub const OPEN_RUNS: usize = 4;
 
-/// Commands that wait for the output thread, which takes them within one turn of its loop unless the disk hangs. Past it,
-/// the caller is told that the thread is busy.
-pub const OUTPUT_COMMANDS: usize = 256;
+/// Commands that wait for the output thread, which takes them within one turn of its loop unless the disk hangs: room for a
+/// boot of as many programs as a manifest may have, which are all attached at once. Past it, the caller is told that the
+/// thread is busy.
+pub const OUTPUT_COMMANDS: usize = 2048;
 
 /// Notices of the output thread that wait while the control plane does not take them. The oldest are dropped.
 pub const OUTPUT_NOTICES: usize = 1024;
@@ -51,12 +52,13 @@ pub const CONTROL_REQUEST_BYTES: u64 = 64 << 10;
 /// Time that a client of the control socket has for sending its request. It is cut off after it.
 pub const CONTROL_REQUEST_TIME: Duration = Duration::from_secs(5);
 
+/// Time that a client of the control socket has for taking an answer, beyond what the socket's buffer holds of it. It is cut off
+/// after it.
+pub const CONTROL_ANSWER_TIME: Duration = Duration::from_secs(5);
+
 /// Things that happened and wait for the control plane's loop. Whoever reports one waits while it is full; each source
 /// (a process, a probe, a connection) has at most one or two under way.
 pub const HAPPENINGS: usize = 4096;
-
-/// What a component says of itself (`STATUS=`), in bytes. Longer texts are cut.
-pub const STATUS_TEXT_BYTES: usize = 256;
 
 /// Records handed to the journal at once. The batch is synced as one.
 pub const RECORDER_BATCH: usize = 256;

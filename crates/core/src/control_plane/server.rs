@@ -130,7 +130,9 @@ async fn watch(
 async fn say(write: &mut OwnedWriteHalf, answer: &Answer) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
-    write.write_all(&line).await
+    // One that is stopped and does not read must not keep its place from others for ever. It can connect again.
+    let written = tokio::time::timeout(limits::CONTROL_ANSWER_TIME, write.write_all(&line)).await;
+    written.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
 /// An answer that says no.

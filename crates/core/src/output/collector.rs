@@ -55,7 +55,8 @@ pub enum Notice {
         /// The line, made fit for a report.
         line: String,
     },
-    /// Both pipes of a run are closed: the program and everything that inherited them is done printing.
+    /// Both pipes of a run are closed: the program and everything that inherited them is done printing, or there are too many newer
+    /// runs to go on reading.
     Closed {
         /// Whose pipes.
         component: String,

@@ -200,6 +200,8 @@ impl Worker {
         for old in runs.into_iter().skip(limits::OPEN_RUNS) {
             self.drain(|s| s.component == component && s.incarnation == old);
             self.close(|s| s.component == component && s.incarnation == old);
+            // Whoever keeps these pipes for us need not any longer.
+            self.tell_closed(component.to_owned(), old);
         }
     }
 
@@ -236,10 +238,14 @@ impl Worker {
         let component = stream.component.clone();
         self.remove(key);
         if !self.streams.values().any(|s| s.incarnation == incarnation && s.component == component) {
-            let last_lines = self.components.get(&component).map(|c| c.recent.lines()).unwrap_or_default();
-            notice(&mut self.waiting, Notice::Closed { component, incarnation, last_lines });
+            self.tell_closed(component, incarnation);
         }
         0
+    }
+
+    fn tell_closed(&mut self, component: String, incarnation: IncarnationId) {
+        let last_lines = self.components.get(&component).map(|c| c.recent.lines()).unwrap_or_default();
+        notice(&mut self.waiting, Notice::Closed { component, incarnation, last_lines });
     }
 
     /// Reads what is in the pipes now, within bounds.

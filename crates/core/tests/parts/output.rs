@@ -104,6 +104,15 @@ fn both_streams_reach_the_log_and_the_ready_line_is_seen_once() {
 }
 
 #[test]
+fn a_run_that_newer_ones_push_out_is_told_closed_though_somebody_holds_its_pipes() {
+    let mut c = capture();
+    let held: Vec<_> = (1..=5).map(|n| c.attach("web", n, None)).collect();
+    let Notice::Closed { incarnation, .. } = c.notice() else { panic!("not closed") };
+    assert_eq!(incarnation, run(1));
+    drop(held);
+}
+
+#[test]
 fn a_flood_on_one_line_is_kept_whole_and_others_are_served_meanwhile() {
     let c = capture();
     let (mut out, _err) = c.attach("flood", 1, None);
