@@ -165,11 +165,7 @@ async fn run(shell: &mut Shell) -> io::Result<()> {
         let now = SystemClock.now().mono;
         let due = shell.next_deadline();
         tokio::select! {
-            heard = shell.life_line.recv() => {
-                for datagram in heard? {
-                    shell.heard(&datagram);
-                }
-            }
+            heard = shell.life_line.recv() => shell.heard(&heard?),
             Some(happening) = shell.happenings.recv() => shell.happened(happening),
             Some(notice) = shell.notices.recv() => shell.noticed(notice),
             woken = guardian.woken(), if !shell.guardian_lost() => {

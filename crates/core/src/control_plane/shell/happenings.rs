@@ -17,7 +17,7 @@ use crate::{
     guardian::channel::ToGuardian,
     notify::{Datagram, Notification},
     output::Notice,
-    supervisor::{Input, Refusal},
+    supervisor::{Input, Phase, Refusal, decider},
 };
 
 impl Shell {
@@ -50,10 +50,10 @@ impl Shell {
             }
             Happening::SetAside { detail } => self.warn(detail),
             Happening::NotWritten { detail } => {
-                self.volatile.warnings.retain(|w| !w.starts_with(NOT_WRITTEN));
-                self.warn(format!(
+                let text = format!(
                     "{NOT_WRITTEN}: {detail}; decisions wait in memory, and are written when it can be"
-                ));
+                );
+                self.warn_instead(NOT_WRITTEN, text);
                 self.release(u64::MAX, Some(&detail));
             }
         }
@@ -71,18 +71,27 @@ impl Shell {
         }
     }
 
-    /// Takes what a program said of itself. Only members of a component's process group are believed.
-    pub(in crate::control_plane) fn heard(&mut self, datagram: &Datagram) {
+    /// Takes what programs said of themselves. Only members of a component's process group are believed.
+    pub(in crate::control_plane) fn heard(&mut self, datagrams: &[Datagram]) {
         let now = SystemClock.now().mono;
-        let Some((spec, incarnation)) = self.sender(datagram.pid) else { return };
-        for said in &datagram.notifications {
-            if let Notification::Status(text) = said {
-                self.volatile.said.insert(spec.name.clone(), text.clone());
-                self.publish_status();
+        let mut news = false;
+        for datagram in datagrams.iter().filter(|d| !d.notifications.is_empty()) {
+            let Some((spec, incarnation)) = self.sender(datagram.pid) else { continue };
+            for said in &datagram.notifications {
+                if let Notification::Status(text) = said
+                    && self.volatile.said.get(&spec.name) != Some(text)
+                {
+                    self.volatile.said.insert(spec.name.clone(), text.clone());
+                    news = true;
+                }
+                if let Some(input) = self.detectors.notified(&spec, incarnation, said, now) {
+                    self.tell(input);
+                }
             }
-            if let Some(input) = self.detectors.notified(&spec, incarnation, said, now) {
-                self.tell(input);
-            }
+        }
+        // Once for all of them: who talks without end must not keep the loop at writing reports.
+        if news {
+            self.publish_status();
         }
     }
 
@@ -112,8 +121,7 @@ impl Shell {
             Notice::Closed { component, incarnation, .. } => self.forget_streams(&component, incarnation),
             Notice::Lost { component, bytes, lines, reason } => {
                 let lost = not_captured(&component);
-                self.volatile.warnings.retain(|w| !w.starts_with(&lost));
-                self.warn(format!("{lost} ({lines} lines, {bytes} bytes lost): {reason}"));
+                self.warn_instead(&lost, format!("{lost} ({lines} lines, {bytes} bytes lost): {reason}"));
             }
             // How much was lost stands in the log itself.
             Notice::WrittenAgain { component } => {
@@ -125,6 +133,7 @@ impl Shell {
     }
 
     pub(super) fn answer(&mut self, request: Request, reply: oneshot::Sender<Answer>) {
+        let waits = if let Request::Restart { name } = &request { Some(name.clone()) } else { None };
         let (input, message) = match request {
             Request::Status | Request::Watch => {
                 let status = self.report();
@@ -145,7 +154,13 @@ impl Shell {
                 "everything is being stopped".to_owned(),
             ),
         };
-        match self.ask(input) {
+        let asked = self.ask(input);
+        // Said after the decision: what was asked for may have to wait.
+        let message = match waits.and_then(|name| Some((self.waits(&name)?, name))) {
+            Some((wait, name)) => format!("{name} is to start anew; it is {wait}"),
+            None => message,
+        };
+        match asked {
             Ok(()) => self.owed.push_back((self.number, reply, Answer::Done { message })),
             Err(refusal) => {
                 let (code, help) = match &refusal {
@@ -156,6 +171,13 @@ impl Shell {
                 let _ = reply.send(refuse(code, &refusal.to_string(), help));
             }
         }
+    }
+
+    /// What a component waits for before it can start.
+    fn waits(&self, name: &str) -> Option<String> {
+        matches!(self.state.components.get(name)?.phase, Phase::Waiting)
+            .then(|| decider::waiting_for(&self.state, name))
+            .flatten()
     }
 
     /// Gives the answers whose decisions are written, or cannot be.

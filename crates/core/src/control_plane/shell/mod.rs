@@ -158,7 +158,7 @@ impl Shell {
                 guardian_pid: rustix::process::getppid()
                     .map_or(0, |p| p.as_raw_nonzero().get().unsigned_abs()),
                 bus_address: credentials.address().to_string(),
-                warnings: recovered.warnings,
+                warnings: recovered.warnings.into_iter().take(WARNINGS).collect(),
                 ..Volatile::default()
             },
             groups: Groups::new(instance.data()),
@@ -388,6 +388,21 @@ impl Shell {
 
     fn warn(&mut self, text: String) {
         tell(&format!("grace control plane: {text}"));
+        self.show_warning(text);
+    }
+
+    /// A warning in place of the one that begins with `stem`. Only the first of a row goes to the log, which would grow for as
+    /// long as the trouble lasts.
+    fn warn_instead(&mut self, stem: &str, text: String) {
+        let before = self.volatile.warnings.len();
+        self.volatile.warnings.retain(|w| !w.starts_with(stem));
+        if self.volatile.warnings.len() == before {
+            tell(&format!("grace control plane: {text}"));
+        }
+        self.show_warning(text);
+    }
+
+    fn show_warning(&mut self, text: String) {
         if self.volatile.warnings.len() >= WARNINGS {
             self.volatile.warnings.remove(0);
         }
