@@ -29,7 +29,7 @@ use grace_types::{
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::{Errno, retry_on_intr},
-    process::{Pid, PidfdFlags, WaitId, WaitIdOptions, waitid},
+    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, waitid},
 };
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -248,8 +248,12 @@ impl Front<'_> {
             // Asked for already, by us or by another.
             Err(failure) if failure.code == "stopping" => {}
             Err(failure) => {
+                // The guardian remembers it for the next control plane. It is our child, so the number is its own.
                 self.tell(&News::odd('!', failure.what));
-                self.how_to_force();
+                let guardian = i32::try_from(self.guardian_pid).ok().and_then(Pid::from_raw);
+                if guardian.is_none_or(|pid| kill_process(pid, Signal::TERM).is_err()) {
+                    self.how_to_force();
+                }
             }
         }
     }
