@@ -390,7 +390,7 @@ impl Deciding {
             }
             Some(emergency) if lacking.is_empty() => {
                 let lasted = self.now.mono.since(emergency.since);
-                let why = Why::because("emergency.over", "every critical component is as it should be");
+                let why = Why::because("emergency.over", "every critical component is ready");
                 self.record(Event::EmergencyResolved { lasted }, why, "emergency protocol");
             }
             Some(_) | None => {}
