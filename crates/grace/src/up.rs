@@ -21,6 +21,7 @@ use crate::{
     control,
     failure::{Exit, Failure},
     front::{self, Purpose},
+    limits,
     output::Output,
 };
 
@@ -53,10 +54,17 @@ pub(crate) fn up(instance: &Instance, args: &Up, out: &mut Output) -> Result<Exi
 /// Stops an instance and waits for its end.
 pub(crate) fn down(instance: &Instance, out: &mut Output) -> Result<Exit, Failure> {
     let status = control::status(instance)?;
-    match control::order(instance, &Request::Down) {
+    let mut asked = control::order(instance, &Request::Down);
+    for _ in 1..limits::QUESTION_TRIES {
+        // The control plane died before it answered. Unlike other orders, this one does no harm when it is given twice.
+        if asked.as_ref().is_err_and(|failure| failure.code == "not_reachable") {
+            asked = control::order(instance, &Request::Down);
+        }
+    }
+    match asked {
         Ok(_) => {}
-        // Somebody else has asked already: then we wait with them.
-        Err(failure) if failure.code == "stopping" => {}
+        // Somebody else has asked already: then we wait with them. Or it is done.
+        Err(failure) if matches!(failure.code.as_str(), "stopping" | "not_running") => {}
         Err(failure) => return Err(failure),
     }
     let guardian = status.guardian_pid;
