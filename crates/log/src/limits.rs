@@ -41,5 +41,6 @@ pub const PROOF_FILE_BYTES: usize = NOTE_BYTES + (64 << 10);
 /// Extra data in a `.tlog-proof` file, decoded. More is refused.
 pub const PROOF_EXTRA_BYTES: usize = 32 << 10;
 
-/// Faults that one verification reports. A log that is all wrong would give millions; the rest is only counted.
+/// Faults that one verification reports. It gives up there: a log that is all wrong would give millions, and a checkpoint can
+/// state more entries than anyone could look for.
 pub const FAULTS: usize = 1000;

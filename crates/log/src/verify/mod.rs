@@ -37,9 +37,9 @@ pub struct Report {
     pub entries: u64,
     /// Bytes of entries hashed.
     pub entry_bytes: u64,
-    /// What is wrong, in the order found, [`FAULTS`] at most.
+    /// What is wrong, in the order found. With [`FAULTS`] of them the verification gives up.
     pub faults: Vec<Fault>,
-    /// Faults past those.
+    /// Faults past those, met before it gave up.
     pub more_faults: u64,
     /// Files past the checkpoint, left by a batch that was not sealed. Nothing vouches for them.
     pub unsealed: Vec<String>,

@@ -9,6 +9,7 @@ use crate::{
     append::Appender,
     checkpoint::{Checkpoint, Trust},
     hash::Hash,
+    limits::{FAULTS, TREE_SIZE},
     note::{Note, SignerKey, tests::Witness},
 };
 
@@ -261,4 +262,12 @@ fn a_checkpoint_that_cannot_be_trusted_ends_it() {
     let report = verify(&folder, &trust(), &[]);
     assert_eq!(faults(&report), ["checkpoint: the file is missing"]);
     assert!(!report.is_ok() && report.opened.is_none());
+}
+
+#[test]
+fn a_checkpoint_of_more_than_anyone_has_ends_soon() {
+    let checkpoint = Checkpoint::new(ORIGIN, TREE_SIZE, Hash::EMPTY).unwrap();
+    let signed = checkpoint.sign(&[&key()]).unwrap().into_bytes();
+    let report = verify(&Folder::from([("checkpoint".into(), signed)]), &trust(), &[]);
+    assert_eq!((report.faults.len(), report.is_ok(), report.root), (FAULTS, false, None));
 }
