@@ -5,8 +5,9 @@
 
 use std::{
     fs::File,
-    io::{self, Seek as _, SeekFrom, Write},
+    io::{self, Read as _, Seek as _, SeekFrom, Write},
     mem::MaybeUninit,
+    ops::Range,
     os::{
         fd::OwnedFd,
         unix::fs::{FileExt as _, MetadataExt as _},
@@ -60,18 +61,17 @@ fn copy(path: &Path, lines: usize, follow: bool, out: &mut dyn Write) -> io::Res
 fn print_last(path: &Path, lines: usize, out: &mut dyn Write) -> io::Result<Option<File>> {
     let mut files = open_all(path)?;
     let mut missing = lines;
-    let mut first = 0;
-    let mut offset = 0;
-    for (n, file) in files.iter().enumerate() {
-        first = n;
-        offset = last_lines(file, &mut missing)?;
+    let mut parts = Vec::new();
+    for file in &files {
+        parts.push(last_lines(file, &mut missing)?);
         if missing == 0 {
             break;
         }
     }
-    for file in files.iter_mut().take(first + 1).rev() {
-        file.seek(SeekFrom::Start(std::mem::take(&mut offset)))?;
-        io::copy(file, out)?;
+    for (file, part) in files.iter_mut().zip(parts).rev() {
+        // To where the lines were counted: what has been added since is not among the last lines then.
+        file.seek(SeekFrom::Start(part.start))?;
+        io::copy(&mut (&*file).take(part.end - part.start), out)?;
     }
     out.flush()?;
     Ok((!files.is_empty()).then(|| files.swap_remove(0)))
@@ -98,13 +98,14 @@ fn open_all(path: &Path) -> io::Result<Vec<File>> {
     Ok(files)
 }
 
-/// Where in the file its last `missing` lines begin; what is still missing afterwards. A last line without its newline
+/// Where in the file its last `missing` lines are; what is still missing afterwards. A last line without its newline
 /// counts as one.
-fn last_lines(file: &File, missing: &mut usize) -> io::Result<u64> {
-    let mut end = file.metadata()?.len();
+fn last_lines(file: &File, missing: &mut usize) -> io::Result<Range<u64>> {
+    let length = file.metadata()?.len();
     if *missing == 0 {
-        return Ok(end);
+        return Ok(length..length);
     }
+    let mut end = length;
     let mut block = vec![0; BLOCK_BYTES];
     let mut ends_seen = 0;
     let mut at_end = true;
@@ -117,7 +118,7 @@ fn last_lines(file: &File, missing: &mut usize) -> io::Result<u64> {
                 ends_seen += 1;
                 if ends_seen == *missing {
                     *missing = 0;
-                    return Ok(start + i as u64 + 1);
+                    return Ok(start + i as u64 + 1..length);
                 }
             }
             at_end = false;
@@ -129,7 +130,7 @@ fn last_lines(file: &File, missing: &mut usize) -> io::Result<u64> {
         ends_seen += 1;
     }
     *missing -= ends_seen;
-    Ok(0)
+    Ok(0..length)
 }
 
 /// Prints what was added since `current` was read to its end, in it and in the files that followed it.
