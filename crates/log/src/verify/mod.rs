@@ -1,9 +1,9 @@
 //! The offline verifier: is this folder the log that its key signed, to the last bit?
 //!
-//! [`verify`] hashes every entry and builds the tree anew, level by level, beside the tiles that are there ([`derive`]). Where both
+//! [`verify`] hashes every entry and builds the tree anew, level by level, beside the tiles that are there (`derive`). Where both
 //! agree all the way to the signed root, nothing was altered. Where they do not, the hash above tells which side is right, so
 //! that the report names the entry, the tile or the checkpoint at fault, and goes on to the next. Partial files of earlier
-//! sizes that are still there are compared last ([`stale`]).
+//! sizes that are still there are compared last (`stale`).
 //!
 //! A log that its own key holder rewrote is whole in itself. That shows only against a checkpoint kept elsewhere: give
 //! those that you know, and a rollback, a fork or a rewritten past is found.
