@@ -1,11 +1,22 @@
 //! The rules of supervision: pure, and in one place.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | this one | what happened, what may start, what must be stopped |
+//! | `emergency` | what is done when critical components are down |
+//! | `operator` | what people ask for |
+//! | `take_over` | what a new control plane finds |
 
-use std::{collections::BTreeMap, time::Duration};
+mod emergency;
+mod operator;
+mod take_over;
+
+use std::time::Duration;
 
 use grace_kernel::Recorded;
 use grace_types::{
     chance::{Entropy, SeededEntropy},
-    id::{BootId, IncarnationId},
+    id::IncarnationId,
     manifest::{Backoff, ComponentKind, Condition, ProcessSpec, RestartPolicy},
     reason::Why,
     time::{Monotonic, Now},
@@ -13,8 +24,8 @@ use grace_types::{
 
 use super::{
     SOUND_RUN,
-    event::{Command, Effect, Event, Exit, Found, Hang, Input, Outcome, Refusal, Then},
-    state::{Component, Phase, Run, State},
+    event::{Command, Effect, Event, Exit, Hang, Input, Outcome, Refusal, Then},
+    state::{Phase, Run, State},
 };
 
 /// Decides on a command. The events, applied in order by [`State::evolve`], give the new state.
@@ -155,8 +166,6 @@ impl Deciding {
         }
         Ok(())
     }
-
-    // ---- what happened -------------------------------------------------------------------------------------
 
     fn is_spawning(&self, component: &str, incarnation: IncarnationId) -> bool {
         self.state.components.get(component).is_some_and(|c| c.phase == Phase::Spawning { incarnation })
@@ -320,191 +329,6 @@ impl Deciding {
         self.record(Event::GaveUp { component: component.to_owned(), outcome }, why, "restart intensity");
     }
 
-    // ---- emergencies ---------------------------------------------------------------------------------------
-
-    /// `exhausted` ran out of restarts: everything that it needs is restarted, in order, and then itself.
-    fn declare_emergency(&mut self, down: Vec<String>, why: Why, exhausted: Option<&str>) {
-        let now = self.now.mono;
-        let round = match (self.state.emergency, self.state.last_emergency) {
-            (Some(emergency), _) => emergency.round + 1,
-            (None, Some((ended, round))) if now.since(ended) < EMERGENCY_MEMORY => round + 1,
-            (None, _) => 1,
-        };
-        let restart = exhausted.map(|name| self.state.plan.needs(name)).unwrap_or_default();
-        self.record(
-            Event::EmergencyDeclared { down, restart: restart.clone(), round },
-            why,
-            "emergency protocol",
-        );
-        let Some(exhausted) = exhausted else { return };
-        for name in restart.iter().filter(|n| *n != exhausted) {
-            let text = format!("`{exhausted}` needs it, and failed for want of something");
-            self.clear_counters(name, "emergency.needed", &text);
-            if let Some(Phase::Running { run, .. }) = self.state.components.get(name).map(|c| c.phase.clone())
-            {
-                self.stop(name, run, Then::Restart, Why::because("emergency.needed", text));
-            }
-        }
-        self.clear_counters(
-            exhausted,
-            "emergency.exhausted",
-            "the emergency protocol starts its count afresh",
-        );
-        let Some(spec) = self.spec(exhausted) else { return };
-        // The first round follows the usual back-off after a crash loop; each further round waits longer.
-        let delay = delay(&spec.availability.backoff, 3 + round, &mut self.entropy);
-        let event = Event::RestartScheduled {
-            component: exhausted.to_owned(),
-            due: now.plus(delay),
-            delay,
-            in_window: 0,
-            short_runs: 0,
-            at: now,
-        };
-        self.record(event, Why::because("emergency.restart", format!("round {round}")), "emergency protocol");
-    }
-
-    /// Two or more critical components down at once are an emergency even while each still has restarts left.
-    fn watch_critical(&mut self) {
-        let critical = |name: &String| self.state.plan.spec(name).is_some_and(|p| p.critical);
-        // What an operator paused, and what has done its work, is as it should be.
-        let as_it_should_be = |c: &Component| match c.phase {
-            Phase::Running { paused: true, .. } => true,
-            Phase::Completed { exit } => exit.is_success(),
-            _ => c.is_ready(),
-        };
-        let lacking: Vec<(&String, &Component)> =
-            self.state.components.iter().filter(|(name, c)| critical(name) && !as_it_should_be(c)).collect();
-        let down: Vec<String> = lacking
-            .iter()
-            .filter(|(_, c)| c.seen_ready && !matches!(c.phase, Phase::Stopping { then: Then::Restart, .. }))
-            .map(|(name, _)| (*name).clone())
-            .collect();
-        match self.state.emergency {
-            None if down.len() >= 2 => {
-                let why = Why::because(
-                    "emergency.several",
-                    format!("critical components down at once: {}", down.join(", ")),
-                );
-                self.declare_emergency(down, why, None);
-            }
-            Some(emergency) if lacking.is_empty() => {
-                let lasted = self.now.mono.since(emergency.since);
-                let why = Why::because("emergency.over", "every critical component is ready");
-                self.record(Event::EmergencyResolved { lasted }, why, "emergency protocol");
-            }
-            Some(_) | None => {}
-        }
-    }
-
-    // ---- operators -----------------------------------------------------------------------------------------
-
-    fn phase_for_operator(&self, component: &str) -> Result<Phase, Refusal> {
-        if self.state.shutdown {
-            return Err(Refusal::Stopping);
-        }
-        let known = self.state.components.get(component);
-        known.map(|c| c.phase.clone()).ok_or_else(|| Refusal::NotFound(component.to_owned()))
-    }
-
-    fn restart(&mut self, component: &str) -> Result<(), Refusal> {
-        let phase = self.phase_for_operator(component)?;
-        self.clear_counters(component, "restart.asked", "an operator asked for a fresh process");
-        if let Phase::Running { run, .. } = phase {
-            let why = Why::because("restart.asked", "an operator asked for a fresh process");
-            self.stop(component, run, Then::Restart, why);
-        }
-        Ok(())
-    }
-
-    fn pause(&mut self, component: &str, pause: bool) -> Result<(), Refusal> {
-        let phase = self.phase_for_operator(component)?;
-        let wrong =
-            |state, detail| Err(Refusal::WrongState { component: component.to_owned(), state, detail });
-        let name = component.to_owned();
-        match (phase, pause) {
-            (Phase::Running { run, paused: false }, true) => {
-                let why = Why::because("pause.asked", "an operator asked for it");
-                self.record(Event::Paused { component: name, incarnation: run.incarnation }, why, "SIGSTOP");
-                Ok(())
-            }
-            (Phase::Running { run, paused: true }, false) => {
-                let why = Why::because("resume.asked", "an operator asked for it");
-                self.record(Event::Resumed { component: name, incarnation: run.incarnation }, why, "SIGCONT");
-                Ok(())
-            }
-            (Phase::Running { paused: true, .. }, true) => {
-                wrong("paused already", "`grace resume` lets it go on")
-            }
-            (Phase::Running { .. }, false) => wrong("not paused", "there is nothing to resume"),
-            _ => wrong("not running", "only a running component can be paused or resumed"),
-        }
-    }
-
-    fn clear_counters(&mut self, component: &str, code: &str, text: &str) {
-        let event = Event::CountersCleared { component: component.to_owned() };
-        self.record(event, Why::because(code, text), "operator or emergency");
-    }
-
-    // ---- take-over -----------------------------------------------------------------------------------------
-
-    fn take_over(&mut self, boot: BootId, found: &[Found], reaped: &BTreeMap<u32, Exit>) {
-        if self.state.boot.is_none() {
-            let components = self.state.components.len();
-            let why = Why::because(
-                "take_over.no_history",
-                "no record of this boot can be read: its history begins anew",
-            );
-            self.record(Event::Booted { boot, components }, why, "take-over");
-        }
-        let why =
-            Why::because("take_over.control_plane_died", "the control plane died and a new one took over")
-                .and("take_over.found", format!("{} of its processes are alive", found.len()));
-        self.record(Event::TookOver { adopted: found.len() }, why, "pid, start time and GRACE_INCARNATION");
-        let exit_of = |run: &Run| reaped.get(&run.pid).copied().unwrap_or(Exit::Unknown);
-        let names: Vec<String> = self.state.components.keys().cloned().collect();
-        for name in names {
-            let phase = self.state.components[&name].phase.clone();
-            let alive = found.iter().find(|f| f.component == name);
-            match (alive, phase.incarnation()) {
-                (Some(f), known) if known != Some(f.incarnation) => {
-                    if let Some(run) = phase.run() {
-                        self.exited(&name, run.incarnation, exit_of(run));
-                    }
-                    self.adopt_unknown(&name, f);
-                }
-                (Some(f), Some(incarnation)) if phase.run().is_some_and(|run| !f.is(run)) => {
-                    // What is alive is something that the run let go, not its main process.
-                    if let Some(run) = phase.run() {
-                        self.exited(&name, incarnation, exit_of(run));
-                    }
-                }
-                (Some(f), _) => {
-                    // Started by the predecessor, who died before it could say so.
-                    self.spawned(&name, f.incarnation, f.pid, f.start_ticks);
-                }
-                (None, Some(incarnation)) => match phase.run() {
-                    Some(run) => self.exited(&name, incarnation, exit_of(run)),
-                    None => {
-                        let text = "the control plane died before it had started it";
-                        self.again(&name, Why::because("take_over.not_started", text));
-                    }
-                },
-                (None, None) => {}
-            }
-        }
-    }
-
-    /// A live process of a run that the journal does not know: its predecessor's last decisions were lost with it.
-    fn adopt_unknown(&mut self, name: &str, found: &Found) {
-        let why = Why::because("take_over.unrecorded", "it runs, though its start was never recorded");
-        let event = Event::StartDecided { component: name.to_owned(), incarnation: found.incarnation };
-        self.record(event, why, "GRACE_INCARNATION");
-        self.spawned(name, found.incarnation, found.pid, found.start_ticks);
-    }
-
-    // ---- what is due ---------------------------------------------------------------------------------------
-
     fn reconcile(&mut self) {
         if self.state.finished || self.state.boot.is_none() {
             return;
@@ -596,9 +420,6 @@ impl Deciding {
         self.state.plan.spec(name).cloned()
     }
 }
-
-/// An emergency that returns within this time counts its rounds on, so that its restarts keep slowing down.
-const EMERGENCY_MEMORY: Duration = Duration::from_secs(300);
 
 /// Back-off before the restart that follows `short_runs` short runs in a row: none for up to one.
 fn delay(backoff: &Backoff, short_runs: u32, entropy: &mut SeededEntropy) -> Duration {
