@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use grace_types::{
     chance::{Entropy, SeededEntropy},
     id::{BootId, IncarnationId},
-    manifest::{
-        Availability, Backoff, ComponentKind, Condition, LogSettings, Permissions, ProcessSpec, Resources,
-        RestartPolicy, Shutdown, Signal,
-    },
+    manifest::{ComponentKind, Condition, ProcessSpec, RestartPolicy},
     time::{Monotonic, Now, Timestamp},
 };
 use proptest::prelude::*;
@@ -21,35 +18,7 @@ use super::{
 };
 
 fn spec(name: &str) -> ProcessSpec {
-    ProcessSpec {
-        name: name.to_owned(),
-        kind: ComponentKind::Process,
-        command: vec!["true".to_owned()],
-        environment: BTreeMap::new(),
-        working_dir: None,
-        depends_on: BTreeMap::new(),
-        readiness: None,
-        liveness: None,
-        startup: None,
-        start_timeout: Duration::from_secs(60),
-        availability: Availability {
-            restart: RestartPolicy::Always,
-            intensity: 3,
-            period: Duration::from_secs(60),
-            backoff: Backoff {
-                initial: Duration::from_millis(100),
-                max: Duration::from_secs(30),
-                factor: 2.0,
-                jitter: 0.2,
-            },
-        },
-        shutdown: Shutdown { signal: Signal::Term, timeout: Duration::from_secs(10) },
-        watchdog: None,
-        resources: Resources::default(),
-        log: LogSettings { max_size_bytes: 1 << 20, max_files: 2 },
-        permissions: Permissions::default(),
-        critical: false,
-    }
+    ProcessSpec::new(name, ComponentKind::Process, vec!["true".to_owned()])
 }
 
 fn after(name: &str, needs: &[(&str, Condition)]) -> ProcessSpec {
