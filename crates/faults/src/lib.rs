@@ -1,0 +1,1 @@
+//! Fault injectors that prove their bite and undo themselves.
