@@ -9,6 +9,8 @@
 //! | [`time`] | timestamps, hybrid logical clock, the clock trait |
 //! | [`chance`] | the entropy trait and its seeded twin |
 //! | [`event`] | the CloudEvents envelope and its NATS headers |
+//! | [`evidence`] | a journal's record as an entry of the tamper-evident log |
+//! | [`narrative`] | the 5W1H of one recorded decision, for people |
 //! | [`reason`] | reasons and the 5W1H of a decision |
 //! | [`limits`] | every bound, with its reason |
 //! | [`manifest`] | what the user asks Grace to run |
@@ -16,9 +18,11 @@
 
 pub mod chance;
 pub mod event;
+pub mod evidence;
 pub mod id;
 pub mod limits;
 pub mod manifest;
+pub mod narrative;
 pub mod reason;
 pub mod time;
 pub mod yaml;
