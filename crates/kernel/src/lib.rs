@@ -10,6 +10,7 @@
 //! | [`ask`] | what goes into a host and what comes out |
 //! | [`entry`] | the journal record: 5W1H, causes, and the answer to a keyed command |
 //! | [`host`] | the core of the host, without threads or clocks |
+//! | [`evidence`] | how a journal's records reach the log and the narratives |
 //! | [`process`] | the shell: a process of its own |
 //! | [`limits`] | every bound, with its reason |
 
@@ -19,6 +20,7 @@
 pub mod ask;
 pub mod decider;
 pub mod entry;
+pub mod evidence;
 pub mod host;
 mod keys;
 pub mod limits;

@@ -23,8 +23,20 @@ pub const RELEASES_WAITING: usize = 64;
 /// are dropped and counted: events stay in the journal, and who waits for a reply asks again under the same key.
 pub const PUBLISH_WAITING: usize = 8192;
 
-/// One journal entry: an event of the largest size with its reasons. A decision with a larger one is refused.
-pub const ENTRY_BYTES: usize = grace_types::limits::EVENT_DATA_BYTES + (64 << 10);
+/// One journal entry: an event of the largest size with its reasons, so that it can be shipped whole. A decision with a
+/// larger one is refused.
+pub const ENTRY_BYTES: usize = EVIDENCE_RECORD_BYTES;
+
+/// The body of a batch of evidence: half of what the bus takes, which costs a sync of the sink for some 1,500 records of the
+/// usual 300 bytes. Further records wait for the next batch.
+pub const EVIDENCE_BATCH_BYTES: usize = 512 << 10;
+
+/// Records in a batch of evidence, so that many small ones cannot make a sink's bookkeeping large. A larger batch is refused.
+pub const EVIDENCE_BATCH_RECORDS: usize = 8192;
+
+/// One record in a batch: what the embedded broker takes in one message, less a kilobyte for the batch's headers. A larger
+/// one is never shipped; none can be made, since [`ENTRY_BYTES`] is this. A cluster of the user's own must take as much.
+pub const EVIDENCE_RECORD_BYTES: usize = grace_bus::limits::MAX_PAYLOAD_BYTES - 1024;
 
 /// An idempotency key: room for a UUID or an id of ours with a prefix. A longer one is refused.
 pub const KEY_BYTES: usize = 128;
