@@ -36,6 +36,8 @@ kinds! {
     BootId = BootKind("boot");
     /// Ties together everything that one cause set off.
     CorrelationId = CorrelationKind("cor");
+    /// Names one run of a chaos scenario.
+    RunId = RunKind("run");
 }
 
 /// An identifier of a `K`. 128 bits; ordered by time of making, then at random.
