@@ -38,6 +38,8 @@ kinds! {
     CorrelationId = CorrelationKind("cor");
     /// Names one run of a chaos scenario.
     RunId = RunKind("run");
+    /// Names one injected fault.
+    FaultId = FaultKind("flt");
 }
 
 /// An identifier of a `K`. 128 bits; ordered by time of making, then at random.
