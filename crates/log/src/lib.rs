@@ -20,6 +20,7 @@
 //! | [`proof`] | inclusion and consistency proofs |
 //! | [`proof_file`] | an inclusion proof in a file |
 //! | [`verify`] | the whole log, from its files alone |
+//! | [`witness`] | asking a witness to cosign a checkpoint |
 //! | [`limits`] | every bound, with its reason |
 
 pub mod append;
@@ -33,3 +34,4 @@ pub mod proof;
 pub mod proof_file;
 pub mod tile;
 pub mod verify;
+pub mod witness;

@@ -25,6 +25,9 @@ pub const PROOF_HASHES: usize = 128;
 /// seal meets an error and not the end of the memory.
 pub const UNSEALED_BYTES: usize = 64 << 20;
 
+/// Hashes in a consistency proof for a witness (C2SP tlog-witness). A client must not send more, and no tree needs more.
+pub const WITNESS_PROOF_HASHES: usize = 63;
+
 /// A signed note. C2SP asks verifiers to accept 16 signatures of up to 5 kB; this is twice that, and room for
 /// text. A longer one is refused unread.
 pub const NOTE_BYTES: usize = 256 << 10;
