@@ -32,6 +32,11 @@ pub(crate) fn seal(seq: Seq, size_bytes: u64, state: Digest, chain: Digest) -> D
     digest(&bytes)
 }
 
+/// Guards the journal's id against flipped bits.
+pub(crate) fn name(journal: u64) -> Digest {
+    digest(&journal.to_le_bytes())
+}
+
 /// Guards the journal's own few numbers (epoch, truncation point) against flipped bits.
 pub(crate) fn guard(epoch: u64, base: Seq, chain: Digest) -> Digest {
     seal(base, epoch, Digest::default(), chain)

@@ -2,6 +2,8 @@
 
 use std::{fmt, ops::ControlFlow};
 
+use grace_types::evidence::JournalId;
+
 /// Position of a record: 1 for the first, then without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Seq(pub u64);
@@ -104,6 +106,44 @@ pub trait Journal: Send {
     /// # Errors
     /// [`StoreError::Range`] when no snapshot covers `seq`.
     fn truncate(&mut self, seq: Seq) -> Result<(), StoreError>;
+
+    /// Which journal this is: fixed when it was made, so that one begun anew in its place is told apart.
+    fn id(&self) -> JournalId;
+
+    /// Bytes that an ordinary user may still write on the journal's device; `None` where that is not known.
+    fn room(&self) -> Option<u64>;
+}
+
+/// Reads a journal that another handle, of this process or another, may be writing.
+///
+/// It shows durable records only, takes no epoch, writes nothing, and holds no writer up. A reader is open on one journal; when
+/// another has been begun in its place, the next call fails once with [`StoreError::Replaced`] and the reader stands on the new one.
+pub trait JournalReader: Send {
+    /// Which journal is read.
+    fn id(&self) -> JournalId;
+
+    /// The last durable record; `Seq(0)` when there is none.
+    ///
+    /// # Errors
+    /// As for [`JournalReader::read`].
+    fn last(&mut self) -> Result<Seq, StoreError>;
+
+    /// Visits the durable records from `from` on, in order, each checked against the digest chain, until the visitor breaks or
+    /// the payloads visited amount to `max_bytes`; at least one is visited if there is one. Reading on from where the last
+    /// call ended also checks that what was read is still what the journal holds.
+    ///
+    /// The visitor must not block: SQLite's log cannot be reused while it runs.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`], see above; [`StoreError::Missing`] when there is no journal any more; [`StoreError::Range`] when
+    /// records from `from` on have been truncated, or `from` lies beyond the record that would be next;
+    /// [`StoreError::Corrupt`] names the first record that does not match, and nothing behind it is shown.
+    fn read(
+        &mut self,
+        from: Seq,
+        max_bytes: usize,
+        visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
 }
 
 /// Why a journal could not do what was asked.
@@ -149,6 +189,24 @@ pub enum StoreError {
     Full {
         /// The journal's file.
         path: String,
+    },
+    /// There is no journal at this place yet.
+    #[error("{path}: {detail}")]
+    Missing {
+        /// Where it would be.
+        path: String,
+        /// What is there instead.
+        detail: String,
+    },
+    /// Another journal lies where the one that was read lay. The reader stands on the new one now.
+    #[error("{path}: another journal ({now}) was begun in place of {was}")]
+    Replaced {
+        /// The journal's file.
+        path: String,
+        /// The one that was read.
+        was: JournalId,
+        /// The one that is there now.
+        now: JournalId,
     },
     /// The file cannot be used: permissions, a lock, an I/O error.
     #[error("{path}: {detail}")]

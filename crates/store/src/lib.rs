@@ -1,11 +1,12 @@
 //! Journals: the durable memory of every kernel.
 //!
 //! A [`Journal`] appends a batch of records and syncs it before it returns (law 4: acknowledged means durable),
-//! replays from a sequence number, keeps snapshots with digests, and refuses writers with a stale epoch.
+//! replays from a sequence number, keeps snapshots with digests, and refuses writers with a stale epoch. A [`JournalReader`]
+//! reads what is durable in a journal that another handle or process may be writing.
 //!
 //! | Module | What it holds |
 //! |---|---|
-//! | [`journal`] | the trait, its records and errors |
+//! | [`journal`] | the traits, their records and errors |
 //! | [`sqlite`] | the engine for real files |
 //! | [`memory`] | its twin for tests and the simulator: a disk that loses, tears and damages on command |
 //! | [`limits`] | every bound, with its reason |

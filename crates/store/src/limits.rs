@@ -10,3 +10,10 @@ pub const SNAPSHOT_BYTES: usize = 256 << 20;
 
 /// Snapshots kept: if the newest is damaged, an older one with a longer replay does. The oldest beyond it is dropped.
 pub const SNAPSHOTS_KEPT: u32 = 4;
+
+/// Page cache of a reader, KiB. It reads forward and never looks back, so little is enough; a process has a reader for each of
+/// its journals and some thousand KiB in all. A record larger than it is read all the same.
+pub const READER_CACHE_KIB: i32 = 128;
+
+/// Times that a reader opens a journal which is being replaced at that moment, before it gives up and reports that.
+pub const REOPENINGS: u32 = 5;

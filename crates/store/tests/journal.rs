@@ -9,6 +9,8 @@ mod full;
 mod kill;
 #[path = "journal/model.rs"]
 mod model;
+#[path = "journal/reader.rs"]
+mod reader;
 
 use std::{ops::ControlFlow, path::Path};
 

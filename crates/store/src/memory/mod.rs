@@ -8,6 +8,7 @@
 //! Deliberately not here: chance. What a power cut leaves is chosen by the caller's [`Entropy`].
 
 mod log;
+mod reader;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,10 +16,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use grace_types::chance::Entropy;
+use grace_types::{chance::Entropy, evidence::JournalId};
 
 use crate::{Digest, Epoch, Journal, Record, Seq, SnapshotInfo, StoreError, chain, limits};
 use log::Chained;
+pub use reader::MemoryReader;
 
 /// The name of the twin's "file" in errors.
 const PATH: &str = "memory";
@@ -39,13 +41,15 @@ pub enum Fault {
 }
 
 /// A disk that survives its users.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Disk {
     platter: Arc<Mutex<Platter>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Platter {
+    id: JournalId,
+    room: Option<u64>,
     log: Vec<u8>,
     synced_bytes: usize,
     /// Where the log begins: what was truncated, and the chain's digest there.
@@ -61,6 +65,25 @@ struct Platter {
     lies: bool,
 }
 
+impl Platter {
+    fn new(id: JournalId) -> Self {
+        Self {
+            id,
+            room: None,
+            log: Vec::new(),
+            synced_bytes: 0,
+            base: Chained::default(),
+            epoch: 0,
+            acknowledged: Chained::default(),
+            snapshots: BTreeMap::new(),
+            faults: VecDeque::new(),
+            life: 0,
+            off: false,
+            lies: false,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct StoredSnapshot {
     state: Vec<u8>,
@@ -68,11 +91,35 @@ struct StoredSnapshot {
     chain: Digest,
 }
 
+impl Default for Disk {
+    fn default() -> Self {
+        Self::with_id(JournalId(1))
+    }
+}
+
 impl Disk {
-    /// An empty disk.
+    /// An empty disk, whose journal is the first.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty disk, whose journal is `id`.
+    #[must_use]
+    pub fn with_id(id: JournalId) -> Self {
+        Self { platter: Arc::new(Mutex::new(Platter::new(id))) }
+    }
+
+    /// Sets the journal aside and begins `id` in its place; every writer's handle is dead.
+    pub fn begin_anew(&self, id: JournalId) {
+        let mut platter = self.lock();
+        let life = platter.life + 1;
+        *platter = Platter { life, ..Platter::new(id) };
+    }
+
+    /// What the device says of its free space from now on; at first it does not say.
+    pub fn set_room(&self, bytes: Option<u64>) {
+        self.lock().room = bytes;
     }
 
     /// Makes the next write (append, snapshot or truncation) that has no fault yet go wrong; several queue up.
@@ -234,6 +281,7 @@ impl Platter {
 #[derive(Debug)]
 pub struct MemoryJournal {
     disk: Disk,
+    id: JournalId,
     life: u64,
     epoch: Epoch,
     head: Chained,
@@ -264,9 +312,9 @@ impl MemoryJournal {
         platter.log.truncate(scan.bytes);
         platter.synced_bytes = scan.bytes;
         platter.epoch += 1;
-        let (life, epoch) = (platter.life, Epoch(platter.epoch));
+        let (id, life, epoch) = (platter.id, platter.life, Epoch(platter.epoch));
         drop(platter);
-        Ok(Self { disk: disk.clone(), life, epoch, head: scan.head, stale: false })
+        Ok(Self { disk: disk.clone(), id, life, epoch, head: scan.head, stale: false })
     }
 
     /// The disk, if this handle still has power.
@@ -426,6 +474,14 @@ impl Journal for MemoryJournal {
             p.base = base;
             p.snapshots = p.snapshots.split_off(&seq.0);
         })
+    }
+
+    fn id(&self) -> JournalId {
+        self.id
+    }
+
+    fn room(&self) -> Option<u64> {
+        self.disk.lock().room
     }
 }
 

@@ -60,6 +60,17 @@ impl HeadFile {
         Ok(Some((Self { path, file }, seq, digest)))
     }
 
+    /// What the file beside `journal` says, without opening it for writing.
+    pub(super) fn peek(journal: &Path) -> Result<Option<(Seq, Digest)>, StoreError> {
+        let path = path_for(journal);
+        match std::fs::read(&path) {
+            // A writer may be in the middle of its 64 bytes; what it says is a lower bound that can be done without.
+            Ok(bytes) => Ok(bytes.as_slice().try_into().ok().and_then(decode)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(super::error::io(&path, &e)),
+        }
+    }
+
     /// Makes the file, synced with its folder.
     pub(super) fn create(journal: &Path, seq: Seq, digest: Digest) -> Result<Self, StoreError> {
         let path = path_for(journal);

@@ -10,6 +10,7 @@
 mod error;
 mod files;
 mod head;
+mod reader;
 mod rows;
 
 use std::{
@@ -18,12 +19,13 @@ use std::{
     time::Duration,
 };
 
-use grace_types::time::Timestamp;
+use grace_types::{evidence::JournalId, time::Timestamp};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, config::DbConfig, params};
 
+pub use reader::SqliteReader;
 use rows::{
-    Head, Meta, blob, chain_before, check_acknowledged, integer, lost, read_head, read_meta, read_snapshot,
-    record_corrupt, snapshot_info, write_meta,
+    Head, Meta, chain_before, check_acknowledged, lost, read_head, read_id, read_meta, read_snapshot,
+    record_corrupt, snapshot_info, walk, write_id, write_meta,
 };
 
 use crate::{Digest, Epoch, Journal, Record, Seq, SnapshotInfo, StoreError, chain, limits};
@@ -54,6 +56,7 @@ pub struct SqliteJournal {
     path: PathBuf,
     connection: Connection,
     head_file: head::HeadFile,
+    id: JournalId,
     epoch: Epoch,
     head: Head,
     /// After a failed append nobody knows what is on disk: `head` must be read anew first.
@@ -62,7 +65,7 @@ pub struct SqliteJournal {
 
 impl SqliteJournal {
     /// Opens the journal at `path`, making it if need be, and takes the next epoch durably: from here on every handle
-    /// opened earlier is fenced. `now` is stored beside the epoch, for whoever reads the file.
+    /// opened earlier is fenced. `now` is stored beside the epoch, for whoever reads the file, and names a new journal.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] when the file is not a journal, is damaged, or ends before what was acknowledged; nothing
@@ -86,7 +89,8 @@ impl SqliteJournal {
             }
             None => head::HeadFile::create(&path, head.seq, head.digest)?,
         };
-        let mut journal = Self { path, connection, head_file, epoch: meta.epoch, head, stale: false };
+        let id = JournalId::made_at(now);
+        let mut journal = Self { path, connection, head_file, id, epoch: meta.epoch, head, stale: false };
         journal.take_epoch(now)?;
         Ok(journal)
     }
@@ -106,6 +110,10 @@ impl SqliteJournal {
         self.head = read_head(path, &tx, meta.base)?;
         self.epoch = Epoch(meta.epoch.0 + 1);
         write_meta(&tx, Meta { epoch: self.epoch, ..meta }, Some(now)).map_err(failed)?;
+        match read_id(path, &tx)? {
+            Some(id) => self.id = id,
+            None => write_id(&tx, self.id).map_err(failed)?,
+        }
         tx.commit().map_err(failed)?;
         // From here on the log holds nothing that is not understood, and closing may tidy it away.
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
@@ -209,25 +217,8 @@ impl Journal for SqliteJournal {
         let tx = self.connection.transaction().map_err(failed)?;
         let meta = read_meta(path, &tx)?;
         let mut at = chain_before(path, &tx, meta, from)?;
-        let mut select = tx
-            .prepare_cached("SELECT seq, payload, digest FROM records WHERE seq > ?1 ORDER BY seq")
-            .map_err(failed)?;
-        let mut rows = select.query([at.seq.0.cast_signed()]).map_err(failed)?;
-        while let Some(row) = rows.next().map_err(failed)? {
-            let seq = Seq(at.seq.0 + 1);
-            let found: u64 = integer(path, row, 0)?;
-            if found != seq.0 {
-                return Err(record_corrupt(path, seq, format!("the next record in the file is {found}")));
-            }
-            let payload = blob(path, row, 1)?;
-            let digest = chain::link(at.digest, seq, payload);
-            if blob(path, row, 2)? != digest.0 {
-                return Err(record_corrupt(path, seq, "its digest does not match".to_owned()));
-            }
-            at = Head { seq, digest };
-            if visit(Record { seq, payload }).is_break() {
-                return Ok(());
-            }
+        if walk(path, &tx, &mut at, visit)?.is_break() {
+            return Ok(());
         }
         if at.seq < self.head.seq && from <= self.head.seq {
             let detail = format!("missing; the journal held records up to {}", self.head.seq.0);
@@ -320,6 +311,16 @@ impl Journal for SqliteJournal {
             write_meta(tx, Meta { base, ..meta }, None)?;
             Ok(())
         })
+    }
+
+    fn id(&self) -> JournalId {
+        self.id
+    }
+
+    fn room(&self) -> Option<u64> {
+        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let device = rustix::fs::statvfs(folder).ok()?;
+        Some(device.f_bavail.saturating_mul(device.f_frsize))
     }
 }
 

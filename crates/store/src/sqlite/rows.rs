@@ -1,12 +1,12 @@
 //! Reading and checking the rows of a journal's file. Whatever is not as it was written is [`StoreError::Corrupt`], by name.
 
-use std::path::Path;
+use std::{ops::ControlFlow, path::Path};
 
-use grace_types::time::Timestamp;
+use grace_types::{evidence::JournalId, time::Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use super::{error, head};
-use crate::{Digest, Epoch, Seq, SnapshotInfo, StoreError, chain};
+use crate::{Digest, Epoch, Record, Seq, SnapshotInfo, StoreError, chain};
 
 /// The end of the chain.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +61,41 @@ pub(super) fn write_meta(
     Ok(())
 }
 
+/// The journal's id; `None` in a journal that no writer has opened since journals have one.
+pub(super) fn read_id(path: &Path, connection: &Connection) -> Result<Option<JournalId>, StoreError> {
+    let failed = |e: rusqlite::Error| error::sqlite(path, &e);
+    if !connection.table_exists(None, "identity").map_err(failed)? {
+        return Ok(None);
+    }
+    let mut select =
+        connection.prepare_cached("SELECT journal, guard FROM identity WHERE id = 0").map_err(failed)?;
+    let mut rows = select.query([]).map_err(failed)?;
+    let corrupt = |detail: &str| StoreError::Corrupt {
+        what: format!("{}, table identity", path.display()),
+        detail: detail.to_owned(),
+    };
+    let row = rows.next().map_err(failed)?.ok_or_else(|| corrupt("its row is missing"))?;
+    let id = integer(path, row, 0)?;
+    if digest_of(path, row, 1)? != chain::name(id) {
+        return Err(corrupt("its digest does not match"));
+    }
+    Ok(Some(JournalId(id)))
+}
+
+/// Names the journal. Its table came later than the others, and a program that does not know it can still use the file.
+pub(super) fn write_id(connection: &Connection, id: JournalId) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "CREATE TABLE identity (
+           id INTEGER PRIMARY KEY CHECK (id = 0), journal INTEGER NOT NULL, guard BLOB NOT NULL
+         ) STRICT;",
+    )?;
+    connection.execute(
+        "INSERT INTO identity VALUES (0, ?1, ?2)",
+        params![id.0.cast_signed(), chain::name(id.0).0.as_slice()],
+    )?;
+    Ok(())
+}
+
 pub(super) fn read_head(path: &Path, connection: &Connection, base: Head) -> Result<Head, StoreError> {
     let failed = |e: rusqlite::Error| error::sqlite(path, &e);
     let mut select = connection
@@ -96,6 +131,37 @@ pub(super) fn chain_before(
         Some(row) => Ok(Head { seq: before, digest: digest_of(path, row, 0)? }),
         None => Err(record_corrupt(path, before, "missing".to_owned())),
     }
+}
+
+/// Visits the records after `at`, each checked against the chain, and moves `at` to the last one that was visited.
+pub(super) fn walk(
+    path: &Path,
+    connection: &Connection,
+    at: &mut Head,
+    visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, StoreError> {
+    let failed = |e: rusqlite::Error| error::sqlite(path, &e);
+    let mut select = connection
+        .prepare_cached("SELECT seq, payload, digest FROM records WHERE seq > ?1 ORDER BY seq")
+        .map_err(failed)?;
+    let mut rows = select.query([at.seq.0.cast_signed()]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let seq = Seq(at.seq.0 + 1);
+        let found: u64 = integer(path, row, 0)?;
+        if found != seq.0 {
+            return Err(record_corrupt(path, seq, format!("the next record in the file is {found}")));
+        }
+        let payload = blob(path, row, 1)?;
+        let digest = chain::link(at.digest, seq, payload);
+        if blob(path, row, 2)? != digest.0 {
+            return Err(record_corrupt(path, seq, "its digest does not match".to_owned()));
+        }
+        *at = Head { seq, digest };
+        if visit(Record { seq, payload }).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Compares what the file holds with what was acknowledged.

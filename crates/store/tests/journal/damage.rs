@@ -11,14 +11,14 @@ use grace_types::chance::{Entropy, SeededEntropy};
 
 use crate::{append_numbers, open, records};
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
 /// A journal of 40 records as `kill -9` leaves it: most of it is still in the log.
-fn crashed(folder: &Path) -> PathBuf {
+pub(crate) fn crashed(folder: &Path) -> PathBuf {
     let live = folder.join("live.db");
     let mut journal = open(&live).unwrap();
     append_numbers(&mut journal, 40);
@@ -32,7 +32,7 @@ fn crashed(folder: &Path) -> PathBuf {
 }
 
 /// A journal of 41 records that was closed cleanly: all of it is in the main file.
-fn closed(folder: &Path) -> PathBuf {
+pub(crate) fn closed(folder: &Path) -> PathBuf {
     let path = crashed(folder);
     drop(open(&path).unwrap());
     assert!(!beside(&path, "-wal").exists());

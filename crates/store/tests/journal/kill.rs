@@ -28,7 +28,7 @@ fn child_appends_until_killed() {
     }
 }
 
-fn spawn(path: &Path) -> Child {
+pub(crate) fn spawn(path: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::child_appends_until_killed", "--nocapture", "--test-threads=1"])
         .env(FOLDER, path)
@@ -64,6 +64,6 @@ fn everything_acknowledged_survives_kill_9() {
     }
 }
 
-fn number(line: &str) -> Option<u64> {
+pub(crate) fn number(line: &str) -> Option<u64> {
     line.strip_prefix("acknowledged ").and_then(|n| n.parse().ok())
 }
