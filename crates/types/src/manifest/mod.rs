@@ -21,7 +21,7 @@ mod procfile;
 mod raw;
 mod resolve;
 mod schema;
-mod units;
+pub mod units;
 mod words;
 
 pub use errors::ManifestErrors;

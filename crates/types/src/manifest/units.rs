@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Longest duration that is accepted: a year. It keeps every sum of times far from overflow.
-pub(super) const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+pub const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 const DURATION_UNITS: [(&str, u64); 6] = [
     ("us", 1_000),
@@ -29,9 +29,11 @@ const SIZE_UNITS: [(&str, u64); 10] = [
 
 /// Why a text is not the quantity it should be, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NotAQuantity {
-    pub(super) message: String,
-    pub(super) help: Option<String>,
+pub struct NotAQuantity {
+    /// What was expected, and what was found.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
 }
 
 impl NotAQuantity {
@@ -42,7 +44,10 @@ impl NotAQuantity {
 }
 
 /// `2s`, `500ms`, `1.5h`, `1m30s`: one or more numbers with units, the larger units first.
-pub(super) fn duration(text: &str) -> Result<Duration, NotAQuantity> {
+///
+/// # Errors
+/// The text is none, or is longer than a year.
+pub fn duration(text: &str) -> Result<Duration, NotAQuantity> {
     const WHAT: &str = "a duration such as `2s`, `500ms` or `1m30s`";
     let refuse = |help: Option<&str>| NotAQuantity::new(WHAT, text, help.map(str::to_owned));
     if text.parse::<f64>().is_ok() {
@@ -75,7 +80,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, NotAQuantity> {
 }
 
 /// `64KiB`, `10MB`, `1.5GiB`, in bytes.
-pub(super) fn size(text: &str) -> Result<u64, NotAQuantity> {
+///
+/// # Errors
+/// The text is none.
+pub fn size(text: &str) -> Result<u64, NotAQuantity> {
     const WHAT: &str = "a size such as `64KiB` or `10MB`";
     if text.parse::<u64>().is_ok() {
         let help = format!("a bare number has no unit; write `{text}B` for bytes");
