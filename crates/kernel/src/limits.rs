@@ -38,6 +38,30 @@ pub const EVIDENCE_BATCH_RECORDS: usize = 8192;
 /// one is never shipped; none can be made, since [`ENTRY_BYTES`] is this. A cluster of the user's own must take as much.
 pub const EVIDENCE_RECORD_BYTES: usize = grace_bus::limits::MAX_PAYLOAD_BYTES - 1024;
 
+/// Batches under way to one sink: while it syncs one, the next is on its way. More would only make the sink's queue longer.
+pub const EVIDENCE_FLIGHTS: usize = 2;
+
+/// Least time between two batches to one sink, unless the first was full: records of this long share a batch and a sync of the
+/// sink's. It is a fraction of the 200 ms within which the log seals.
+pub const EVIDENCE_GATHER: Duration = Duration::from_millis(25);
+
+/// How long a sink may take for a batch, seal and sync included. Past it the batch counts as lost and the sink is asked where it
+/// stands; one that was only slow skips what comes twice.
+pub const EVIDENCE_REPLY: Duration = Duration::from_secs(5);
+
+/// First and longest wait before a sink that did not answer is asked again; it doubles each time, less a random half. So
+/// shipping goes on within two seconds of its return, and a dozen components that wait for it ask six times a second.
+pub const EVIDENCE_RETRY_FIRST: Duration = Duration::from_millis(50);
+/// See [`EVIDENCE_RETRY_FIRST`].
+pub const EVIDENCE_RETRY_LONGEST: Duration = Duration::from_secs(2);
+
+/// A sink that has not answered for this long is said to be away. A restart takes less.
+pub const EVIDENCE_AWAY: Duration = Duration::from_secs(3);
+
+/// A sink to which there is nothing to send is asked this often where it stands: one that lost records while nothing was written is
+/// found out.
+pub const EVIDENCE_RECHECK: Duration = Duration::from_secs(30);
+
 /// An idempotency key: room for a UUID or an id of ours with a prefix. A longer one is refused.
 pub const KEY_BYTES: usize = 128;
 

@@ -10,8 +10,10 @@
 //!
 //! | Module | What it holds |
 //! |---|---|
+//! | [`course`] | what is to be done next for one sink, without IO |
 //! | [`wire`] | batches and replies as bus messages |
 
+pub mod course;
 pub mod wire;
 
 /// Who keeps evidence.
