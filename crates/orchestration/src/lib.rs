@@ -1,0 +1,9 @@
+//! Layer 2: what turns events and requests into work that is done once, by somebody, with a reason.
+//!
+//! Everything here is a pure decider or a pure part of one: no clock, no IO, no chance but what comes as an argument.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`limits`] | the bounds of intents and of the task manager, with their reasons |
+
+pub mod limits;
