@@ -103,6 +103,18 @@ Examples:
 Examples:
   grace resume worker             its watchdog and probes begin again")]
     Resume(Name),
+    /// Look into the tamper-evident log, and check it
+    #[command(after_help = "\
+Examples:
+  grace log tail -f               what is decided, as it is sealed
+  grace log verify                is every bit of the log as it was signed?
+  grace log fsck                  and does it hold every record of every journal?
+
+All of it works on the files alone, with Grace running or not.")]
+    Log {
+        #[command(subcommand)]
+        command: crate::log::args::Log,
+    },
     /// Check what this host offers, and say what each lack means
     #[command(after_help = "\
 Examples:

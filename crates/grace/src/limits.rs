@@ -36,3 +36,41 @@ pub(crate) const OPEN_FILES: u64 = 4096 + 256;
 
 /// A line of a log that `logs --json` takes as one object. Captured lines are far shorter.
 pub(crate) const JSON_LINE_BYTES: usize = 1 << 20;
+
+/// How often the log is verified anew because a newer checkpoint may explain the faults found. A log that is damaged and grows all the
+/// while is told to be damaged after as many.
+pub(crate) const LOG_TRIES: u32 = 4;
+
+/// What is read of a file at once where it is only hashed.
+pub(crate) const READ_BYTES: usize = 64 << 10;
+
+/// Witnesses' checkpoints that a verification looks at. More witnesses than signatures fit a note are no use.
+pub(crate) const WITNESSES: usize = 64;
+
+/// Entries after which the line that shows how far a verification has come is drawn anew: some ten times a second.
+pub(crate) const PROGRESS_ENTRIES: u64 = 50_000;
+
+/// Between two looks at a log that is followed.
+pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
+
+/// A record beside the log that is looked into to show it in a line. The journal takes none that is longer.
+pub(crate) const BLOB_SHOWN_BYTES: usize = 16 << 20;
+
+/// How long a witness may take for an answer, name look-up and connection included.
+pub(crate) const WITNESS_TIME: Duration = Duration::from_secs(30);
+
+/// How often a witness is asked again from another size. It tells its own; a second conflict is somebody else asking for
+/// the same log.
+pub(crate) const WITNESS_TRIES: u32 = 4;
+
+/// The secret key's file: a name and some 80 characters.
+pub(crate) const KEY_BYTES: usize = 512;
+
+/// Records of a journal that are compared with the log at once.
+pub(crate) const JOURNAL_READ_BYTES: usize = 8 << 20;
+
+/// Faults of the log's sources that `fsck` names. One gap is followed by as many as there are entries after it.
+pub(crate) const JOURNAL_ERRORS: usize = 20;
+
+/// What a line says of an entry. A reason may be as long as its author likes, and a line should be read at a glance.
+pub(crate) const LINE_CHARACTERS: usize = 160;

@@ -16,6 +16,7 @@ mod failure;
 mod front;
 mod internal;
 mod limits;
+mod log;
 mod logs;
 mod output;
 mod place;
@@ -68,6 +69,7 @@ fn run(command: Command, data: Option<std::path::PathBuf>, out: &mut Output) -> 
         Command::Restart(args) => order(&instance, &Request::Restart { name: args.name }, out),
         Command::Pause(args) => order(&instance, &Request::Pause { name: args.name }, out),
         Command::Resume(args) => order(&instance, &Request::Resume { name: args.name }, out),
+        Command::Log { command } => log::run(&instance, &command, out),
         Command::Doctor => doctor::run(&instance, out),
     }
 }

@@ -9,6 +9,7 @@ mod cli {
     mod fake;
     mod golden;
     mod help;
+    mod log;
     mod running;
     mod up;
 }

@@ -6,9 +6,10 @@ use super::{binary::grace, golden};
 fn every_help_page() {
     let folder = tempfile::tempdir().unwrap();
     let mut pages = String::new();
-    let commands = ["", "up", "down", "status", "logs", "restart", "pause", "resume", "doctor"];
-    for command in commands {
-        let args: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
+    let commands = ["", "up", "down", "status", "logs", "restart", "pause", "resume", "doctor", "log"];
+    let log = ["log tail", "log checkpoint", "log prove", "log verify", "log fsck", "log cosign"];
+    for command in commands.into_iter().chain(log) {
+        let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let ran = grace(folder.path(), &args);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{command}");
         assert!(ran.stdout.lines().all(|line| line.chars().count() <= 100), "{}", ran.stdout);
