@@ -62,6 +62,17 @@ pub const EVIDENCE_AWAY: Duration = Duration::from_secs(3);
 /// found out.
 pub const EVIDENCE_RECHECK: Duration = Duration::from_secs(30);
 
+/// A journal whose writer says nothing is looked at this often.
+pub const EVIDENCE_POLL: Duration = Duration::from_secs(5);
+
+/// Between two metrics of one component's shipping; and the least, where things change.
+pub const EVIDENCE_METRIC: Duration = Duration::from_secs(2);
+/// See [`EVIDENCE_METRIC`].
+pub const EVIDENCE_METRIC_LEAST: Duration = Duration::from_millis(500);
+
+/// How long a component that ends goes on shipping to sinks that answer. What is left then is shipped at its next start.
+pub const EVIDENCE_FINISH: Duration = Duration::from_secs(1);
+
 /// An idempotency key: room for a UUID or an id of ours with a prefix. A longer one is refused.
 pub const KEY_BYTES: usize = 128;
 

@@ -227,7 +227,7 @@ pub struct Course {
     away_since: Option<Monotonic>,
     told_away: bool,
     lag: Option<Duration>,
-    oldest: Option<(u64, Timestamp)>,
+    oldest: Option<(u64, Option<Timestamp>)>,
     rewinds: u64,
     halted: Option<Halt>,
     notices: Vec<Notice>,
@@ -304,10 +304,8 @@ impl Course {
             *send_at = if batch.full { now } else { now.plus(limits::EVIDENCE_GATHER) };
             flights.push_back(Flight { ticket, begun: now, sent: batch });
         }
-        if let (Some(next), Some(time)) = (self.next, batch.first_time)
-            && next == batch.first
-        {
-            self.oldest = Some((next, time));
+        if self.next == Some(batch.first) {
+            self.oldest = Some((batch.first, batch.first_time));
         }
         ticket
     }
@@ -360,7 +358,7 @@ impl Course {
         *sent = (*sent).max(next);
         *ask_at = now.plus(limits::EVIDENCE_RECHECK);
         let oldest = flights.front().map(|flight| flight.sent).filter(|batch| batch.first == next);
-        self.oldest = oldest.and_then(|batch| Some((next, batch.first_time?)));
+        self.oldest = oldest.map(|batch| (next, batch.first_time));
     }
 
     /// A request came to nothing: no answer in time, no connection, or an error as the answer. `chance` spreads the tries of many
@@ -430,21 +428,25 @@ impl Course {
         self.oldest.is_none_or(|(known, _)| known != next).then_some(next)
     }
 
-    /// When that record was decided.
-    pub const fn aged(&mut self, sequence: u64, time: Timestamp) {
+    /// When that record was decided, if it could be found out.
+    pub const fn aged(&mut self, sequence: u64, time: Option<Timestamp>) {
         self.oldest = Some((sequence, time));
     }
 
-    /// Whether everything written is in the sink.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.next.is_some_and(|next| next > self.last)
+    /// The records that [`Step::Send`] asked for cannot be had before this time.
+    pub const fn hold(&mut self, until: Monotonic) {
+        if let Phase::Open { send_at, .. } = &mut self.phase {
+            *send_at = until;
+        }
     }
 
-    /// Whether waiting a little would not help.
+    /// Whether nothing that is written is left to be sent.
     #[must_use]
-    pub const fn is_stuck(&self) -> bool {
-        self.away_since.is_some() || self.halted.is_some()
+    pub const fn is_sent(&self) -> bool {
+        match &self.phase {
+            Phase::Open { sent, .. } => *sent > self.last,
+            Phase::Unknown { .. } | Phase::Asking { .. } | Phase::Halted => false,
+        }
     }
 
     /// For the metric.
@@ -455,7 +457,9 @@ impl Course {
             (None, Some(_)) => Standing::Away,
             (None, None) => Standing::Shipping,
         };
-        let waits = |(sequence, time)| (sequence <= self.last && self.next == Some(sequence)).then_some(time);
+        let waits = |(sequence, time): (u64, Option<Timestamp>)| {
+            time.filter(|_| sequence <= self.last && self.next == Some(sequence))
+        };
         Progress {
             standing,
             next: self.next,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! journal ─ reader ─► shipper, one a sink ─► grace.evidence.<sink>.<component> ─► immutable_log, clarity
+//!    └─ host: written up to N ─►┘  └─► grace.telemetry.evidence.<component>: where each sink stands, and how late it is
 //! ```
 //!
 //! At least once, and deduplicated on arrival by source and sequence number: a sink says what it needs next, and the
@@ -11,10 +12,30 @@
 //! | Module | What it holds |
 //! |---|---|
 //! | [`course`] | what is to be done next for one sink, without IO |
+//! | [`metric`] | what is published about it |
+//! | `shipper` | the shell around a course |
 //! | [`wire`] | batches and replies as bus messages |
 
 pub mod course;
+pub mod metric;
+mod shipper;
 pub mod wire;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use grace_bus::Bus;
+use grace_store::{JournalReader, Seq, StoreError, sqlite::SqliteReader};
+use grace_types::{chance::OsEntropy, evidence::Source, time::Clock};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{error::Elapsed, timeout},
+};
+
+use self::{
+    course::{Progress, Standing},
+    shipper::Shipper,
+};
 
 /// Who keeps evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,4 +58,87 @@ impl Sink {
             Self::Clarity => "clarity",
         }
     }
+}
+
+/// What a component that keeps a journal must be allowed to publish.
+#[must_use]
+pub fn subjects(component: &str) -> Vec<String> {
+    let sinks = Sink::ALL.iter().map(|sink| wire::evidence_subject(*sink, component));
+    sinks.chain([metric::subject(component)]).collect()
+}
+
+/// Opens a reader of the journal, on a thread that may block. Called again after failures, and when another journal has
+/// taken the place of the one that was read.
+pub type Open = Arc<dyn Fn() -> Result<Box<dyn JournalReader>, StoreError> + Send + Sync>;
+
+/// Opens the journal in the file at `path`.
+#[must_use]
+pub fn sqlite(path: PathBuf) -> Open {
+    Arc::new(move || Ok(Box::new(SqliteReader::open(path.clone())?)))
+}
+
+type Shown = watch::Receiver<Option<(Source, Progress)>>;
+
+/// Ships one component's journal to every sink until it is dropped.
+pub struct Shippers {
+    tasks: JoinSet<()>,
+    written: watch::Receiver<Seq>,
+    shown: Vec<Shown>,
+}
+
+impl Shippers {
+    /// Starts shipping as `component`. `written` is the newest durable record, where the writer is at hand; the journal itself is
+    /// looked at from time to time too, so a writer may also say nothing. Inside a tokio runtime only.
+    #[must_use]
+    pub fn start(
+        component: &str,
+        open: &Open,
+        bus: &Bus,
+        clock: &Arc<dyn Clock>,
+        written: watch::Receiver<Seq>,
+    ) -> Self {
+        let mut tasks = JoinSet::new();
+        let mut shown = Vec::new();
+        for sink in Sink::ALL {
+            let (progress, show) = watch::channel(None);
+            let shipper = Shipper {
+                component: component.to_owned(),
+                sink,
+                open: Arc::clone(open),
+                bus: bus.clone(),
+                clock: Arc::clone(clock),
+                entropy: OsEntropy,
+                written: written.clone(),
+                progress,
+            };
+            tasks.spawn(shipper.run());
+            shown.push(show);
+        }
+        tasks.spawn(metric::publish(component.to_owned(), bus.clone(), Arc::clone(clock), shown.clone()));
+        Self { tasks, written, shown }
+    }
+
+    /// Ships what is written, for a bounded time: not longer than `within`, and not at all to a sink that does not answer. What is
+    /// left is shipped at the next start.
+    pub async fn finish(mut self, within: Duration) {
+        let last = self.written.borrow().0;
+        let all = async {
+            for shown in &mut self.shown {
+                settled(shown, last).await;
+            }
+        };
+        let _: Result<(), Elapsed> = timeout(within, all).await;
+        self.tasks.abort_all();
+    }
+}
+
+/// Returns when the sink has everything up to `last`, or does not answer.
+async fn settled(shown: &mut Shown, last: u64) {
+    let over = |shown: &Option<(Source, Progress)>| {
+        shown.as_ref().is_some_and(|(_, progress)| {
+            progress.standing != Standing::Shipping || progress.next.is_some_and(|next| next > last)
+        })
+    };
+    // A shipper that is gone has nothing to wait for either.
+    let _ = shown.wait_for(over).await;
 }

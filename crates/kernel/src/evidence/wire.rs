@@ -71,13 +71,15 @@ pub struct BatchWriter {
     first: u64,
     count: u64,
     body: Vec<u8>,
+    /// Where the last record lies in `body`.
+    newest: usize,
 }
 
 impl BatchWriter {
     /// A batch of records of `source`, the first of which is `first`. As it is, it asks where the sink stands.
     #[must_use]
     pub const fn new(source: Source, first: u64) -> Self {
-        Self { source, first, count: 0, body: Vec::new() }
+        Self { source, first, count: 0, body: Vec::new(), newest: 0 }
     }
 
     /// Adds the next record. One that is larger than [`limits::EVIDENCE_BATCH_BYTES`] makes a batch of its own.
@@ -92,16 +94,35 @@ impl BatchWriter {
         if full && self.count > 0 {
             return Joined::Full;
         }
+        self.newest = self.body.len();
         self.body.extend_from_slice(&length.to_le_bytes());
         self.body.extend_from_slice(record);
         self.count += 1;
         Joined::Yes
     }
 
+    /// The sequence number of the first record.
+    #[must_use]
+    pub const fn first(&self) -> u64 {
+        self.first
+    }
+
     /// The number of records.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
+    }
+
+    /// The first record.
+    #[must_use]
+    pub fn oldest(&self) -> Option<&[u8]> {
+        split(&self.body)
+    }
+
+    /// The last record.
+    #[must_use]
+    pub fn newest(&self) -> Option<&[u8]> {
+        split(&self.body[self.newest..])
     }
 
     /// The request to `sink`.

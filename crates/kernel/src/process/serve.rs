@@ -4,11 +4,11 @@
 //! bus (a task of its own publishes) nor for the disk (the host's thread does), so a beat that is missing means that the
 //! kernel itself is stuck; and it beats only while the host's thread moves.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, path::PathBuf, pin::Pin};
 
 use grace_bus::{Bus, BusError, Headers, Message, Subscription};
-use grace_store::{Journal, StoreError};
-use grace_types::chance::OsEntropy;
+use grace_store::{Journal, StoreError, sqlite::SqliteJournal};
+use grace_types::{chance::OsEntropy, time::Timestamp};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 use super::{
@@ -18,7 +18,11 @@ use super::{
     thread::{self, Commands, Release},
     wire,
 };
-use crate::{Decider, limits};
+use crate::{
+    Decider,
+    evidence::{self, Shippers},
+    limits,
+};
 
 /// What a decider's process does beside deciding. A closure that performs effects is one.
 pub trait Shell<D: Decider> {
@@ -38,21 +42,48 @@ impl<D: Decider, F: FnMut(&Commands<D>, D::Effect)> Shell<D> for F {
     }
 }
 
+/// Opens a journal for writing.
+type OpenJournal = Box<dyn FnOnce() -> Result<Box<dyn Journal>, StoreError> + Send>;
+
+/// A decider's journal: how it is opened, and how it is read to be shipped as evidence.
+pub struct Storage {
+    open: OpenJournal,
+    reader: Option<evidence::Open>,
+}
+
+impl Storage {
+    /// In the file at `path`, which is made if it is not there; shipped.
+    #[must_use]
+    pub fn sqlite(path: PathBuf, now: Timestamp) -> Self {
+        let reader = Some(evidence::sqlite(path.clone()));
+        Self { open: Box::new(move || Ok(Box::new(SqliteJournal::open(path, now)?))), reader }
+    }
+
+    /// Any journal, opened by `open` and shipped by way of `reader`; without one, not shipped.
+    pub fn new(
+        open: impl FnOnce() -> Result<Box<dyn Journal>, StoreError> + Send + 'static,
+        reader: Option<evidence::Open>,
+    ) -> Self {
+        Self { open: Box::new(open), reader }
+    }
+}
+
 /// Runs the decider `D` as the component that the context names until it is told to stop: orderly, with everything that
-/// was taken decided, synced and answered.
+/// was taken decided, synced and answered. What is on record is shipped as evidence all the while ([`evidence`]).
 ///
 /// # Errors
 /// See [`KernelError`]. The bus being away is none: the kernel goes on when it is back.
-pub async fn run_decider<D, J, S>(mut context: Context, open: J, shell: S) -> Result<(), KernelError>
+pub async fn run_decider<D, S>(mut context: Context, storage: Storage, shell: S) -> Result<(), KernelError>
 where
     D: Decider,
-    J: FnOnce() -> Result<Box<dyn Journal>, StoreError> + Send + 'static,
     S: Shell<D>,
 {
     let component = context.component().to_owned();
+    let Storage { open, reader } = storage;
     let (commands, mut hosted) =
-        thread::spawn::<D, J>(component.clone(), open, context.clock.clone(), Box::new(OsEntropy))
+        thread::spawn::<D, _>(component.clone(), open, context.clock.clone(), Box::new(OsEntropy))
             .map_err(|source| KernelError::System { what: "the host's thread", source })?;
+    let mut shippers: Option<Shippers> = None;
     let mut publisher = context.bus.clone().map(Publisher::start);
     let mut serving = Serving { component, commands, shell, loaded: false };
     let mut subscribing: Option<Subscribing> = None;
@@ -81,6 +112,9 @@ where
                 let first = !serving.loaded;
                 serving.release(release, publisher.as_mut());
                 if first {
+                    shippers = reader.as_ref().zip(context.bus.as_ref()).map(|(open, bus)| {
+                        Shippers::start(&serving.component, open, bus, &context.clock, hosted.written.clone())
+                    });
                     match &context.bus {
                         Some(bus) => subscribing = Some(subscribe(bus.clone(), serving.component.clone())),
                         None => context.life.ready("ready, without a bus"),
@@ -101,9 +135,17 @@ where
             },
         }
     }
-    if let Some(publisher) = publisher {
-        publisher.finish().await;
-    }
+    let published = async {
+        if let Some(publisher) = publisher {
+            publisher.finish().await;
+        }
+    };
+    let shipped = async {
+        if let Some(shippers) = shippers {
+            shippers.finish(limits::EVIDENCE_FINISH).await;
+        }
+    };
+    tokio::join!(published, shipped);
     hosted.ended().await
 }
 

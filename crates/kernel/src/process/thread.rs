@@ -15,7 +15,7 @@ use std::{
 
 use grace_store::{Journal, Seq, StoreError};
 use grace_types::{chance::Entropy, time::Clock};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::KernelError;
 use crate::{Answer, Decider, Entry, Envelope, Host, HostError, limits};
@@ -103,6 +103,8 @@ pub struct Hosted<D: Decider> {
     /// What the host lets out. The first release comes when the state is loaded; it holds what the state still waits for.
     /// `None` when the host has ended.
     pub releases: mpsc::Receiver<Release<D>>,
+    /// The newest durable record.
+    pub written: watch::Receiver<Seq>,
     ended: oneshot::Receiver<Result<(), KernelError>>,
     pulse: Arc<Pulse>,
     seen: u64,
@@ -156,16 +158,17 @@ where
     let (queue, inbox) = mpsc::channel(limits::COMMANDS_WAITING);
     let (out, releases) = mpsc::channel(limits::RELEASES_WAITING);
     let (end, ended) = oneshot::channel();
+    let (newest, written) = watch::channel(Seq(0));
     let pulse = Arc::new(Pulse::default());
     let shared = Arc::clone(&pulse);
     std::thread::Builder::new().name("host".to_owned()).spawn(move || {
         let done = start(component, open).and_then(|(host, journal)| {
             let last = LastBatch::default();
-            Worker { host, journal, inbox, out, pulse: shared, clock, entropy, last }.work()
+            Worker { host, journal, inbox, out, newest, pulse: shared, clock, entropy, last }.work()
         });
         let _ = end.send(done);
     })?;
-    Ok((Commands { queue }, Hosted { releases, ended, pulse, seen: 0 }))
+    Ok((Commands { queue }, Hosted { releases, written, ended, pulse, seen: 0 }))
 }
 
 type Started<D> = (Host<D, To<D>>, Box<dyn Journal>);
@@ -184,6 +187,7 @@ struct Worker<D: Decider> {
     journal: Box<dyn Journal>,
     inbox: mpsc::Receiver<Item<D>>,
     out: mpsc::Sender<Release<D>>,
+    newest: watch::Sender<Seq>,
     pulse: Arc<Pulse>,
     clock: Arc<dyn Clock>,
     entropy: Box<dyn Entropy>,
@@ -199,6 +203,7 @@ struct LastBatch {
 
 impl<D: Decider> Worker<D> {
     fn work(mut self) -> Result<(), KernelError> {
+        self.newest.send_replace(self.host.durable());
         let effects = self.host.outstanding();
         self.release(Vec::new(), effects, Vec::new(), Vec::new(), true);
         while let Some(item) = self.inbox.blocking_recv() {
@@ -229,6 +234,8 @@ impl<D: Decider> Worker<D> {
         let begun = self.clock.now().mono;
         let released = self.host.commit(&mut *self.journal);
         self.last = LastBatch { commands: released.answers.len(), took: self.clock.now().mono.since(begun) };
+        let durable = self.host.durable();
+        self.newest.send_if_modified(|newest| std::mem::replace(newest, durable) != durable);
         let mut replies = Vec::new();
         for (to, answer) in released.answers {
             match to {

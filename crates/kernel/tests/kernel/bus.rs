@@ -8,12 +8,12 @@ use grace_bus::{
     client::memory::{MemoryClient, MemoryNet},
 };
 use grace_kernel::{
-    Envelope, Outcome,
+    Envelope, Outcome, evidence,
     process::{Context, Environment, life::Life, notify::Notify, serve, thread::Commands, wire},
 };
 use grace_store::{
     Journal,
-    memory::{Disk, Fault, MemoryJournal},
+    memory::{Disk, Fault, MemoryJournal, MemoryReader},
 };
 use grace_types::{
     chance::SeededEntropy,
@@ -49,13 +49,15 @@ async fn with_kernel(net: &MemoryNet, disk: &Disk, test: impl AsyncFnOnce(Memory
         bus: Some(net.client("tally").unwrap().bus()),
         life: Life::new(Notify::default(), None, clock).unwrap(),
     };
-    let disk = disk.clone();
+    let (disk, read) = (disk.clone(), disk.clone());
     let open = move || MemoryJournal::open(&disk).map(|j| Box::new(j) as Box<dyn Journal>);
+    let reader: evidence::Open = Arc::new(move || Ok(Box::new(MemoryReader::open(&read))));
+    let storage = serve::Storage::new(open, Some(reader));
     let confirm = |commands: &Commands<Tally>, _effect: String| {
         commands.tell(Envelope::new(crate::tally::Command::Announced), None).unwrap();
     };
     tokio::select! {
-        ended = serve::run_decider::<Tally, _, _>(context, open, confirm) => panic!("{ended:?}"),
+        ended = serve::run_decider::<Tally, _>(context, storage, confirm) => panic!("{ended:?}"),
         () = test(net.client("tester").unwrap()) => {}
     }
 }

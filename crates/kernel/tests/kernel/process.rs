@@ -45,12 +45,9 @@ impl serve::Shell<Tally> for Busy {
 #[test]
 fn child_kernel() {
     let Some(data) = std::env::var_os(CHILD).map(std::path::PathBuf::from) else { return };
-    let open = {
-        let path = data.join("x.db");
-        move || SqliteJournal::open(path, Timestamp::EPOCH).map(|j| Box::new(j) as Box<dyn Journal>)
-    };
+    let storage = serve::Storage::sqlite(data.join("x.db"), Timestamp::EPOCH);
     run(Environment::read().unwrap(), async |context| {
-        serve::run_decider::<Tally, _, _>(context, open, Busy(data.join("hang"))).await
+        serve::run_decider::<Tally, _>(context, storage, Busy(data.join("hang"))).await
     })
     .unwrap();
 }

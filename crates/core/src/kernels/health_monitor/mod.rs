@@ -28,8 +28,10 @@ mod tests;
 
 use std::time::Duration;
 
-use grace_kernel::process::{Context, Environment, KernelError, serve::run_decider};
-use grace_store::{Journal, StoreError, sqlite::SqliteJournal};
+use grace_kernel::process::{
+    Context, Environment, KernelError,
+    serve::{Storage, run_decider},
+};
 use grace_types::manifest::Permissions;
 
 use self::decider::HealthMonitor;
@@ -66,8 +68,6 @@ pub async fn main(context: Context) -> Result<(), KernelError> {
     let instance = Instance::at(&context.environment.data);
     let monitor = shell::Monitor::new(instance.clone(), context.bus.clone(), context.clock.clone());
     let path = instance.journal(context.component());
-    let now = context.clock.now().wall;
-    let open =
-        move || -> Result<Box<dyn Journal>, StoreError> { Ok(Box::new(SqliteJournal::open(path, now)?)) };
-    run_decider::<HealthMonitor, _, _>(context, open, monitor).await
+    let storage = Storage::sqlite(path, context.clock.now().wall);
+    run_decider::<HealthMonitor, _>(context, storage, monitor).await
 }

@@ -1,0 +1,358 @@
+//! The shell around a [`Course`]: reads the journal, sends batches, waits for replies.
+//!
+//! One task for each sink, so that one that is away holds the other up in nothing. The journal is read on a thread that may block.
+//! What was read and not acknowledged is let go of and read again: the journal is the buffer, and what one sink holds of the memory is
+//! at most the batches under way to it.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use grace_bus::{Bus, Message};
+use grace_store::{JournalReader, Seq, StoreError};
+use grace_types::{
+    chance::{Entropy, OsEntropy},
+    evidence::Source,
+    time::{Clock, Monotonic, Timestamp},
+};
+use serde::Deserialize;
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+
+use super::{
+    Open, Sink,
+    course::{Course, Notice, Progress, Sent, Step, Ticket},
+    wire::{BatchWriter, Joined, Position, read_reply},
+};
+use crate::{limits, process::tell};
+
+/// What becomes of a request.
+type Reply = (Ticket, Result<Position, String>);
+
+/// One journal's way to one sink.
+pub(super) struct Shipper {
+    pub(super) component: String,
+    pub(super) sink: Sink,
+    pub(super) open: Open,
+    pub(super) bus: Bus,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: OsEntropy,
+    /// The newest durable record, from whoever writes the journal.
+    pub(super) written: watch::Receiver<Seq>,
+    pub(super) progress: watch::Sender<Option<(Source, Progress)>>,
+}
+
+/// A reader and whose records it reads.
+struct Journal {
+    reader: Box<dyn JournalReader>,
+    source: Source,
+    last: u64,
+}
+
+impl Shipper {
+    /// Ships until it is dropped. A journal that takes the place of another begins a course of its own.
+    pub(super) async fn run(mut self) {
+        loop {
+            let journal = self.opened().await;
+            let mut leg = Leg {
+                course: Course::new(journal.last),
+                source: journal.source.clone(),
+                journal: Some(journal),
+                flights: JoinSet::new(),
+                troubled: false,
+            };
+            leg.run(&mut self).await;
+        }
+    }
+
+    /// The journal, once there is one that can be read.
+    async fn opened(&mut self) -> Journal {
+        let mut told = false;
+        loop {
+            let (open, component) = (Arc::clone(&self.open), self.component.clone());
+            let opened = blocking(move || begin(&component, open()?)).await;
+            match opened {
+                Ok(journal) => return journal,
+                // Its writer is about to make it.
+                Err(StoreError::Missing { .. }) => {}
+                Err(e) if !told => {
+                    told = true;
+                    self.tell(&format!("the journal cannot be read: {e}"));
+                }
+                Err(_) => {}
+            }
+            // Written to, it is there.
+            let _ = timeout(limits::EVIDENCE_RETRY_LONGEST, self.written.changed()).await;
+        }
+    }
+
+    fn tell(&self, what: &str) {
+        tell(&format!("evidence for {}: {what}", self.sink.name()));
+    }
+
+    fn send(&self, flights: &mut JoinSet<Reply>, ticket: Ticket, message: Message) {
+        let bus = self.bus.clone();
+        flights.spawn(async move {
+            let reply = match bus.request(message, limits::EVIDENCE_REPLY).await {
+                Ok(message) => read_reply(&message.payload).map_err(|e| format!("{}: {}", e.code, e.message)),
+                Err(e) => Err(e.to_string()),
+            };
+            (ticket, reply)
+        });
+    }
+}
+
+fn begin(component: &str, mut reader: Box<dyn JournalReader>) -> Result<Journal, StoreError> {
+    let last = reader.last()?.0;
+    let source = Source::new(component, reader.id()).ok_or_else(|| StoreError::Io {
+        path: component.to_owned(),
+        detail: "this is not a component's name".to_owned(),
+    })?;
+    Ok(Journal { reader, source, last })
+}
+
+/// One journal, for as long as it is the component's.
+struct Leg {
+    course: Course,
+    source: Source,
+    /// Away while it is read.
+    journal: Option<Journal>,
+    flights: JoinSet<Reply>,
+    /// Whether the last read failed.
+    troubled: bool,
+}
+
+/// The journal is another one now, or its reader is gone.
+struct Over;
+
+impl Leg {
+    async fn run(&mut self, shipper: &mut Shipper) {
+        loop {
+            self.show(shipper);
+            let now = shipper.clock.now().mono;
+            let done = match self.course.next(now) {
+                Step::Ask(ticket) => {
+                    // What was under way before is forgotten.
+                    self.flights = JoinSet::new();
+                    let ask = BatchWriter::new(self.source.clone(), 1).into_message(shipper.sink);
+                    shipper.send(&mut self.flights, ticket, ask);
+                    Ok(())
+                }
+                Step::Send { from } => self.load(shipper, from).await,
+                Step::Wait { until } => self.wait(shipper, now, until).await,
+            };
+            if done.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn show(&mut self, shipper: &Shipper) {
+        for notice in self.course.take_notices() {
+            let whose = match notice {
+                Notice::Halted(_) | Notice::Rewound { .. } => format!(" (journal {})", self.source.journal),
+                Notice::Away { .. } | Notice::Back { .. } => String::new(),
+            };
+            shipper.tell(&format!("{notice}{whose}"));
+        }
+        let progress = self.course.progress();
+        shipper.progress.send_if_modified(|shown| {
+            let state = |shown: &Option<(Source, Progress)>| {
+                shown.as_ref().map(|(_, progress)| (progress.standing, progress.waiting() == Some(0)))
+            };
+            let before = state(shown);
+            *shown = Some((self.source.clone(), progress));
+            before != state(shown)
+        });
+    }
+
+    /// Sends the records from `from` on.
+    async fn load(&mut self, shipper: &Shipper, from: u64) -> Result<(), Over> {
+        let writer = BatchWriter::new(self.source.clone(), from);
+        let loaded = self.reading(move |journal| read(&mut *journal.reader, writer)).await?;
+        let now = shipper.clock.now().mono;
+        match loaded {
+            Ok(Loaded { writer, stopped }) if writer.count() > 0 => {
+                let sent = Sent {
+                    first: from,
+                    end: from + writer.count(),
+                    full: stopped.is_some(),
+                    first_time: writer.oldest().and_then(decided),
+                    last_time: writer.newest().and_then(decided),
+                };
+                let ticket = self.course.sent(now, sent);
+                shipper.send(&mut self.flights, ticket, writer.into_message(shipper.sink));
+                self.troubled = false;
+            }
+            Ok(Loaded { stopped: Some(Joined::Never), .. }) => {
+                let most = limits::EVIDENCE_RECORD_BYTES;
+                self.course.unreadable(from, format!("it is empty or has more than {most} bytes"));
+            }
+            // The writer said that there is more than the reader sees yet.
+            Ok(_) => self.course.hold(now.plus(limits::EVIDENCE_GATHER)),
+            Err(e) => return self.unread(shipper, from, &e),
+        }
+        Ok(())
+    }
+
+    fn unread(&mut self, shipper: &Shipper, from: u64, error: &StoreError) -> Result<(), Over> {
+        match error {
+            StoreError::Replaced { .. } => return Err(Over),
+            StoreError::Corrupt { .. } | StoreError::Range { .. } => {
+                self.course.unreadable(from, error.to_string());
+            }
+            _ => {
+                if !std::mem::replace(&mut self.troubled, true) {
+                    shipper.tell(&format!("the journal cannot be read; it is tried again: {error}"));
+                }
+                self.course.hold(shipper.clock.now().mono.plus(limits::EVIDENCE_RETRY_LONGEST));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for whatever comes first: a reply, a record, the time.
+    async fn wait(&mut self, shipper: &mut Shipper, now: Monotonic, until: Monotonic) -> Result<(), Over> {
+        if let Some(oldest) = self.course.unknown_age() {
+            return self.age(oldest).await;
+        }
+        let waits = until.since(now).min(limits::EVIDENCE_POLL);
+        // While something waits to be sent, more of it changes nothing.
+        let idle = self.course.is_sent();
+        tokio::select! {
+            Some(landed) = self.flights.join_next() => match landed {
+                Ok((ticket, Ok(position))) => self.replied(shipper, ticket, position.next).await,
+                Ok((ticket, Err(detail))) => {
+                    let chance = shipper.entropy.next_u64();
+                    self.course.failed(shipper.clock.now().mono, ticket, &detail, chance);
+                    Ok(())
+                }
+                // Only a runtime that ends ends a request.
+                Err(_) => Err(Over),
+            },
+            Ok(()) = shipper.written.changed(), if idle => {
+                self.course.written(shipper.written.borrow_and_update().0);
+                Ok(())
+            }
+            () = sleep(waits) => {
+                self.course.written(shipper.written.borrow_and_update().0);
+                if idle { self.poll(shipper).await } else { Ok(()) }
+            }
+        }
+    }
+
+    async fn replied(&mut self, shipper: &Shipper, ticket: Ticket, next: u64) -> Result<(), Over> {
+        let mut last = shipper.written.borrow().0;
+        if next > last + 1 {
+            last = match self.reading(|journal| journal.reader.last()).await? {
+                Ok(last) => last.0,
+                Err(StoreError::Replaced { .. }) => return Err(Over),
+                Err(e) => {
+                    let chance = 0;
+                    let detail = format!("the journal cannot be read: {e}");
+                    self.course.failed(shipper.clock.now().mono, ticket, &detail, chance);
+                    return Ok(());
+                }
+            };
+        }
+        let now = shipper.clock.now();
+        self.course.replied(now.mono, now.wall, ticket, next, last);
+        Ok(())
+    }
+
+    /// Looks whether there is more than the writer said: it may be another process, or one that says nothing.
+    async fn poll(&mut self, shipper: &Shipper) -> Result<(), Over> {
+        match self.reading(|journal| journal.reader.last()).await? {
+            Ok(last) => self.course.written(last.0),
+            Err(StoreError::Replaced { .. }) => return Err(Over),
+            Err(e) if !std::mem::replace(&mut self.troubled, true) => {
+                shipper.tell(&format!("the journal cannot be read; it is tried again: {e}"));
+            }
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Finds out when the oldest record that waits was decided.
+    async fn age(&mut self, oldest: u64) -> Result<(), Over> {
+        let time = self.reading(move |journal| {
+            let mut time = None;
+            journal.reader.read(Seq(oldest), 1, &mut |record| {
+                time = decided(record.payload);
+                ControlFlow::Break(())
+            })?;
+            Ok(time)
+        });
+        let time = time.await?.ok().flatten();
+        self.course.aged(oldest, time);
+        Ok(())
+    }
+
+    /// Lends the journal to a thread that may block.
+    async fn reading<V: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Journal) -> Result<V, StoreError> + Send + 'static,
+    ) -> Result<Result<V, StoreError>, Over> {
+        let mut journal = self.journal.take().ok_or(Over)?;
+        let (journal, done) = blocking(move || {
+            let done = work(&mut journal);
+            Ok((journal, done))
+        })
+        .await
+        .map_err(|_| Over)?;
+        self.journal = Some(journal);
+        Ok(done)
+    }
+}
+
+/// A batch that was read, and what ended it before the journal did.
+struct Loaded {
+    writer: BatchWriter,
+    stopped: Option<Joined>,
+}
+
+fn read(reader: &mut dyn JournalReader, mut writer: BatchWriter) -> Result<Loaded, StoreError> {
+    let mut stopped = None;
+    let from = Seq(writer.first());
+    let done =
+        reader.read(from, limits::EVIDENCE_BATCH_BYTES, &mut |record| match writer.join(record.payload) {
+            Joined::Yes => ControlFlow::Continue(()),
+            other => {
+                stopped = Some(other);
+                ControlFlow::Break(())
+            }
+        });
+    match done {
+        // What was read before the trouble is sound; the next read begins at the trouble.
+        Err(_) if writer.count() > 0 => Ok(Loaded { writer, stopped }),
+        Err(e) => Err(e),
+        Ok(()) => Ok(Loaded { writer, stopped }),
+    }
+}
+
+/// When the record was decided; `None` where it does not say.
+fn decided(record: &[u8]) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Timed {
+        time: Timestamp,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Stored {
+        Event(Timed),
+        Answer(Timed),
+    }
+    match serde_json::from_slice(record).ok()? {
+        Stored::Event(timed) | Stored::Answer(timed) => Some(timed.time),
+    }
+}
+
+async fn blocking<V: Send + 'static>(
+    work: impl FnOnce() -> Result<V, StoreError> + Send + 'static,
+) -> Result<V, StoreError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
+        Err(StoreError::Io { path: "the thread that reads".to_owned(), detail: e.to_string() })
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a shell's own timer")]
+pub(super) async fn sleep(wait: std::time::Duration) {
+    tokio::time::sleep(wait).await;
+}
