@@ -27,16 +27,19 @@ pub const PUBLISH_WAITING: usize = 8192;
 /// larger one is refused.
 pub const ENTRY_BYTES: usize = EVIDENCE_RECORD_BYTES;
 
-/// The body of a batch of evidence: half of what the bus takes, which costs a sync of the sink for some 1,500 records of the
-/// usual 300 bytes. Further records wait for the next batch.
+/// The body of a batch of evidence: half of what the bus takes by default, less where it takes less. It costs a sync of the sink for
+/// some 1,500 records of the usual 300 bytes. Further records wait for the next batch.
 pub const EVIDENCE_BATCH_BYTES: usize = 512 << 10;
 
 /// Records in a batch of evidence, so that many small ones cannot make a sink's bookkeeping large. A larger batch is refused.
 pub const EVIDENCE_BATCH_RECORDS: usize = 8192;
 
-/// One record in a batch: what the embedded broker takes in one message, less a kilobyte for the batch's headers. A larger
-/// one is never shipped; none can be made, since [`ENTRY_BYTES`] is this. A cluster of the user's own must take as much.
-pub const EVIDENCE_RECORD_BYTES: usize = grace_bus::limits::MAX_PAYLOAD_BYTES - 1024;
+/// One record in a batch: what a NATS server takes in one message by default, the embedded one too, less
+/// [`EVIDENCE_HEAD_BYTES`]. A larger one is never shipped; none can be made, since [`ENTRY_BYTES`] is this.
+pub const EVIDENCE_RECORD_BYTES: usize = (1 << 20) - EVIDENCE_HEAD_BYTES;
+
+/// Room for the headers of a batch and the length of a record.
+pub const EVIDENCE_HEAD_BYTES: usize = 1024;
 
 /// Batches under way to one sink: while it syncs one, the next is on its way. More would only make the sink's queue longer.
 pub const EVIDENCE_FLIGHTS: usize = 2;

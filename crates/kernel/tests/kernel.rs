@@ -3,6 +3,8 @@
 
 #[path = "kernel/bus.rs"]
 mod bus;
+#[path = "kernel/evidence.rs"]
+mod evidence;
 #[path = "kernel/host.rs"]
 mod host;
 #[path = "kernel/process.rs"]

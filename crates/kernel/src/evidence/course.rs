@@ -440,6 +440,11 @@ impl Course {
         }
     }
 
+    /// There is no record from `from` on, whatever was said to be written.
+    pub fn none_from(&mut self, from: u64) {
+        self.last = self.last.min(from.saturating_sub(1));
+    }
+
     /// Whether nothing that is written is left to be sent.
     #[must_use]
     pub const fn is_sent(&self) -> bool {

@@ -6,7 +6,7 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use grace_bus::{Bus, Message};
+use grace_bus::{Bus, BusError, Message};
 use grace_store::{JournalReader, Seq, StoreError};
 use grace_types::{
     chance::{Entropy, OsEntropy},
@@ -19,12 +19,35 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 use super::{
     Open, Sink,
     course::{Course, Notice, Progress, Sent, Step, Ticket},
-    wire::{BatchWriter, Joined, Position, read_reply},
+    wire::{BatchWriter, Joined, Position, WireError, read_reply},
 };
 use crate::{limits, process::tell};
 
 /// What becomes of a request.
-type Reply = (Ticket, Result<Position, String>);
+type Reply = (Ticket, Result<Position, Trouble>);
+
+/// Why a request came to nothing.
+struct Trouble {
+    detail: String,
+    /// The largest message that the bus takes, where the request was larger.
+    limit_bytes: Option<usize>,
+}
+
+impl From<WireError> for Trouble {
+    fn from(e: WireError) -> Self {
+        Self { detail: format!("{}: {}", e.code, e.message), limit_bytes: None }
+    }
+}
+
+impl From<BusError> for Trouble {
+    fn from(e: BusError) -> Self {
+        let limit_bytes = match e {
+            BusError::TooLarge { limit_bytes, .. } => Some(limit_bytes),
+            _ => None,
+        };
+        Self { detail: e.to_string(), limit_bytes }
+    }
+}
 
 /// One journal's way to one sink.
 pub(super) struct Shipper {
@@ -56,6 +79,7 @@ impl Shipper {
                 source: journal.source.clone(),
                 journal: Some(journal),
                 flights: JoinSet::new(),
+                most_bytes: usize::MAX,
                 troubled: false,
             };
             leg.run(&mut self).await;
@@ -91,8 +115,8 @@ impl Shipper {
         let bus = self.bus.clone();
         flights.spawn(async move {
             let reply = match bus.request(message, limits::EVIDENCE_REPLY).await {
-                Ok(message) => read_reply(&message.payload).map_err(|e| format!("{}: {}", e.code, e.message)),
-                Err(e) => Err(e.to_string()),
+                Ok(message) => read_reply(&message.payload).map_err(Trouble::from),
+                Err(e) => Err(e.into()),
             };
             (ticket, reply)
         });
@@ -115,6 +139,8 @@ struct Leg {
     /// Away while it is read.
     journal: Option<Journal>,
     flights: JoinSet<Reply>,
+    /// The largest message that the bus takes, as far as is known.
+    most_bytes: usize,
     /// Whether the last read failed.
     troubled: bool,
 }
@@ -165,18 +191,13 @@ impl Leg {
 
     /// Sends the records from `from` on.
     async fn load(&mut self, shipper: &Shipper, from: u64) -> Result<(), Over> {
-        let writer = BatchWriter::new(self.source.clone(), from);
+        let writer = BatchWriter::new(self.source.clone(), from).within(self.most_bytes);
         let loaded = self.reading(move |journal| read(&mut *journal.reader, writer)).await?;
         let now = shipper.clock.now().mono;
         match loaded {
-            Ok(Loaded { writer, stopped }) if writer.count() > 0 => {
-                let sent = Sent {
-                    first: from,
-                    end: from + writer.count(),
-                    full: stopped.is_some(),
-                    first_time: writer.oldest().and_then(decided),
-                    last_time: writer.newest().and_then(decided),
-                };
+            Ok(Loaded { writer, stopped, times: (first_time, last_time) }) if writer.count() > 0 => {
+                let end = from + writer.count();
+                let sent = Sent { first: from, end, full: stopped.is_some(), first_time, last_time };
                 let ticket = self.course.sent(now, sent);
                 shipper.send(&mut self.flights, ticket, writer.into_message(shipper.sink));
                 self.troubled = false;
@@ -185,8 +206,8 @@ impl Leg {
                 let most = limits::EVIDENCE_RECORD_BYTES;
                 self.course.unreadable(from, format!("it is empty or has more than {most} bytes"));
             }
-            // The writer said that there is more than the reader sees yet.
-            Ok(_) => self.course.hold(now.plus(limits::EVIDENCE_GATHER)),
+            // What was said to be written was in another journal's file.
+            Ok(_) => self.course.none_from(from),
             Err(e) => return self.unread(shipper, from, &e),
         }
         Ok(())
@@ -219,9 +240,10 @@ impl Leg {
         tokio::select! {
             Some(landed) = self.flights.join_next() => match landed {
                 Ok((ticket, Ok(position))) => self.replied(shipper, ticket, position.next).await,
-                Ok((ticket, Err(detail))) => {
+                Ok((ticket, Err(trouble))) => {
+                    self.most_bytes = trouble.limit_bytes.unwrap_or(self.most_bytes);
                     let chance = shipper.entropy.next_u64();
-                    self.course.failed(shipper.clock.now().mono, ticket, &detail, chance);
+                    self.course.failed(shipper.clock.now().mono, ticket, &trouble.detail, chance);
                     Ok(())
                 }
                 // Only a runtime that ends ends a request.
@@ -306,6 +328,8 @@ impl Leg {
 struct Loaded {
     writer: BatchWriter,
     stopped: Option<Joined>,
+    /// When the first and the last record were decided.
+    times: (Option<Timestamp>, Option<Timestamp>),
 }
 
 fn read(reader: &mut dyn JournalReader, mut writer: BatchWriter) -> Result<Loaded, StoreError> {
@@ -319,12 +343,12 @@ fn read(reader: &mut dyn JournalReader, mut writer: BatchWriter) -> Result<Loade
                 ControlFlow::Break(())
             }
         });
-    match done {
-        // What was read before the trouble is sound; the next read begins at the trouble.
-        Err(_) if writer.count() > 0 => Ok(Loaded { writer, stopped }),
-        Err(e) => Err(e),
-        Ok(()) => Ok(Loaded { writer, stopped }),
+    // What was read before the trouble is sound; the next read begins at the trouble.
+    if writer.count() == 0 {
+        done?;
     }
+    let times = (writer.oldest().and_then(decided), writer.newest().and_then(decided));
+    Ok(Loaded { writer, stopped, times })
 }
 
 /// When the record was decided; `None` where it does not say.

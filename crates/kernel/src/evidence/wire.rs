@@ -73,24 +73,32 @@ pub struct BatchWriter {
     body: Vec<u8>,
     /// Where the last record lies in `body`.
     newest: usize,
+    most: usize,
 }
 
 impl BatchWriter {
     /// A batch of records of `source`, the first of which is `first`. As it is, it asks where the sink stands.
     #[must_use]
     pub const fn new(source: Source, first: u64) -> Self {
-        Self { source, first, count: 0, body: Vec::new(), newest: 0 }
+        let most = limits::EVIDENCE_BATCH_BYTES;
+        Self { source, first, count: 0, body: Vec::new(), newest: 0, most }
     }
 
-    /// Adds the next record. One that is larger than [`limits::EVIDENCE_BATCH_BYTES`] makes a batch of its own.
+    /// The same for a bus that takes messages of `bytes` and no larger ones.
+    #[must_use]
+    pub fn within(mut self, bytes: usize) -> Self {
+        self.most = self.most.min(bytes.saturating_sub(limits::EVIDENCE_HEAD_BYTES));
+        self
+    }
+
+    /// Adds the next record. One that is larger than a batch is meant to be makes a batch of its own.
     pub fn join(&mut self, record: &[u8]) -> Joined {
         let length = match u32::try_from(record.len()) {
             Ok(length) if (1..=limits::EVIDENCE_RECORD_BYTES).contains(&record.len()) => length,
             _ => return Joined::Never,
         };
         let after = self.body.len() + LENGTH + record.len();
-        let full =
-            after > limits::EVIDENCE_BATCH_BYTES || self.count >= limits::EVIDENCE_BATCH_RECORDS as u64;
+        let full = after > self.most || self.count >= limits::EVIDENCE_BATCH_RECORDS as u64;
         if full && self.count > 0 {
             return Joined::Full;
         }
@@ -176,6 +184,12 @@ impl Batch {
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Bytes of its body, which is what it holds in memory.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.body.len()
     }
 
     /// The sequence number of the record after the last.

@@ -49,8 +49,14 @@ fn a_record_of_the_largest_size_goes_alone_and_fits_the_bus_with_its_headers() {
     let message = writer.into_message(Sink::ImmutableLog);
     let mut block = Vec::new();
     grace_bus::protocol::headers::encode(&mut block, &message.headers).unwrap();
-    assert!(block.len() + message.payload.len() <= grace_bus::limits::MAX_PAYLOAD_BYTES);
+    assert!(block.len() + message.payload.len() <= 1 << 20, "nats-server's default");
     assert_eq!(Batch::read(Sink::ImmutableLog, &message).unwrap().count(), 1);
+
+    let mut writer = BatchWriter::new(source("web"), 1).within(limits::EVIDENCE_HEAD_BYTES + 12);
+    assert_eq!(
+        (writer.join(b"{}"), writer.join(b"{}"), writer.join(b"{}")),
+        (Joined::Yes, Joined::Yes, Joined::Full)
+    );
 
     let mut writer = BatchWriter::new(source("web"), 1);
     assert_eq!(writer.join(&vec![b' '; limits::EVIDENCE_RECORD_BYTES + 1]), Joined::Never);
