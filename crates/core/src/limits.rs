@@ -120,3 +120,7 @@ pub const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 /// From the broker's lame-duck notice to its end. Its clients are told to go and their buffers are flushed; on one machine that
 /// takes milliseconds, and the control plane itself, a client to the last, is not waited for any longer.
 pub const BUS_LAME_DUCK: Duration = Duration::from_millis(300);
+
+/// Journals set aside as damaged in one life of the control plane whose readable rest is shipped. That there are more takes a disk
+/// on which nothing lasts; of further ones nothing is shipped.
+pub const JOURNALS_SET_ASIDE: usize = 2;

@@ -48,9 +48,9 @@ pub const EVIDENCE_FLIGHTS: usize = 2;
 /// sink's. It is a fraction of the 200 ms within which the log seals.
 pub const EVIDENCE_GATHER: Duration = Duration::from_millis(25);
 
-/// How long a sink may take for a batch, seal and sync included. Past it the batch counts as lost and the sink is asked where it
-/// stands; one that was only slow skips what comes twice.
-pub const EVIDENCE_REPLY: Duration = Duration::from_secs(5);
+/// How long a sink may take for a batch, seal and sync included: five times the log's 200 ms. Past it the batch counts as lost, as
+/// when the sink was killed with it, and the sink is asked where it stands; one that was only slow skips what comes twice.
+pub const EVIDENCE_REPLY: Duration = Duration::from_secs(1);
 
 /// First and longest wait before a sink that did not answer is asked again; it doubles each time, less a random half. So
 /// shipping goes on within two seconds of its return, and a dozen components that wait for it ask six times a second.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grace_bus::auth::{AllowResponses, AuthTable, Credential, User};
+use grace_kernel::evidence;
 use grace_types::manifest::{Permissions, ProcessSpec, SubjectRules};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -76,8 +77,10 @@ fn control_plane_permissions() -> Permissions {
         allow: allow.iter().map(|s| (*s).to_owned()).collect(),
         deny: Vec::new(),
     };
+    let mut publish = rules(&["grace.event.control_plane.>", "grace.cmd.*"]);
+    publish.allow.extend(evidence::subjects(CONTROL_PLANE));
     Permissions {
-        publish: rules(&["grace.event.control_plane.>", "grace.cmd.*"]),
+        publish,
         subscribe: rules(&[
             "grace.control_plane.status",
             "grace.telemetry.health_monitor",

@@ -28,7 +28,7 @@ pub use plan::kernel_specs;
 use std::{
     io,
     os::fd::{AsFd, FromRawFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -108,6 +108,8 @@ pub(crate) enum Happening {
     NotWritten {
         /// What the system said.
         detail: String,
+        /// Its file now.
+        path: PathBuf,
     },
 }
 

@@ -25,7 +25,7 @@ use grace_types::{
     time::{Clock, Hlc, Monotonic, Now, SystemClock, Timestamp},
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Happening;
 use crate::{
@@ -191,6 +191,8 @@ pub struct Recorder {
     asks: Option<SyncSender<Ask>>,
     thread: Option<JoinHandle<()>>,
     since_snapshot: u64,
+    /// The newest durable record.
+    pub written: watch::Receiver<Seq>,
     /// Records that could not even be queued.
     pub dropped: u64,
 }
@@ -202,10 +204,12 @@ impl Recorder {
     /// Out of threads.
     pub(super) fn start(path: PathBuf, happenings: mpsc::Sender<Happening>) -> std::io::Result<Self> {
         let (asks, inbox) = sync_channel(limits::RECORDER_PENDING);
-        let worker = Worker { path, happenings, journal: None, sound: false, waiting: VecDeque::new() };
+        let (newest, written) = watch::channel(Seq(0));
+        let worker =
+            Worker { path, happenings, newest, journal: None, sound: false, waiting: VecDeque::new() };
         let worker = move || worker.run(&inbox);
         let thread = std::thread::Builder::new().name("grace-journal".into()).spawn(worker)?;
-        Ok(Self { asks: Some(asks), thread: Some(thread), since_snapshot: 0, dropped: 0 })
+        Ok(Self { asks: Some(asks), thread: Some(thread), since_snapshot: 0, written, dropped: 0 })
     }
 
     /// Hands over one entry; never waits.
@@ -245,6 +249,7 @@ impl Recorder {
 struct Worker {
     path: PathBuf,
     happenings: mpsc::Sender<Happening>,
+    newest: watch::Sender<Seq>,
     journal: Option<SqliteJournal>,
     /// Whether everything in the journal was read once and found sound.
     sound: bool,
@@ -302,6 +307,8 @@ impl Worker {
         let now = SystemClock.now().wall;
         match SqliteJournal::open(&self.path, now).and_then(|journal| self.check(journal)) {
             Err(StoreError::Corrupt { what, detail }) => {
+                // The new journal's numbers begin at 1 again.
+                self.newest.send_replace(Seq(0));
                 let aside = self.path.with_extension(format!("damaged-{}.db", now.as_millis()));
                 for suffix in ["", "-wal", "-shm", "-head"] {
                     let with = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
@@ -318,7 +325,7 @@ impl Worker {
                     "the journal of the control plane was damaged ({what}: {detail}); it is kept as {}, and a new one begins",
                     aside.display()
                 );
-                let _ = self.happenings.try_send(Happening::SetAside { detail });
+                let _ = self.happenings.try_send(Happening::SetAside { detail, path: aside });
                 SqliteJournal::open(&self.path, now)
             }
             other => other,
@@ -343,6 +350,7 @@ impl Worker {
         if let Some((upto, _)) = self.waiting.back() {
             let batch: Vec<&[u8]> = self.waiting.iter().map(|(_, json)| json.as_bytes()).collect();
             journal.append(&batch)?;
+            self.newest.send_replace(journal.last());
             let upto = *upto;
             self.waiting.clear();
             let _ = self.happenings.try_send(Happening::Written { upto });

@@ -1,15 +1,21 @@
-//! What the control plane says on the bus: its decisions as events, and its status to whoever asks. Best effort: nothing of
-//! supervision depends on the bus, since the bus may be what died; the journal has everything.
+//! What the control plane says on the bus: its decisions as events, its status to whoever asks, and its journal as evidence. Best
+//! effort: nothing of supervision depends on the bus, since the bus may be what died; the journal has everything, and what the
+//! sinks of evidence have not, they get later: the end of a boot at the beginning of the next.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use grace_bus::{
     Bus, Headers, Message,
     client::native::{self, NativeOptions, Target},
 };
-use grace_types::event::Event;
+use grace_kernel::evidence::{self, Shippers};
+use grace_store::Seq;
+use grace_types::{
+    event::Event,
+    time::{Clock, SystemClock},
+};
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     Happening,
@@ -26,6 +32,9 @@ pub(super) const HEALTH_SUBJECT: &str = "grace.telemetry.health_monitor";
 /// The handle of the task that talks to the bus.
 pub(super) struct Voice {
     outgoing: mpsc::Sender<Message>,
+    bus: Bus,
+    /// For the journal, and for those that were set aside in this life.
+    shippers: Vec<Shippers>,
 }
 
 /// The part of the health monitor's telemetry that `status` shows.
@@ -52,11 +61,25 @@ impl Voice {
         tokio::task::spawn_local(listen(bus.clone(), STATUS_SUBJECT, happened.clone(), |message| {
             Some(Happening::StatusAsked { reply: message.reply? })
         }));
-        tokio::task::spawn_local(listen(bus, HEALTH_SUBJECT, happened, |message| {
+        tokio::task::spawn_local(listen(bus.clone(), HEALTH_SUBJECT, happened, |message| {
             let health: Health = serde_json::from_slice(&message.payload).ok()?;
             Some(Happening::Health { scores: health.scores })
         }));
-        Self { outgoing }
+        Self { outgoing, bus, shippers: Vec::new() }
+    }
+
+    /// Ships the journal at `path`, of which `written` is the newest durable record.
+    pub(super) fn ship(&mut self, path: PathBuf, written: watch::Receiver<Seq>) {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let open = evidence::sqlite(path);
+        self.shippers.push(Shippers::start(CONTROL_PLANE, &open, &self.bus, &clock, written));
+    }
+
+    /// Ships what can be read of a journal that was set aside, for as long as this control plane lives.
+    pub(super) fn ship_rest(&mut self, path: PathBuf) {
+        if self.shippers.len() <= limits::JOURNALS_SET_ASIDE {
+            self.ship(path, watch::channel(Seq(0)).1);
+        }
     }
 
     /// Publishes a decision. Dropped when too many wait for a bus that is not there.

@@ -309,6 +309,22 @@ fn programs_end_before_the_kernels_do() {
 }
 
 #[test]
+fn those_who_keep_the_evidence_end_last_but_for_what_they_need() {
+    let kernel = |spec: ProcessSpec| ProcessSpec { kind: ComponentKind::Kernel, ..spec };
+    let needs_bus = |name| kernel(after(name, &[("bus", Condition::Started)]));
+    let log = ProcessSpec { ends_late: true, ..needs_bus("log") };
+    let mut bench = Bench::new(vec![kernel(spec("bus")), log, needs_bus("monitor")]);
+    bench.tell(Input::Shutdown { cause: "test".into() });
+    assert!(matches!(bench.phase("monitor"), Phase::Stopping { .. }));
+    assert!(bench.is_up("log") && bench.is_up("bus"), "the monitor may record something to the last");
+    bench.exit("monitor", Exit::Status(0));
+    assert!(matches!(bench.phase("log"), Phase::Stopping { .. }) && bench.is_up("bus"));
+    bench.exit("log", Exit::Status(0));
+    bench.exit("bus", Exit::Status(0));
+    assert!(bench.quit);
+}
+
+#[test]
 fn why_a_run_ended_stands_until_the_next_one_is_ready() {
     let mut bench = Bench::new(vec![spec("web")]);
     bench.ready("web");

@@ -14,7 +14,7 @@ use grace_types::{
     time::{Clock, Monotonic, Timestamp},
 };
 use serde::Deserialize;
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     Open, Sink,
@@ -87,8 +87,8 @@ impl Shipper {
     }
 
     /// The journal, once there is one that can be read.
-    async fn opened(&mut self) -> Journal {
-        let mut told = false;
+    async fn opened(&self) -> Journal {
+        let (mut told, mut wait) = (false, limits::EVIDENCE_RETRY_FIRST);
         loop {
             let (open, component) = (Arc::clone(&self.open), self.component.clone());
             let opened = blocking(move || begin(&component, open()?)).await;
@@ -102,8 +102,8 @@ impl Shipper {
                 }
                 Err(_) => {}
             }
-            // Written to, it is there.
-            let _ = timeout(limits::EVIDENCE_RETRY_LONGEST, self.written.changed()).await;
+            sleep(wait).await;
+            wait = (wait * 2).min(limits::EVIDENCE_RETRY_LONGEST);
         }
     }
 

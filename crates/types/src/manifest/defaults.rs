@@ -74,6 +74,7 @@ impl ProcessSpec {
             log: LogSettings::default(),
             permissions: Permissions::default(),
             critical: false,
+            ends_late: false,
         }
     }
 }

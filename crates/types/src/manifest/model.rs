@@ -74,6 +74,9 @@ pub struct ProcessSpec {
     pub permissions: Permissions,
     /// Whether its failure beyond its restarts is an emergency.
     pub critical: bool,
+    /// Whether it ends after everything that it does not need itself: it takes what the others have to say to the last.
+    #[serde(default)]
+    pub ends_late: bool,
 }
 
 /// What a component is, as `status` reports it.

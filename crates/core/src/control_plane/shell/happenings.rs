@@ -48,7 +48,10 @@ impl Shell {
                 self.tell_guardian(&ToGuardian::Written { upto });
                 self.release(upto, None);
             }
-            Happening::SetAside { detail } => self.warn(detail),
+            Happening::SetAside { detail, path } => {
+                self.warn(detail);
+                self.voice.ship_rest(path);
+            }
             Happening::NotWritten { detail } => {
                 let text = format!(
                     "{NOT_WRITTEN}: {detail}; decisions wait in memory, and are written when it can be"

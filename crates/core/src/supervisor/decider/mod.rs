@@ -366,6 +366,17 @@ impl Deciding {
         }
     }
 
+    /// Whether `name` ends late, and something that is to end before it has not.
+    fn outstays(&self, name: &str) -> bool {
+        let late = |name: &str| self.spec(name).is_some_and(|spec| spec.ends_late);
+        if !late(name) {
+            return false;
+        }
+        let needs = self.state.plan.needs(name);
+        let others = self.state.components.iter().filter(|(other, _)| !late(other) && !needs.contains(other));
+        others.into_iter().any(|(_, component)| !component.phase.at_rest())
+    }
+
     fn kill_overdue(&mut self) {
         let now = self.now.mono;
         for name in self.names(|p| matches!(p, Phase::Stopping { kill_at: Some(at), .. } if *at <= now)) {
@@ -377,8 +388,8 @@ impl Deciding {
         }
     }
 
-    /// Reverse dependency order: whoever depends on a component ends before it does, and every program before the kernels: each
-    /// may have something to say on the bus to the last.
+    /// Reverse dependency order: whoever depends on a component ends before it does, every program before the kernels, and those who
+    /// keep the evidence last: each may have something to say on the bus, and to put on record, to the last.
     fn stop_in_order(&mut self) {
         for name in self.names(|p| matches!(p, Phase::Waiting | Phase::BackingOff { .. })) {
             let why = Why::because("shutdown.withheld", "the instance shuts down");
@@ -391,6 +402,7 @@ impl Deciding {
         for name in self.names(|p| matches!(p, Phase::Running { .. })) {
             let free =
                 (no_programs || is_program(self, &name))
+                    && !self.outstays(&name)
                     && self.state.plan.dependents(&name).all(|dependent| {
                         self.state.components.get(dependent).is_none_or(|c| c.phase.at_rest())
                     });
