@@ -2,6 +2,18 @@
 //!
 //! | Module | What it holds |
 //! |---|---|
+//! | [`condition`] | CEL expressions over facts |
+//! | [`scenario`] | what is done to a running Grace, and what is expected of it |
+//! | [`safeguard`] | what the system does by itself, and how a run recognises that it did |
+//! | [`plan`] | from a scenario and what runs now to what will be done |
+//! | [`runner`] | the decisions of a run, pure |
 //! | [`record`] | what a run was: the content of `incident.json`, and what the runner calls to keep evidence |
+//! | [`limits`] | every bound, with its reason |
 
+pub mod condition;
+pub mod limits;
+pub mod plan;
 pub mod record;
+pub mod runner;
+pub mod safeguard;
+pub mod scenario;

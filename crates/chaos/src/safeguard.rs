@@ -1,0 +1,237 @@
+//! Safeguards: what the system does by itself against trouble, and how a run recognises that it did.
+//!
+//! A safeguard counts only if its own detector fired: an event of the given type was recorded within the run, after the first
+//! fault had taken effect, and is about a target of the run. Definitions are data: built in, or `NAME.yaml` in a folder of the
+//! user's, which wins.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use grace_types::{
+    narrative::Narrative,
+    time::Timestamp,
+    yaml::{Diagnostic, Document, Path as Field, suggest},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    condition::{Condition, Facts},
+    scenario::{Checks, ScenarioErrors, read_text},
+};
+
+/// The facts that `when` sees.
+const FACTS: [&str; 3] = ["event", "narrative", "target"];
+
+/// The definitions in the binary.
+const BUILT_IN: [(&str, &str); 3] = [
+    ("auto_restart", include_str!("../../../safeguards/auto_restart.yaml")),
+    ("emergency_mode", include_str!("../../../safeguards/emergency_mode.yaml")),
+    ("kernel_watchdog", include_str!("../../../safeguards/kernel_watchdog.yaml")),
+];
+
+/// How a safeguard is recognised.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Safeguard {
+    /// Its name.
+    pub name: String,
+    /// What it is, in a line.
+    pub title: String,
+    /// Of the event that its detector records; a `*` is any one word between dots.
+    pub event: String,
+    /// Which of these events count.
+    pub when: Condition,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `name`, `title`, `event` and `when`")]
+#[schemars(title = "Grace safeguard")]
+struct RawSafeguard {
+    /// Its name.
+    name: String,
+    /// What it is, in a line.
+    title: String,
+    /// The type of the event that its own detector records; a `*` is any one word between dots.
+    event: String,
+    /// Which of these events count: CEL over `event`, `narrative` and `target` (a component that the run attacked).
+    when: String,
+}
+
+/// The JSON Schema (draft 2020-12) of a safeguard.
+#[must_use]
+pub fn json_schema() -> Value {
+    schemars::schema_for!(RawSafeguard).to_value()
+}
+
+impl Safeguard {
+    /// Reads a definition.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place.
+    pub fn parse(text: &str, shown: &Path) -> Result<Self, ScenarioErrors> {
+        let mut document = Document::parse(text);
+        let raw: Option<RawSafeguard> = document.decode();
+        let root = Field::default();
+        let made = raw.and_then(|raw| {
+            let mut checks = Checks { document: &mut document };
+            checks.id(&root.key("name"), &raw.name);
+            checks.line(&root.key("title"), &raw.title);
+            checks.line(&root.key("event"), &raw.event);
+            let when = checks.condition(&root.key("when"), &raw.when, &FACTS)?;
+            Some(Self { name: raw.name, title: raw.title, event: raw.event, when })
+        });
+        match made {
+            Some(safeguard) if document.is_sound() => Ok(safeguard),
+            _ => {
+                let faults = document.into_faults().into_iter();
+                Err(ScenarioErrors { errors: faults.map(|f| Diagnostic::new(shown, text, f)).collect() })
+            }
+        }
+    }
+
+    /// The safeguards of these names; `None` where there is none of a name.
+    ///
+    /// # Errors
+    /// A file of the user's has faults.
+    pub fn find(
+        names: &[String],
+        folder: Option<&Path>,
+    ) -> Result<BTreeMap<String, Option<Self>>, ScenarioErrors> {
+        names.iter().map(|name| Ok((name.clone(), Self::find_one(name, folder)?))).collect()
+    }
+
+    fn find_one(name: &str, folder: Option<&Path>) -> Result<Option<Self>, ScenarioErrors> {
+        let own: Option<PathBuf> =
+            folder.map(|f| f.join(format!("{name}.yaml"))).filter(|path| path.is_file());
+        let (text, shown) = match (&own, BUILT_IN.iter().find(|(built_in, _)| *built_in == name)) {
+            (Some(path), _) => {
+                let text = read_text(path).map_err(|error| ScenarioErrors {
+                    errors: vec![Diagnostic::of_file(path, format!("cannot be read: {error}"), None)],
+                })?;
+                (text, path.clone())
+            }
+            (None, Some((_, text))) => ((*text).to_owned(), format!("{name}.yaml").into()),
+            (None, None) => return Ok(None),
+        };
+        Self::parse(&text, &shown).map(Some)
+    }
+
+    /// What to say about a name that no safeguard has.
+    #[must_use]
+    pub fn unknown(name: &str) -> String {
+        let help = suggest(name, BUILT_IN.map(|(name, _)| name));
+        let help = help.map(|help| format!("; {help}")).unwrap_or_default();
+        format!("there is no safeguard `{name}`{help}")
+    }
+
+    /// Whether this record shows that it fired about one of `targets`, not before `since`.
+    #[must_use]
+    pub fn fired(&self, told: &Narrative, targets: &BTreeSet<String>, since: Timestamp) -> bool {
+        if told.time < since || !matches(&self.event, &told.what) {
+            return false;
+        }
+        let about = |target: &&String| told.place == **target || mentions(&told.event, target);
+        let narrative = serde_json::to_value(told).unwrap_or_default();
+        targets.iter().filter(about).any(|target| {
+            let facts = json!({"event": told.event, "narrative": narrative, "target": target});
+            self.when.holds(&Facts::new(facts, BTreeMap::new())) == Ok(true)
+        })
+    }
+}
+
+/// Whether an event type fits a pattern, word by word.
+fn matches(pattern: &str, kind: &str) -> bool {
+    let (mut pattern, mut kind) = (pattern.split('.'), kind.split('.'));
+    loop {
+        match (pattern.next(), kind.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(word)) if wanted == "*" || wanted == word => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Whether a text occurs in an event as a value of its own. Bounded by the depth that serde_json reads.
+fn mentions(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(found) => found == text,
+        Value::Array(list) => list.iter().any(|value| mentions(value, text)),
+        Value::Object(object) => object.values().any(|value| mentions(value, text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grace_types::{
+        id::{CorrelationId, EventId},
+        reason::Reason,
+        time::Hlc,
+    };
+
+    use super::*;
+
+    fn told(what: &str, place: &str, event: Value, seconds: u64) -> Narrative {
+        Narrative {
+            id: EventId::from_bits(1),
+            time: Timestamp::from_nanos(seconds * 1_000_000_000),
+            hlc: Hlc::default(),
+            who: "control_plane".into(),
+            what: format!("dev.grace.control_plane.{what}.v1"),
+            place: place.into(),
+            why: vec![Reason::new("a", "b")],
+            how: "c".into(),
+            correlation: CorrelationId::from_bits(1),
+            causation: None,
+            event,
+        }
+    }
+
+    fn built_in(name: &str) -> Safeguard {
+        Safeguard::find(&[name.to_owned()], None).unwrap().remove(name).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_safeguard_counts_only_for_its_own_detector_a_target_and_the_time_of_the_run() {
+        let watchdog = built_in("kernel_watchdog");
+        let targets = BTreeSet::from(["clarity".to_owned()]);
+        let since = Timestamp::from_nanos(10_000_000_000);
+        let hang = |detector: &str| json!({"component": "clarity", "hang": {"detector": detector}});
+        let fired = |told: &Narrative| watchdog.fired(told, &targets, since);
+        assert!(fired(&told("hang_detected", "clarity", hang("watchdog"), 11)));
+        assert!(!fired(&told("hang_detected", "clarity", hang("stopped"), 11)), "another detector");
+        assert!(!fired(&told("hang_detected", "clarity", hang("watchdog"), 9)), "before the fault");
+        assert!(!fired(&told("hang_detected", "web", json!({"hang": {"detector": "watchdog"}}), 11)));
+        assert!(!fired(&told("exited", "clarity", hang("watchdog"), 11)), "another event");
+        assert!(!fired(&told("hang_detected", "clarity", json!({}), 11)), "cannot be evaluated");
+    }
+
+    #[test]
+    fn the_emergency_is_about_what_is_down() {
+        let emergency = built_in("emergency_mode");
+        let targets = BTreeSet::from(["message_bus".to_owned()]);
+        let down = |names: &[&str]| told("emergency_declared", "", json!({"down": names}), 1);
+        assert!(emergency.fired(&down(&["message_bus", "x"]), &targets, Timestamp::EPOCH));
+        assert!(!emergency.fired(&down(&["x"]), &targets, Timestamp::EPOCH));
+    }
+
+    #[test]
+    fn every_built_in_definition_is_sound() {
+        for (name, _) in BUILT_IN {
+            assert_eq!(built_in(name).name, name);
+        }
+        assert_eq!(Safeguard::find(&["nothing".to_owned()], None).unwrap()["nothing"], None);
+        assert!(Safeguard::unknown("auto_restar").contains("did you mean `auto_restart`?"));
+    }
+
+    #[test]
+    fn a_bad_definition_names_its_fault() {
+        let text = "name: x\ntitle: X\nevent: a.b\nwhen: evnt.x == 1\n";
+        let errors = Safeguard::parse(text, Path::new("x.yaml")).unwrap_err().to_string();
+        assert!(errors.contains("x.yaml:4:7: error: when: there is no fact `evnt`"), "{errors}");
+        assert!(errors.contains("did you mean `event`?"), "{errors}");
+    }
+}
