@@ -112,6 +112,11 @@ pub trait Journal: Send {
 
     /// Bytes that an ordinary user may still write on the journal's device; `None` where that is not known.
     fn room(&self) -> Option<u64>;
+
+    /// Bytes that the journal's device holds in all; `None` where that is not known.
+    fn device_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Reads a journal that another handle, of this process or another, may be writing.

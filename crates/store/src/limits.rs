@@ -17,3 +17,24 @@ pub const READER_CACHE_KIB: i32 = 128;
 
 /// Times that a reader opens a journal which is being replaced at that moment, before it gives up and reports that.
 pub const REOPENINGS: u32 = 5;
+
+/// Page cache of a narrative database, KiB: room for the inner pages of its indexes at a million rows, in a kernel that is to stay under 4 MiB.
+pub const NARRATIVE_CACHE_KIB: i32 = 1024;
+
+/// Text of one narrative that is searched. Past it the end of its event is not found by its words; it is stored and shown all the same.
+pub const NARRATIVE_TEXT_BYTES: usize = 64 << 10;
+
+/// A search as a person types it. What lies behind is passed over.
+pub const NARRATIVE_SEARCH_BYTES: usize = 1024;
+
+/// Words (actors, types, places) that a writer remembers the numbers of; past it, it begins again.
+pub const NARRATIVE_WORDS: usize = 4096;
+
+/// Narratives in one page. A larger page is cut, and the next one goes on from there.
+pub const NARRATIVE_PAGE: usize = 10_000;
+
+/// Causes that are walked up from one event. A longer chain is shown from its end.
+pub const NARRATIVE_CAUSES: usize = 1000;
+
+/// Bytes of records that a rebuild reads at a time.
+pub const REBUILD_BYTES: usize = 1 << 20;

@@ -102,14 +102,20 @@ impl Narrative {
         }))
     }
 
-    /// The action in one word: `started` of `dev.grace.control_plane.started.v1`. The whole type where it has another form.
+    /// The action in one word: see [`action_of`].
     #[must_use]
     pub fn action(&self) -> &str {
-        let mut parts = self.what.rsplit('.');
-        match (parts.next(), parts.next()) {
-            (Some(version), Some(action)) if version.starts_with('v') => action,
-            _ => &self.what,
-        }
+        action_of(&self.what)
+    }
+}
+
+/// The action in one word: `started` of the type `dev.grace.control_plane.started.v1`. The whole type where it has another form.
+#[must_use]
+pub fn action_of(what: &str) -> &str {
+    let mut parts = what.rsplit('.');
+    match (parts.next(), parts.next()) {
+        (Some(version), Some(action)) if version.starts_with('v') => action,
+        _ => what,
     }
 }
 

@@ -11,7 +11,7 @@ const IOERR_SHMSIZE: i32 = 4874;
 /// Extended code of a file that ends before a page that it must hold.
 const IOERR_SHORT_READ: i32 = 522;
 
-pub(super) fn io(path: &Path, e: &io::Error) -> StoreError {
+pub(crate) fn io(path: &Path, e: &io::Error) -> StoreError {
     let path = path.display().to_string();
     if e.kind() == io::ErrorKind::StorageFull {
         StoreError::Full { path }
@@ -20,7 +20,7 @@ pub(super) fn io(path: &Path, e: &io::Error) -> StoreError {
     }
 }
 
-pub(super) fn sqlite(path: &Path, e: &rusqlite::Error) -> StoreError {
+pub(crate) fn sqlite(path: &Path, e: &rusqlite::Error) -> StoreError {
     let detail = e.to_string();
     let path = path.display().to_string();
     match e {

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Makes `path` (0600) if it does not exist, its folder (0700) too, and syncs what it made. True when it was made.
-pub(super) fn create(path: &Path) -> io::Result<bool> {
+pub(crate) fn create(path: &Path) -> io::Result<bool> {
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty() && !p.exists()) {
         DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         sync_parent(parent)?;

@@ -7,7 +7,7 @@
 //! Deliberately not here: threads and retries. The handle blocks; its owner decides on which thread, and reloads after an
 //! error.
 
-mod error;
+pub(crate) mod error;
 mod files;
 mod head;
 mod reader;
@@ -22,6 +22,7 @@ use std::{
 use grace_types::{evidence::JournalId, time::Timestamp};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, config::DbConfig, params};
 
+pub(crate) use files::create;
 pub use reader::SqliteReader;
 use rows::{
     Head, Meta, chain_before, check_acknowledged, lost, read_head, read_id, read_meta, read_snapshot,
@@ -49,7 +50,7 @@ CREATE TABLE snapshots (
 ";
 
 /// Another process holds the write lock only while it appends; one that was stopped there is waited for this long.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// A journal in a SQLite file. See the module's page.
 pub struct SqliteJournal {
@@ -77,7 +78,7 @@ impl SqliteJournal {
         if let (true, Some((_, seq, _))) = (missing, &acknowledged) {
             return Err(lost(&path, *seq, "the file is gone"));
         }
-        files::create(&path).map_err(|e| error::io(&path, &e))?;
+        create(&path).map_err(|e| error::io(&path, &e))?;
         let mut connection = connect(&path).map_err(|e| error::sqlite(&path, &e))?;
         prepare(&path, &mut connection)?;
         let meta = read_meta(&path, &connection)?;
@@ -318,10 +319,19 @@ impl Journal for SqliteJournal {
     }
 
     fn room(&self) -> Option<u64> {
-        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let device = rustix::fs::statvfs(folder).ok()?;
+        let device = device(&self.path)?;
         Some(device.f_bavail.saturating_mul(device.f_frsize))
     }
+
+    fn device_bytes(&self) -> Option<u64> {
+        let device = device(&self.path)?;
+        Some(device.f_blocks.saturating_mul(device.f_frsize))
+    }
+}
+
+fn device(path: &Path) -> Option<rustix::fs::StatVfs> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    rustix::fs::statvfs(folder).ok()
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

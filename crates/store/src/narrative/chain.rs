@@ -1,0 +1,78 @@
+//! Along causes: what led to an event, what it led to, and everything that belongs together.
+
+use std::collections::HashSet;
+
+use grace_types::id::{CorrelationId, EventId};
+use rusqlite::{ToSql, params};
+
+use super::{
+    NarrativeDb, Role, Told,
+    query::{COLUMNS, told},
+};
+use crate::{StoreError, limits, sqlite::error};
+
+impl NarrativeDb {
+    /// What led to `of`: its cause, that one's cause, and so on up to the first that is known. At most
+    /// [`limits::NARRATIVE_CAUSES`]; a chain that runs in a circle ends where it closes.
+    ///
+    /// # Errors
+    /// The engine's failure.
+    pub fn causes(&self, of: &Told) -> Result<Vec<Told>, StoreError> {
+        let mut seen = HashSet::from([of.narrative.id]);
+        let mut causes: Vec<Told> = Vec::new();
+        let mut next = of.narrative.causation;
+        while let Some(id) = next.filter(|id| seen.insert(*id) && causes.len() < limits::NARRATIVE_CAUSES) {
+            let Some(cause) = self.by_id(id)? else { break };
+            next = cause.narrative.causation;
+            causes.push(cause);
+        }
+        Ok(causes)
+    }
+
+    /// What `event` caused at first hand, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// The engine's failure.
+    pub fn effects(&self, event: EventId, limit: usize) -> Result<Vec<Told>, StoreError> {
+        self.in_order("causation", event.as_bits(), limit)
+    }
+
+    /// Everything that belongs to `correlation`, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// The engine's failure.
+    pub fn story(&self, correlation: CorrelationId, limit: usize) -> Result<Vec<Told>, StoreError> {
+        self.in_order("correlation", correlation.as_bits(), limit)
+    }
+
+    fn in_order(&self, column: &str, bits: u128, limit: usize) -> Result<Vec<Told>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM narratives n INDEXED BY by_{column} WHERE n.{column} = ?1 ORDER BY n.pos LIMIT ?2"
+        );
+        self.all(&sql, params![bits.to_be_bytes(), i64::try_from(limit).unwrap_or(i64::MAX)])
+    }
+
+    /// The newest narrative that concerns `component` or that it decided.
+    ///
+    /// # Errors
+    /// The engine's failure.
+    pub fn latest_of(&self, component: &str) -> Result<Option<Told>, StoreError> {
+        let newest = |column: &str, role: Role| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM narratives n INDEXED BY by_{column}
+                 WHERE n.{column} = (SELECT id FROM words WHERE role = ?1 AND word = ?2) ORDER BY n.pos DESC LIMIT 1"
+            );
+            self.all(&sql, params![role as i64, component])
+        };
+        // What was decided about it comes before what it decided itself.
+        let about = newest("place", Role::Place)?.pop();
+        if about.is_some() { Ok(about) } else { Ok(newest("who", Role::Who)?.pop()) }
+    }
+
+    fn all(&self, sql: &str, values: &[&dyn ToSql]) -> Result<Vec<Told>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<Told>> {
+            self.connection.prepare_cached(sql)?.query_map(values, told)?.collect()
+        };
+        read().map_err(|e| error::sqlite(&self.path, &e))
+    }
+}

@@ -1,0 +1,329 @@
+//! Taking records and links in.
+
+use std::collections::{BTreeMap, HashMap};
+
+use grace_types::{evidence::Source, narrative::Narrative};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use super::{LogStand, NarrativeDb, Role, position, position::Position, text};
+use crate::{StoreError, limits, sqlite::error};
+
+/// Records of one source, one after the other.
+#[derive(Debug, Clone)]
+pub struct Batch<'a> {
+    /// Whose.
+    pub source: &'a Source,
+    /// The sequence number of the first, from 1.
+    pub first: u64,
+    /// One JSON document each.
+    pub records: Vec<&'a [u8]>,
+}
+
+/// Records of one source that lie one after the other in the log, too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Whose.
+    pub source: Source,
+    /// The sequence number of the first.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+    /// The first one's index in the log.
+    pub log_index: u64,
+}
+
+impl NarrativeDb {
+    /// Takes in the records of some sources, all in one transaction that is synced before this returns. Gives for each batch what its source
+    /// needs next: the records before it are in, whether they could be told or not. Records that were in already are skipped; of a batch
+    /// that begins after what is needed nothing is taken.
+    ///
+    /// # Errors
+    /// The engine's failure; nothing was taken then.
+    pub fn ingest(&mut self, batches: &[Batch<'_>]) -> Result<Vec<u64>, StoreError> {
+        let done = self.try_ingest(batches);
+        if done.is_err() {
+            // Words that were new in it are not there.
+            self.words.clear();
+        }
+        done.map_err(|e| error::sqlite(&self.path, &e))
+    }
+
+    fn try_ingest(&mut self, batches: &[Batch<'_>]) -> rusqlite::Result<Vec<u64>> {
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut told = Vec::new();
+        let mut nexts = Vec::with_capacity(batches.len());
+        for batch in batches {
+            nexts.push(read_batch(&tx, batch, &mut told)?);
+        }
+        insert(&tx, &mut self.words, told)?;
+        tx.commit()?;
+        Ok(nexts)
+    }
+
+    /// What `source` needs next: 1 for one that has sent nothing yet.
+    ///
+    /// # Errors
+    /// The engine's failure.
+    pub fn next(&self, source: &Source) -> Result<u64, StoreError> {
+        find_source(&self.connection, source)
+            .map(|found| found.map_or(1, |(_, next)| next))
+            .map_err(|e| error::sqlite(&self.path, &e))
+    }
+
+    /// Notes which entries of the log prove which records, and how far the log has been followed, in one synced transaction.
+    ///
+    /// # Errors
+    /// The engine's failure; nothing was noted then.
+    pub fn link(&mut self, links: &[Link], stand: &LogStand) -> Result<(), StoreError> {
+        self.try_link(links, stand).map_err(|e| error::sqlite(&self.path, &e))
+    }
+
+    fn try_link(&mut self, links: &[Link], stand: &LogStand) -> rusqlite::Result<()> {
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for Link { source, first, count, log_index } in links {
+            let (source, _) = source_row(&tx, source)?;
+            // What goes on where the last range ended is the same range.
+            let longer = tx
+                .prepare_cached(
+                    "UPDATE links SET count = count + ?3 WHERE source = ?1 AND first = (
+                       SELECT max(first) FROM links WHERE source = ?1 AND first <= ?2)
+                     AND first + count = ?2 AND log_index + count = ?4",
+                )?
+                .execute(params![
+                    source,
+                    first.cast_signed(),
+                    count.cast_signed(),
+                    log_index.cast_signed()
+                ])?;
+            if longer == 0 {
+                tx.prepare_cached("INSERT OR REPLACE INTO links VALUES (?1, ?2, ?3, ?4)")?.execute(
+                    params![source, first.cast_signed(), count.cast_signed(), log_index.cast_signed()],
+                )?;
+            }
+        }
+        tx.prepare_cached("INSERT OR REPLACE INTO log VALUES (0, ?1, ?2, ?3, ?4)")?.execute(params![
+            stand.origin,
+            stand.size.cast_signed(),
+            stand.root.as_slice(),
+            stand.next.cast_signed()
+        ])?;
+        tx.commit()
+    }
+
+    /// Forgets every link and how far the log was followed: another log lies in its place.
+    ///
+    /// # Errors
+    /// The engine's failure.
+    pub fn unlink(&mut self) -> Result<(), StoreError> {
+        self.connection
+            .execute_batch("BEGIN IMMEDIATE; DELETE FROM links; DELETE FROM log; COMMIT;")
+            .map_err(|e| error::sqlite(&self.path, &e))
+    }
+}
+
+/// A narrative that is to be stored.
+pub(super) struct New {
+    source: i64,
+    sequence: u64,
+    narrative: Narrative,
+}
+
+/// Reads the records that are new of a batch and moves its source's cursor; what it needs next.
+pub(super) fn read_batch(tx: &Connection, batch: &Batch<'_>, told: &mut Vec<New>) -> rusqlite::Result<u64> {
+    let (source, next) = source_row(tx, batch.source)?;
+    let end = batch.first.saturating_add(batch.records.len() as u64);
+    if batch.first > next || end <= next {
+        return Ok(next);
+    }
+    let skip = usize::try_from(next - batch.first).unwrap_or(usize::MAX);
+    let mut odd = 0i64;
+    let mut last_odd = None;
+    for (sequence, record) in (next..).zip(batch.records.iter().skip(skip)) {
+        match Narrative::read(record) {
+            Ok(Some(narrative)) => told.push(New { source, sequence, narrative }),
+            Ok(None) => {}
+            Err(error) => {
+                odd += 1;
+                last_odd = Some(format!("record {sequence}: {error}"));
+            }
+        }
+    }
+    tx.prepare_cached(
+        "UPDATE sources SET next = ?2, odd = odd + ?3, last_odd = coalesce(?4, last_odd) WHERE id = ?1",
+    )?
+    .execute(params![source, end.cast_signed(), odd, last_odd])?;
+    Ok(end)
+}
+
+/// Stores narratives, in the order of their places: the full-text index is written in runs of rising row numbers.
+pub(super) fn insert(
+    tx: &Connection,
+    words: &mut HashMap<(Role, String), i64>,
+    told: Vec<New>,
+) -> rusqlite::Result<()> {
+    let mut placed: Vec<(Position, New)> = told
+        .into_iter()
+        .map(|new| (Position::first_for(new.narrative.hlc, new.narrative.time).apart(new.narrative.id), new))
+        .collect();
+    placed.sort_by_key(|(position, new)| (*position, new.source, new.sequence));
+    let mut uses: HashMap<i64, i64> = HashMap::new();
+    let mut text = String::new();
+    let mut rows = BTreeMap::new();
+    for (position, new) in placed {
+        let narrative = &new.narrative;
+        let named = [
+            word_row(tx, words, Role::Who, &narrative.who)?,
+            word_row(tx, words, Role::What, &narrative.what)?,
+            word_row(tx, words, Role::Place, &narrative.place)?,
+        ];
+        let Some(position) = insert_row(tx, position, &new, named)? else {
+            let detail = format!("record {}: there is no room at its time", new.sequence);
+            tx.execute(
+                "UPDATE sources SET odd = odd + 1, last_odd = ?2 WHERE id = ?1",
+                params![new.source, detail],
+            )?;
+            continue;
+        };
+        for word in named {
+            *uses.entry(word).or_default() += 1;
+        }
+        text::of(narrative, &mut text);
+        rows.insert(position, std::mem::take(&mut text));
+    }
+    let mut index = tx.prepare_cached("INSERT INTO told (rowid, text) VALUES (?1, ?2)")?;
+    for (position, text) in rows {
+        index.execute(params![position.0, text])?;
+    }
+    let mut count = tx.prepare_cached("UPDATE words SET uses = uses + ?2 WHERE id = ?1")?;
+    for (word, uses) in uses {
+        count.execute([word, uses])?;
+    }
+    Ok(())
+}
+
+/// Inserts at the first free place from `position` on; `None` when there is none.
+fn insert_row(
+    tx: &Connection,
+    position: Position,
+    new: &New,
+    words: [i64; 3],
+) -> rusqlite::Result<Option<Position>> {
+    match insert_at(tx, position, new, words) {
+        Ok(()) => Ok(Some(position)),
+        Err(e) if is_taken(&e) => {
+            let free = free(tx, position)?;
+            free.map(|position| insert_at(tx, position, new, words).map(|()| position)).transpose()
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn insert_at(
+    tx: &Connection,
+    position: Position,
+    new: &New,
+    [who, what, place]: [i64; 3],
+) -> rusqlite::Result<()> {
+    let New { source, sequence, narrative } = new;
+    // A list of strings and a JSON value always have a JSON form.
+    let why = serde_json::to_string(&narrative.why).unwrap_or_default();
+    let event = serde_json::to_string(&narrative.event).unwrap_or_default();
+    tx.prepare_cached(
+        "INSERT INTO narratives VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?
+    .execute(params![
+        position.0,
+        source,
+        sequence.cast_signed(),
+        narrative.id.as_bits().to_be_bytes().as_slice(),
+        narrative.time.as_nanos().cast_signed(),
+        narrative.hlc.millis.cast_signed(),
+        narrative.hlc.counter,
+        who,
+        what,
+        place,
+        narrative.correlation.as_bits().to_be_bytes().as_slice(),
+        narrative.causation.map(|id| id.as_bits().to_be_bytes().to_vec()),
+        narrative.how,
+        why,
+        event
+    ])?;
+    Ok(())
+}
+
+fn is_taken(e: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_ROWID};
+    e.sqlite_error()
+        .is_some_and(|e| [SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_ROWID].contains(&e.extended_code))
+}
+
+/// A free place near one that is taken: in the same reading of the clock, or else after the last within a second, which only records
+/// without a hybrid clock can need. `None` where time itself ends.
+fn free(tx: &Connection, taken: Position) -> rusqlite::Result<Option<Position>> {
+    let start = taken.reading();
+    let mut select =
+        tx.prepare_cached("SELECT pos FROM narratives WHERE pos BETWEEN ?1 AND ?2 ORDER BY pos")?;
+    let mut rows = select.query([start.0, start.0 + (position::APART - 1)])?;
+    let mut candidate = start.0;
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(0)? != candidate {
+            break;
+        }
+        candidate += 1;
+    }
+    if candidate - start.0 < position::APART {
+        return Ok(Some(Position(candidate)));
+    }
+    let last: i64 = tx
+        .prepare_cached("SELECT max(pos) FROM narratives WHERE pos < ?1")?
+        .query_row([start.a_second_on().0], |row| row.get(0))?;
+    Ok(last.checked_add(1).filter(|next| *next < start.a_second_on().0).map(Position))
+}
+
+fn find_source(connection: &Connection, source: &Source) -> rusqlite::Result<Option<(i64, u64)>> {
+    connection
+        .prepare_cached("SELECT id, next FROM sources WHERE component = ?1 AND journal = ?2")?
+        .query_row(params![source.component, source.journal.0.cast_signed()], |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+        })
+        .optional()
+}
+
+/// The source's row and what it needs next.
+pub(super) fn source_row(tx: &Connection, source: &Source) -> rusqlite::Result<(i64, u64)> {
+    if let Some(found) = find_source(tx, source)? {
+        return Ok(found);
+    }
+    tx.prepare_cached("INSERT INTO sources (component, journal, next, odd) VALUES (?1, ?2, 1, 0)")?
+        .execute(params![source.component, source.journal.0.cast_signed()])?;
+    Ok((tx.last_insert_rowid(), 1))
+}
+
+fn word_row(
+    tx: &Connection,
+    words: &mut HashMap<(Role, String), i64>,
+    role: Role,
+    word: &str,
+) -> rusqlite::Result<i64> {
+    let key = (role, word.to_owned());
+    if let Some(id) = words.get(&key) {
+        return Ok(*id);
+    }
+    let found = tx
+        .prepare_cached("SELECT id FROM words WHERE role = ?1 AND word = ?2")?
+        .query_row(params![role as i64, word], |row| row.get(0))
+        .optional()?;
+    let id = match found {
+        Some(id) => id,
+        None => {
+            tx.prepare_cached("INSERT INTO words (role, word, uses) VALUES (?1, ?2, 0)")?
+                .execute(params![role as i64, word])?;
+            tx.last_insert_rowid()
+        }
+    };
+    if words.len() >= limits::NARRATIVE_WORDS {
+        words.clear();
+    }
+    words.insert(key, id);
+    Ok(id)
+}
