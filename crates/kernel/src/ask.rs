@@ -32,6 +32,9 @@ pub struct Envelope<C> {
     pub traceparent: Option<String>,
     /// The sender's hybrid logical clock.
     pub hlc: Hlc,
+    /// Whether it is recorded even while the disk's reserve is in use. Never set from a message: whoever could set it there would have
+    /// the reserve for themselves.
+    pub emergency: bool,
 }
 
 impl<C> Envelope<C> {
@@ -46,6 +49,7 @@ impl<C> Envelope<C> {
             hops: 0,
             traceparent: None,
             hlc: Hlc::default(),
+            emergency: false,
         }
     }
 
@@ -91,6 +95,9 @@ pub enum HostError {
         /// What is wrong with it.
         detail: String,
     },
+    /// The disk is so full that what is left is kept for emergencies. Questions are answered.
+    #[error("the disk is almost full: nothing but emergencies is put on record until there is room")]
+    DiskReserve,
     /// Too many commands are waiting.
     #[error("too many commands are waiting; try again later")]
     Busy,
@@ -109,6 +116,7 @@ impl HostError {
             Self::KeyReused { .. } => "key_reused",
             Self::BadKey { .. } => "bad_key",
             Self::Unrecordable { .. } => "unrecordable",
+            Self::DiskReserve => "disk_reserve",
             Self::Busy => "busy",
             Self::Stopping => "stopping",
         }

@@ -78,6 +78,8 @@ pub struct Host<D: Decider, T> {
     batch: Batch<D, T>,
     /// Set while the state could not be reloaded after a failure.
     broken: Option<HostError>,
+    /// Whether only emergencies may be recorded.
+    reserve: bool,
     notices: Vec<String>,
 }
 
@@ -95,6 +97,7 @@ impl<D: Decider, T> Host<D, T> {
             snapshot_at: Seq(0),
             batch: Batch::default(),
             broken: None,
+            reserve: false,
             notices: Vec::new(),
         };
         host.reload(journal)?;
@@ -114,6 +117,12 @@ impl<D: Decider, T> Host<D, T> {
     /// What was passed over while loading, one sentence each. Each is told once.
     pub fn take_notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
+    }
+
+    /// While `on`, a command that would put something on record is refused with [`HostError::DiskReserve`], unless it is an
+    /// emergency. Questions, and what was decided before under the same key, are answered.
+    pub const fn keep_reserve(&mut self, on: bool) {
+        self.reserve = on;
     }
 
     /// What the state still waits for: to be done after a start.
@@ -156,6 +165,7 @@ impl<D: Decider, T> Host<D, T> {
         let decision = D::decide(&self.kept.state, now, &envelope.command);
         let answered = match key {
             None if decision.events.is_empty() => return Ok(decision.outcome),
+            _ if self.reserve && !envelope.emergency => return Err(HostError::DiskReserve),
             None => None,
             Some((key, fingerprint)) => {
                 Some(Answered { key, fingerprint, outcome: through_json(&decision.outcome)? })

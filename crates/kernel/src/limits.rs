@@ -76,6 +76,16 @@ pub const EVIDENCE_METRIC_LEAST: Duration = Duration::from_millis(500);
 /// How long a component that ends goes on shipping to sinks that answer. What is left then is shipped at its next start.
 pub const EVIDENCE_FINISH: Duration = Duration::from_secs(1);
 
+/// What of the disk is kept for emergencies: the records of them, the log's seals over those, and SQLite's checkpoints of both,
+/// which are some hundred KiB for each of two dozen components, ten times over; on a small device a sixteenth of it. Below that, commands are
+/// refused with [`HostError::DiskReserve`](crate::HostError::DiskReserve).
+pub const DISK_RESERVE_BYTES: u64 = 64 << 20;
+/// See [`DISK_RESERVE_BYTES`].
+pub const DISK_RESERVE_PART: u64 = 16;
+
+/// Least time between two looks at the room on the disk. Whoever fills it at 100 MB a second has not eaten the reserve between two.
+pub const ROOM_CHECK: Duration = Duration::from_millis(250);
+
 /// An idempotency key: room for a UUID or an id of ours with a prefix. A longer one is refused.
 pub const KEY_BYTES: usize = 128;
 

@@ -13,6 +13,7 @@
 
 pub mod life;
 pub mod notify;
+mod reserve;
 pub mod serve;
 mod tell;
 pub mod thread;

@@ -17,7 +17,7 @@ use grace_store::{Journal, Seq, StoreError};
 use grace_types::{chance::Entropy, time::Clock};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::KernelError;
+use super::{KernelError, reserve::Reserve};
 use crate::{Answer, Decider, Entry, Envelope, Host, HostError, limits};
 
 /// Where an answer goes.
@@ -163,8 +163,8 @@ where
     let shared = Arc::clone(&pulse);
     std::thread::Builder::new().name("host".to_owned()).spawn(move || {
         let done = start(component, open).and_then(|(host, journal)| {
-            let last = LastBatch::default();
-            Worker { host, journal, inbox, out, newest, pulse: shared, clock, entropy, last }.work()
+            let (last, reserve) = (LastBatch::default(), Reserve::default());
+            Worker { host, journal, inbox, out, newest, pulse: shared, clock, entropy, last, reserve }.work()
         });
         let _ = end.send(done);
     })?;
@@ -192,6 +192,7 @@ struct Worker<D: Decider> {
     clock: Arc<dyn Clock>,
     entropy: Box<dyn Entropy>,
     last: LastBatch,
+    reserve: Reserve,
 }
 
 /// How the last batch went.
@@ -227,6 +228,10 @@ impl<D: Decider> Worker<D> {
 
     /// One batch: the item given, and what else waits.
     fn turn(&mut self, item: Item<D>) -> Result<(), KernelError> {
+        if let Some(notice) = self.reserve.look(self.clock.now().mono, &*self.journal) {
+            self.host.keep_reserve(self.reserve.is_on());
+            self.release(Vec::new(), Vec::new(), Vec::new(), vec![notice], false);
+        }
         self.gather(item);
         if self.host.is_idle() {
             return Ok(());

@@ -259,3 +259,25 @@ fn snapshots_come_when_due_and_outstanding_effects_come_back() {
     bench.take(0, Envelope::new(Command::Announced));
     assert!(matches!(bench.host.snapshot(&mut bench.journal), Err(StoreError::Range { .. })));
 }
+
+#[test]
+fn while_the_reserve_is_kept_questions_and_emergencies_go_on_and_nothing_else() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.ask(keyed(add("a", 1.0), "before")), Ok(Outcome::Done(1.0)));
+    bench.host.keep_reserve(true);
+    let before = bench.disk.log_bytes();
+    assert_eq!(bench.ask(Envelope::new(add("a", 1.0))), Err(HostError::DiskReserve));
+    assert_eq!(bench.ask(keyed(add("a", 1.0), "during")), Err(HostError::DiskReserve));
+    assert_eq!(
+        bench.ask(keyed(read("a"), "asked")),
+        Err(HostError::DiskReserve),
+        "its answer would be recorded"
+    );
+    assert_eq!(bench.ask(Envelope::new(read("a"))), Ok(Outcome::Done(1.0)));
+    assert_eq!(bench.ask(keyed(add("a", 1.0), "before")), Ok(Outcome::Done(1.0)), "it was decided before");
+    assert_eq!(bench.disk.log_bytes(), before);
+    let emergency = Envelope { emergency: true, ..Envelope::new(add("a", 1.0)) };
+    assert_eq!(bench.ask(emergency), Ok(Outcome::Done(2.0)));
+    bench.host.keep_reserve(false);
+    assert_eq!(bench.ask(keyed(add("a", 1.0), "during")), Ok(Outcome::Done(3.0)), "the refusal was not kept");
+}

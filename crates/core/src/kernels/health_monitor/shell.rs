@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 
 use grace_bus::{Bus, Message};
 use grace_kernel::{
-    Envelope, Outcome,
+    Envelope, HostError, Outcome,
     process::{serve::Shell, tell, thread::Commands},
 };
 use grace_types::{
@@ -74,6 +74,7 @@ impl Shell<HealthMonitor> for Monitor {
             clock: Arc::clone(&self.clock),
             commands: commands.clone(),
             sampler: Sampler::default(),
+            trouble: None,
         };
         tokio::spawn(rounds.run(self.reloads.subscribe()));
     }
@@ -91,6 +92,8 @@ struct Rounds {
     clock: Arc<dyn Clock>,
     commands: Commands<HealthMonitor>,
     sampler: Sampler,
+    /// Why the last round is not on record. Said once.
+    trouble: Option<HostError>,
 }
 
 impl Rounds {
@@ -146,12 +149,20 @@ impl Rounds {
         self.ask(Command::Observe { readings }).await;
     }
 
-    async fn ask(&self, command: Command) {
-        match self.commands.ask(Envelope::new(command)).await {
-            Ok(Outcome::Done(_)) => {}
-            Ok(Outcome::Refused(refusal)) => tell(&refusal.to_string()),
-            Err(error) => tell(&format!("the round is not on record: {error}")),
+    async fn ask(&mut self, command: Command) {
+        let trouble = match self.commands.ask(Envelope::new(command)).await {
+            Ok(Outcome::Done(_)) => None,
+            Ok(Outcome::Refused(refusal)) => return tell(&refusal.to_string()),
+            Err(error) => Some(error),
+        };
+        if self.trouble == trouble {
+            return;
         }
+        match &trouble {
+            Some(error) => tell(&format!("the rounds are not on record: {error}")),
+            None => tell("the rounds are on record again"),
+        }
+        self.trouble = trouble;
     }
 }
 
