@@ -4,6 +4,8 @@
 //!
 //! | Module | What it holds |
 //! |---|---|
+//! | [`expression`] | CEL over JSON, and `${ CEL }` in texts |
 //! | [`limits`] | the bounds of intents and of the task manager, with their reasons |
 
+pub mod expression;
 pub mod limits;

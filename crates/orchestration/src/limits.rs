@@ -1,1 +1,156 @@
-//! The bounds of intents and of the task manager, each with its reason and what happens when it is reached.
+//! Every bound of this crate, with the reason for its number and what happens when it is reached.
+
+/// Types of intents in one task manager. More are refused when they are defined.
+pub const TYPES: usize = 1000;
+
+/// A name of an intent type, a task, a kind of task or a label: it becomes a word of a subject. 63 is the bound of a DNS label.
+pub const NAME_BYTES: usize = 63;
+
+/// Tasks in one plan, compensations included. A task's place in its plan is a 16-bit number; nobody reads a plan of more. A plan
+/// with more is refused.
+pub const PLAN_TASKS: usize = 256;
+
+/// How deep sequences and parallels stand inside each other. The reader recurses; people write three.
+pub const PLAN_DEPTH: usize = 16;
+
+/// Dependencies in one plan after sequences are spelled out: a sequence of two parallels of 64 has 4,096. Each costs a step when
+/// a task succeeds. A plan with more is refused; a task between the two parallels makes it small.
+pub const PLAN_DEPENDENCIES: usize = 8192;
+
+/// The definition of one type, as JSON. Larger ones are refused.
+pub const DEFINITION_BYTES: usize = 64 << 10;
+
+/// Parts of a payload schema. More are refused.
+pub const SCHEMA_NODES: usize = 2000;
+
+/// How deep a payload's values are checked, `$ref` included. It recurses; a payload that goes deeper is refused.
+pub const SCHEMA_DEPTH: usize = 64;
+
+/// Steps of one check of a payload: `anyOf` inside `anyOf` multiplies them. A payload that needs more is refused.
+pub const SCHEMA_STEPS: usize = 200_000;
+
+/// Violations told about one payload. Nobody reads more at a time; the rest is counted as one more.
+pub const VIOLATIONS: usize = 50;
+
+/// An intent's payload as JSON. It is kept in memory and in the journal until the intent is forgotten; larger things belong in a
+/// file whose path is the payload. Larger ones are refused.
+pub const PAYLOAD_BYTES: usize = 256 << 10;
+
+/// A task's input after its expressions are evaluated. A task with a larger one fails for good.
+pub const INPUT_BYTES: usize = 256 << 10;
+
+/// What a worker may answer about one task. A larger answer is refused, and the worker may answer again with a smaller one.
+pub const OUTPUT_BYTES: usize = 64 << 10;
+
+/// Why a task failed, in characters. The rest is cut.
+pub const REASON_CHARS: usize = 1000;
+
+/// An idempotency key of an intent, an actor's name, a concurrency key. Longer ones are refused.
+pub const KEY_BYTES: usize = 128;
+
+/// Attempts that a plan may give a task.
+pub const ATTEMPTS: u16 = 100;
+
+/// Attempts that ended because the worker was lost, before the task is a dead letter: a task that kills its workers must not take
+/// all of them for ever, and a task that is merely unlucky while half of the workers die each second gets through.
+pub const LOSSES: u16 = 32;
+
+/// Longest timeout, delay, back-off and deadline, milliseconds: 31 days.
+pub const LONGEST_MS: u64 = 31 * 86_400_000;
+
+/// Intents, leases or answers in one command: enough to share a sync among, few enough that no one waits long behind it. A larger
+/// batch is refused.
+pub const BATCH: usize = 1024;
+
+/// Payloads in one `submitted` event, bytes. A batch of more makes several events, each below the host's bound on an entry.
+pub const EVENT_PAYLOAD_BYTES: usize = 256 << 10;
+
+/// Inputs in the answer to one lease, bytes: below what the bus takes in one message. The rest waits for the next lease.
+pub const LEASE_BYTES: usize = 512 << 10;
+
+/// Workers known at a time. Another one is refused until one leaves or is lost.
+pub const WORKERS: usize = 1024;
+
+/// Slots of one worker. More are refused.
+pub const SLOTS: u32 = 10_000;
+
+/// Kinds, and labels, that one worker may offer. More are refused.
+pub const OFFERS: usize = 64;
+
+/// Tasks that are not over, blocked and delayed ones included: at half a kilobyte each they fit in memory. Every submission past
+/// it is refused, whatever its priority.
+pub const TASKS: usize = 1 << 20;
+
+/// Waiting tasks at which a warning is recorded. See [`BACKLOG_CRITICAL`].
+pub const BACKLOG_WARNING: u64 = 1000;
+
+/// Waiting tasks at which the backlog is critical and intents of low priority are refused, with the reason. The level falls again
+/// at four fifths of a threshold, so that it does not flap.
+pub const BACKLOG_CRITICAL: u64 = 5000;
+
+/// Waiting tasks at which intents of normal priority are refused too. High and critical ones are taken up to [`TASKS`].
+pub const BACKLOG_NORMAL: u64 = 500_000;
+
+/// Intents that are over and can still be shown, by number and by bytes of payloads and outputs. The oldest is forgotten first; its
+/// records stay in the journal.
+pub const ENDED: usize = 4096;
+/// See [`ENDED`].
+pub const ENDED_BYTES: usize = 8 << 20;
+
+/// Intents with a dead letter that are kept for a retry, counted apart so that successes do not push them out. The oldest is
+/// forgotten first.
+pub const DEAD_LETTERS: usize = 10_000;
+
+/// Idempotency keys of intents that were forgotten: some ten seconds at the full rate, weeks at a usual one. The oldest is forgotten
+/// first; an intent that comes again after that is taken anew.
+pub const PAST_KEYS: usize = 1 << 18;
+
+/// Timers handled in one tick. The reply says when there are more.
+pub const TICK: usize = 1024;
+
+/// A worker that has not spoken for this long is lost and its tasks go to others: three missed signs of life, as with a process's
+/// watchdog. It is told to speak three times as often.
+pub const WORKER_SILENCE_MS: u64 = 15_000;
+
+/// How long a lease outlives its task's timeout: the worker ends the task at its timeout and needs a moment to say so.
+pub const LEASE_GRACE_MS: u64 = 5000;
+
+/// A worker's refused answers are recorded once in this time. It hears the reason each time; a worker that repeats itself must not
+/// fill the journal.
+pub const REFUSALS_EVERY_MS: u64 = 1000;
+
+/// Rows in one answer to a query. More are cut, and the answer says so.
+pub const ROWS: usize = 1000;
+
+// Expressions.
+
+/// A CEL expression. The parser's work grows with it; past this it is refused.
+pub const EXPRESSION_BYTES: usize = 4096;
+
+/// Brackets and choices (`?:`) inside each other in a CEL expression: the parser recurses for each, through a dozen functions.
+/// Deeper ones are refused before they are parsed.
+pub const EXPRESSION_NESTING: usize = 24;
+
+/// Dots, `[`, `in` and operators but `&&` and `||` in a CEL expression: each can make the tree one level deeper, and the parser and
+/// the evaluator recurse. The stack of a thread takes twice as many. More are refused.
+pub const EXPRESSION_CHAIN: usize = 300;
+
+/// Loops (`all`, `exists`, `map`, `filter`) inside loops of a CEL expression. Deeper ones are refused: what they would do is never
+/// meant, and [`EXPRESSION_WORK`] would cut most of them short.
+pub const EXPRESSION_LOOPS: usize = 2;
+
+/// Steps of one evaluation: nodes evaluated in loops, values passed, 64 bytes of text each. A loop over the largest event's ten
+/// thousand entries takes two thirds of it. Past it the evaluation fails.
+pub const EXPRESSION_WORK: u64 = 300_000;
+
+/// A text with `${ CEL }` in it. Larger ones are refused.
+pub const TEMPLATE_BYTES: usize = 64 << 10;
+
+/// What a template or a mapping gives: the largest payload of an event. Past it, it gives nothing and fails.
+pub const RENDERED_BYTES: usize = 1 << 20;
+
+/// Characters of an evaluation's failure that are told. The library's errors quote whole values.
+pub const DETAIL_CHARS: usize = 400;
+
+/// Faults reported about one document of templates. Past it the rest is dropped: nobody reads more in one go.
+pub const FAULTS: usize = 50;
