@@ -4,6 +4,7 @@
 //! itself, in its own module: which subjects it uses, whether its loss is an emergency, how often it beats.
 
 pub mod health_monitor;
+pub mod immutable_log;
 pub mod message_bus;
 
 use std::{process::ExitCode, time::Duration};

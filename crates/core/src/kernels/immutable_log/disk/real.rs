@@ -1,0 +1,205 @@
+//! The disk itself, and a log's folder for readers.
+
+use std::{
+    borrow::Cow,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use grace_log::{append::Write, files::Files};
+
+use super::{Disk, InPlace};
+
+/// Files of one store at a time: each is open until it is synced. Far below the usual limit of 1,024 open files.
+const OPEN_AT_ONCE: usize = 256;
+
+/// Files under one folder.
+#[derive(Debug, Clone)]
+pub struct RealDisk {
+    root: PathBuf,
+}
+
+impl RealDisk {
+    /// The files under `root`, which exists.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    fn create(&self, path: &str) -> io::Result<File> {
+        let path = self.path(path);
+        let open =
+            || OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(&path);
+        match (open(), path.parent()) {
+            (Err(e), Some(folder)) if e.kind() == io::ErrorKind::NotFound => {
+                DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+                open()
+            }
+            (opened, _) => opened,
+        }
+    }
+}
+
+impl Disk for RealDisk {
+    fn read(&self, path: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
+        read(&self.path(path), limit)
+    }
+
+    fn names(&self, folder: &str) -> io::Result<Vec<String>> {
+        let listed = match fs::read_dir(self.path(folder)) {
+            Ok(listed) => listed,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        listed.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.create(path)?.write_all(bytes)
+    }
+
+    fn sync(&self, path: &str) -> io::Result<()> {
+        File::open(self.path(path))?.sync_all()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.path(from), self.path(to));
+        match (fs::rename(&from, &to), to.parent()) {
+            (Err(e), Some(folder)) if e.kind() == io::ErrorKind::NotFound => {
+                DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+                fs::rename(&from, &to)
+            }
+            (done, _) => done,
+        }
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        missing_is_fine(fs::remove_file(self.path(path)))
+    }
+
+    fn remove_folder(&self, folder: &str) -> io::Result<()> {
+        missing_is_fine(fs::remove_dir_all(self.path(folder)))
+    }
+
+    fn open(&self, path: &str) -> io::Result<Box<dyn InPlace>> {
+        let path = self.path(path);
+        if let Some(folder) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        let file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    /// All are written before the first is synced: then one commit of the file system carries most of them.
+    fn store(&self, folder: &str, writes: &[Write], step: &dyn Fn()) -> io::Result<()> {
+        for some in writes.chunks(OPEN_AT_ONCE) {
+            let mut files = Vec::with_capacity(some.len());
+            for write in some {
+                let mut file = self.create(&format!("{folder}/{}", write.path))?;
+                file.write_all(&write.bytes)?;
+                files.push(file);
+                step();
+            }
+            for file in files {
+                file.sync_all()?;
+                step();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn missing_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+fn read(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+struct RealFile(File);
+
+impl InPlace for RealFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, mut bytes: &mut [u8]) -> io::Result<usize> {
+        let (all, mut at) = (bytes.len(), offset);
+        while !bytes.is_empty() {
+            match self.0.read_at(bytes, at) {
+                Ok(0) => break,
+                Ok(n) => {
+                    at += n as u64;
+                    bytes = &mut bytes[n..];
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(all - bytes.len())
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// The folder of a log, for whoever reads or verifies it. It only reads, so it may be used while the kernel writes: what a
+/// checkpoint names stays as it is.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// The log in `path`.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+}
+
+impl Files for Folder {
+    fn read(&self, path: &str, limit: usize) -> io::Result<Option<Cow<'_, [u8]>>> {
+        Ok(read(&self.path.join(path), limit)?.map(Cow::Owned))
+    }
+
+    /// Records that lie beside the log, in `blobs`, are not listed: the tree does not cover them, the entries' digests do.
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut found = Vec::new();
+        let mut folders = vec![String::new()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(self.path.join(&folder))? {
+                let entry = entry?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+                match entry.file_type()? {
+                    kind if !kind.is_dir() => found.push(path),
+                    _ if path == super::super::BLOBS => {}
+                    _ => folders.push(path),
+                }
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,294 @@
+//! The thread that orders everything: batches into the open frame, frames to the syncer, plans to the publisher.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use grace_types::time::{Clock, Monotonic};
+
+use super::{
+    disk::Disk,
+    frame::Frame,
+    intake::{Intake, Taken},
+    limits::{GATHER, SNAPSHOT_ENTRIES, UNPUBLISHED_BYTES},
+    publish::{Publication, store_blob},
+    writer::{End, Inbox, NotSealed, SEALER, Sealed, Shared, Synced, To, Waiting},
+};
+
+/// What one sync makes durable, and who waits for it.
+pub(super) struct Job {
+    pub(super) frame: Frame,
+    pub(super) answers: Vec<(To, Sealed)>,
+    /// For the publisher, once the frame is durable.
+    pub(super) publication: Option<Publication>,
+}
+
+pub(super) struct Sealer {
+    shared: Arc<Shared>,
+    disk: Arc<dyn Disk>,
+    intake: Intake,
+    clock: Arc<dyn Clock>,
+    jobs: mpsc::SyncSender<Job>,
+    plans: mpsc::SyncSender<Publication>,
+    /// Batches that were taken out of the inbox and into no frame yet.
+    backlog: VecDeque<Waiting>,
+    /// Who waits for the open frame.
+    waiting: Vec<(To, Taken)>,
+    /// A frame is at the syncer's.
+    syncing: bool,
+    /// A frame that could not be written.
+    stuck: Option<Job>,
+    /// A plan is on the way; these are the bytes of its entries.
+    publishing: Option<usize>,
+    /// The plan will not be carried out, nor may a later one.
+    given_up: bool,
+    /// The frame that could not be written was tried once more after the log was told to end.
+    tried: bool,
+    /// The size at the last snapshot of the cursors.
+    snapshot: u64,
+    spare: Vec<u8>,
+    last: LastFrame,
+}
+
+/// How the last frame went.
+#[derive(Default)]
+struct LastFrame {
+    answers: usize,
+    sent: Option<Monotonic>,
+    took: Duration,
+}
+
+impl Sealer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        disk: Arc<dyn Disk>,
+        intake: Intake,
+        snapshot: u64,
+        clock: Arc<dyn Clock>,
+        jobs: mpsc::SyncSender<Job>,
+        plans: mpsc::SyncSender<Publication>,
+    ) -> Self {
+        Self {
+            shared,
+            disk,
+            intake,
+            clock,
+            jobs,
+            plans,
+            backlog: VecDeque::new(),
+            waiting: Vec::new(),
+            syncing: false,
+            stuck: None,
+            publishing: None,
+            given_up: false,
+            tried: false,
+            snapshot,
+            spare: Vec::new(),
+            last: LastFrame::default(),
+        }
+    }
+
+    /// Until it is told to stop and all is done.
+    pub(super) fn run(mut self) -> Result<(), String> {
+        let _end = End(Arc::clone(&self.shared));
+        self.shared.work();
+        self.publish_if_quiet(false)?;
+        loop {
+            let (stop, failing) = self.hear();
+            self.take_batches(failing.as_deref());
+            self.seal_if_idle()?;
+            self.publish_if_quiet(stop)?;
+            let quiet = !self.syncing && (self.publishing.is_none() || self.given_up);
+            if stop && quiet && self.backlog.is_empty() {
+                if let Some(job) = self.stuck.take() {
+                    return Err(format!(
+                        "the entries from {} on could not be written; their senders were told",
+                        job.frame.checkpoint.size
+                    ));
+                }
+                if let Some(failing) = failing {
+                    return Err(format!("the public files are behind: {failing}"));
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for something to do, and takes in what the other threads say. Whether to stop, and what the publisher meets.
+    fn hear(&mut self) -> (bool, Option<String>) {
+        let shared = Arc::clone(&self.shared);
+        let (syncing, publishing) = (self.syncing, self.publishing.is_some());
+        let (has_backlog, blocked) = (!self.backlog.is_empty(), self.is_blocked());
+        let mut inbox = shared.wait(SEALER, |inbox: &Inbox| {
+            let takes = !blocked || inbox.publishing_fails.is_some();
+            let batches = takes && (has_backlog || !inbox.batches.is_empty());
+            let idle = inbox.stop && !syncing && (!publishing || inbox.given_up);
+            inbox.synced.is_some() || inbox.published || batches || idle
+        });
+        let (synced, stop) = (inbox.synced.take(), inbox.stop);
+        if mem::take(&mut inbox.published) {
+            self.publishing = None;
+        }
+        if self.backlog.is_empty() {
+            self.backlog = shared.drain(&mut inbox);
+        }
+        self.given_up |= inbox.given_up;
+        let failing = inbox.publishing_fails.clone();
+        drop(inbox);
+        match synced {
+            Some(Synced::Done { spare }) => self.synced(spare),
+            Some(Synced::Failed { job, detail }) => self.failed(job, &detail),
+            None => {}
+        }
+        (stop, failing)
+    }
+
+    /// Whether no batch can be taken now: the frame is full, one could not be written, or too much is unpublished.
+    fn is_blocked(&self) -> bool {
+        self.intake.is_full() || (self.stuck.is_some() && self.syncing) || self.is_far_behind()
+    }
+
+    fn is_far_behind(&self) -> bool {
+        self.intake.unplanned_bytes() + self.publishing.unwrap_or(0) >= UNPUBLISHED_BYTES
+    }
+
+    fn synced(&mut self, spare: Vec<u8>) {
+        self.syncing = false;
+        self.stuck = None;
+        self.spare = spare;
+        if let Some(sent) = self.last.sent {
+            self.last.took = self.clock.now().mono.since(sent);
+        }
+    }
+
+    /// The frame is kept, and so are the entries in the open one; whoever waits is told.
+    fn failed(&mut self, job: Job, detail: &str) {
+        self.syncing = false;
+        self.stuck = Some(job);
+        let waiting = mem::take(&mut self.waiting).into_iter().map(|(to, _)| to);
+        for to in waiting.chain(mem::take(&mut self.backlog).into_iter().map(|waiting| waiting.to)) {
+            let _ = to.send(Err(NotSealed::NotDurable { detail: detail.to_owned() }));
+        }
+    }
+
+    /// Takes what waits into the open frame.
+    fn take_batches(&mut self, failing: Option<&str>) {
+        if self.stuck.is_some() {
+            return;
+        }
+        while !self.intake.is_full() {
+            if self.is_far_behind() {
+                let Some(detail) = failing else { return };
+                for waiting in mem::take(&mut self.backlog) {
+                    let _ = waiting.to.send(Err(NotSealed::NotDurable { detail: detail.to_owned() }));
+                }
+            }
+            let Some(Waiting { batch, to }) = self.backlog.pop_front() else { return };
+            let stored = self
+                .intake
+                .blobs(&batch)
+                .iter()
+                .try_for_each(|(blob, record)| store_blob(&*self.disk, blob, record));
+            if let Err(error) = stored {
+                let _ = to.send(Err(NotSealed::NotDurable { detail: error.to_string() }));
+                continue;
+            }
+            match self.intake.take(&batch) {
+                Ok(taken) => self.waiting.push((to, taken)),
+                Err(refused) => {
+                    let _ = to.send(Err(NotSealed::Refused { detail: refused.to_string() }));
+                }
+            }
+        }
+    }
+
+    /// Gives the syncer something to do, if it has nothing.
+    fn seal_if_idle(&mut self) -> Result<(), String> {
+        if self.syncing {
+            return Ok(());
+        }
+        if let Some(job) = self.stuck.take() {
+            // Somebody sends again, or it is the last try.
+            let stop = self.shared.lock().stop;
+            if self.backlog.is_empty() && (!stop || mem::replace(&mut self.tried, true)) {
+                self.stuck = Some(job);
+                return Ok(());
+            }
+            return self.send(job);
+        }
+        if !self.intake.is_open() {
+            let size = self.intake.size();
+            for (to, Taken { next, index }) in self.waiting.drain(..) {
+                let _ = to.send(Ok(Sealed { next, index, size }));
+            }
+            return Ok(());
+        }
+        self.gather();
+        let frame = self.intake.seal(mem::take(&mut self.spare)).map_err(|e| e.to_string())?;
+        let size = frame.checkpoint.size;
+        let answers: Vec<_> = self
+            .waiting
+            .drain(..)
+            .map(|(to, Taken { next, index })| (to, Sealed { next, index, size }))
+            .collect();
+        self.last.answers = answers.len();
+        let publication = if self.publishing.is_none() { Some(self.plan(false)?) } else { None };
+        self.send(Job { frame, answers, publication })
+    }
+
+    fn send(&mut self, job: Job) -> Result<(), String> {
+        self.last.sent = Some(self.clock.now().mono);
+        self.syncing = true;
+        self.jobs.send(job).map_err(|_| "the syncer has ended unexpectedly".to_owned())
+    }
+
+    /// Those who got their answers from the last frame are about to send again: they get a moment, at most a quarter of what the sync
+    /// cost, or each frame would hold only the quickest of them.
+    fn gather(&mut self) {
+        let begun = self.clock.now().mono;
+        let patience = (self.last.took / 4).min(GATHER);
+        while self.waiting.len() < self.last.answers
+            && !self.is_blocked()
+            && self.clock.now().mono.since(begun) < patience
+        {
+            std::thread::yield_now();
+            let shared = Arc::clone(&self.shared);
+            let mut inbox = shared.lock();
+            self.backlog = shared.drain(&mut inbox);
+            drop(inbox);
+            self.take_batches(None);
+            if !self.backlog.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Publishes what is sealed, if neither syncer nor publisher has anything to do.
+    fn publish_if_quiet(&mut self, stop: bool) -> Result<(), String> {
+        let quiet =
+            !self.syncing && self.stuck.is_none() && self.publishing.is_none() && !self.intake.is_open();
+        let last = stop && self.backlog.is_empty() && self.snapshot < self.intake.size();
+        if quiet && (self.intake.has_unplanned() || last) {
+            let publication = self.plan(last)?;
+            return self
+                .plans
+                .send(publication)
+                .map_err(|_| "the publisher has ended unexpectedly".to_owned());
+        }
+        Ok(())
+    }
+
+    fn plan(&mut self, last: bool) -> Result<Publication, String> {
+        self.publishing = Some(self.intake.unplanned_bytes());
+        let due = self.intake.size() - self.snapshot >= SNAPSHOT_ENTRIES;
+        let snapshot = (due || last).then(|| self.intake.snapshot());
+        if snapshot.is_some() {
+            self.snapshot = self.intake.size();
+        }
+        let plan = self.intake.plan().map_err(|e| e.to_string())?;
+        Ok(Publication { plan, snapshot })
+    }
+}
