@@ -8,12 +8,18 @@
 //! | [`plan`] | from a scenario and what runs now to what will be done |
 //! | [`runner`] | the decisions of a run, pure |
 //! | [`record`] | what a run was: the content of `incident.json`, and what the runner calls to keep evidence |
+//! | [`evidence`] | the folder of a run, filled while it goes on |
+//! | [`report`] | the page for people |
+//! | [`bundle`] | all of it in one file, and its check anywhere |
 //! | [`limits`] | every bound, with its reason |
 
+pub mod bundle;
 pub mod condition;
+pub mod evidence;
 pub mod limits;
 pub mod plan;
 pub mod record;
+pub mod report;
 pub mod runner;
 pub mod safeguard;
 pub mod scenario;

@@ -40,6 +40,8 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// What the run was: [`crate::record::RunRecord`].
 pub const INCIDENT: &str = "incident.json";
+/// The scenario's text.
+pub const SCENARIO: &str = "scenario.yaml";
 /// The report for people.
 pub const REPORT: &str = "report.html";
 /// CPU, memory and more of each component over time: [`crate::evidence::ResourceLine`] a line.

@@ -30,7 +30,10 @@ pub fn pack(files: &Files) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(encoder);
     for (name, bytes) in files {
         if !is_sound(name) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{name}` cannot be a file's name")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("`{name}` cannot be a file's name"),
+            ));
         }
         let mut header = tar::Header::new_ustar();
         header.set_size(bytes.len() as u64);

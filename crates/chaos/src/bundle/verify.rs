@@ -20,13 +20,16 @@ use grace_types::{
 };
 
 use super::{
-    BLOBS, CHECKPOINT, CHECKPOINT_BEFORE, CONSISTENCY, DIGESTS, DUMPS, ENTRIES, Files, INCIDENT, KEY, LEFT_OUT,
-    LeftOut, NARRATIVES, PROOFS, REPORT, RESOURCES, SEAL, SEAL_ACTION, SEAL_COMPONENT, SEAL_PROOF, TELEMETRY,
-    UNSEALED,
+    BLOBS, CHECKPOINT, CHECKPOINT_BEFORE, CONSISTENCY, DIGESTS, DUMPS, ENTRIES, Files, INCIDENT, KEY,
+    LEFT_OUT, LeftOut, NARRATIVES, PROOFS, REPORT, RESOURCES, SCENARIO, SEAL, SEAL_ACTION, SEAL_COMPONENT,
+    SEAL_PROOF, TELEMETRY, UNSEALED,
     digests::{self, Digests, is_listed, sha256},
     entry_name, limits, proof_name,
 };
-use crate::record::{self, LogPoint, RunRecord};
+use crate::{
+    evidence::SealEvent,
+    record::{self, LogPoint, RunRecord},
+};
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -88,19 +91,23 @@ pub fn verify(files: &Files, key: Option<&VerifierKey>) -> Verdict {
     verdict
 }
 
+/// What every bundle has.
+const ALWAYS: [&str; 7] = [INCIDENT, SCENARIO, REPORT, RESOURCES, TELEMETRY, NARRATIVES, DIGESTS];
+/// What it may have.
+const SOMETIMES: [&str; 8] =
+    [SEAL, SEAL_PROOF, UNSEALED, CHECKPOINT, CHECKPOINT_BEFORE, CONSISTENCY, KEY, LEFT_OUT];
+const FOLDERS: [&str; 4] = [DUMPS, ENTRIES, PROOFS, BLOBS];
+
 /// All that belongs there is there, and nothing else.
 fn check_names(files: &Files, verdict: &mut Verdict) {
-    for name in [INCIDENT, REPORT, RESOURCES, TELEMETRY, NARRATIVES, DIGESTS] {
+    for name in ALWAYS {
         if !files.contains_key(name) {
             verdict.add(name, "the file is missing");
         }
     }
     for name in files.keys() {
-        let known = [INCIDENT, REPORT, RESOURCES, TELEMETRY, NARRATIVES, DIGESTS, SEAL, SEAL_PROOF, UNSEALED]
-            .into_iter()
-            .chain([CHECKPOINT, CHECKPOINT_BEFORE, CONSISTENCY, KEY, LEFT_OUT]);
-        let folders = [DUMPS, ENTRIES, PROOFS, BLOBS];
-        if !known.into_iter().any(|known| known == name) && !folders.iter().any(|f| name.starts_with(f)) {
+        let known = ALWAYS.contains(&name.as_str()) || SOMETIMES.contains(&name.as_str());
+        if !known && !FOLDERS.iter().any(|folder| name.starts_with(folder)) {
             verdict.add(name, "this file is no part of a bundle");
         }
     }
@@ -116,14 +123,17 @@ fn check_digests(files: &Files, verdict: &mut Verdict) -> Option<Digests> {
         }
     };
     if digests.format != digests::FORMAT {
-        verdict.add(DIGESTS, format!("its form is {}, and {} is known here", digests.format, digests::FORMAT));
+        verdict
+            .add(DIGESTS, format!("its form is {}, and {} is known here", digests.format, digests::FORMAT));
     }
     let mut listed = BTreeSet::new();
     for file in &digests.files {
         listed.insert(file.name.as_str());
         match files.get(&file.name) {
             None => verdict.add(&file.name, "the file is missing"),
-            Some(_) if !is_listed(&file.name) => verdict.add(&file.name, "this file has no place in the list"),
+            Some(_) if !is_listed(&file.name) => {
+                verdict.add(&file.name, "this file has no place in the list");
+            }
             Some(bytes) if bytes.len() as u64 != file.size => {
                 verdict.add(&file.name, format!("it has {} bytes and had {}", bytes.len(), file.size));
             }
@@ -164,7 +174,10 @@ fn choose_key(files: &Files, key: Option<&VerifierKey>, verdict: &mut Verdict) -
     match (&inside, key) {
         (Some(Err(e)), _) => verdict.add(KEY, e),
         (Some(Ok(inside)), Some(key)) if inside != key => {
-            verdict.add(KEY, format!("the bundle is of the log {}, and not of the one whose key was given", inside.name()));
+            verdict.add(
+                KEY,
+                format!("the bundle is of the log {}, and not of the one whose key was given", inside.name()),
+            );
         }
         (None, None) => verdict.add(KEY, "the file is missing, and no key was given"),
         _ => {}
@@ -175,7 +188,11 @@ fn choose_key(files: &Files, key: Option<&VerifierKey>, verdict: &mut Verdict) -
 }
 
 /// Both checkpoints are the log's, and the later one contains the earlier.
-fn check_checkpoints(files: &Files, trust: &Trust, verdict: &mut Verdict) -> Option<(Checkpoint, Checkpoint)> {
+fn check_checkpoints(
+    files: &Files,
+    trust: &Trust,
+    verdict: &mut Verdict,
+) -> Option<(Checkpoint, Checkpoint)> {
     let mut open = |name: &str| -> Option<Checkpoint> {
         let Some(note) = files.get(name) else {
             verdict.add(name, "the file is missing");
@@ -196,9 +213,8 @@ fn check_checkpoints(files: &Files, trust: &Trust, verdict: &mut Verdict) -> Opt
         None => Err("the file is missing".to_owned()),
         Some(Err(e)) => Err(e.to_string()),
         Some(Ok(proof)) if proof.old != before.size => Err("it begins at another checkpoint".to_owned()),
-        Some(Ok(proof)) => {
-            verify_consistency(before.size, before.root, after.size, after.root, &proof.proof).map_err(|e| e.to_string())
-        }
+        Some(Ok(proof)) => verify_consistency(before.size, before.root, after.size, after.root, &proof.proof)
+            .map_err(|e| e.to_string()),
     };
     if let Err(problem) = proved {
         verdict.add(CONSISTENCY, problem);
@@ -207,7 +223,7 @@ fn check_checkpoints(files: &Files, trust: &Trust, verdict: &mut Verdict) -> Opt
     let says = |point: &LogPoint, checkpoint: &Checkpoint| {
         point.size == checkpoint.size && point.root == checkpoint.root.to_string()
     };
-    if recorded.is_some_and(|log| !says(&log.before, &before) || log.after.size > after.size) {
+    if recorded.is_none_or(|log| !says(&log.before, &before) || !says(&log.after, &after)) {
         verdict.add(INCIDENT, "the log's sizes in it are not those of the checkpoints");
     }
     Some((before, after))
@@ -220,10 +236,12 @@ fn check_entries(files: &Files, (before, after): &(Checkpoint, Checkpoint), verd
         Some(Ok(left_out)) => left_out,
         Some(Err(e)) => return verdict.add(LEFT_OUT, e),
     };
-    let is_left_out = |index: u64| (left_out.from..left_out.to).contains(&index);
-    verdict.left_out = left_out.to.saturating_sub(left_out.from);
+    if left_out.from < before.size || left_out.to < left_out.from || after.size < left_out.to {
+        return verdict.add(LEFT_OUT, "no such entries are between the checkpoints");
+    }
+    verdict.left_out = left_out.to - left_out.from;
     let mut expected = BTreeSet::new();
-    let kept = (before.size..left_out.from.min(after.size)).chain(left_out.to.max(before.size)..after.size);
+    let kept = (before.size..left_out.from).chain(left_out.to..after.size);
     // One more than there can be: a checkpoint may state any size, and nobody should count that far.
     for index in kept.take(usize::try_from(limits::LOG_ENTRIES).unwrap_or(usize::MAX) + 1) {
         let (entry, proof) = (entry_name(index), proof_name(index));
@@ -247,7 +265,6 @@ fn check_entries(files: &Files, (before, after): &(Checkpoint, Checkpoint), verd
     for name in files.keys().filter(unexpected).filter(|name| !expected.contains(name.as_str())) {
         verdict.add(name, "no such entry is between the checkpoints");
     }
-    debug_assert!(!is_left_out(after.size), "what is left out ends with the log");
 }
 
 fn check_entry(entry: &[u8], proof: &[u8], index: u64, after: &Checkpoint) -> Result<(), String> {
@@ -268,7 +285,9 @@ fn check_blob(files: &Files, entry: &[u8], name: &str, verdict: &mut Verdict) {
     let path = format!("{BLOBS}{}", blob.sha256);
     match files.get(&path) {
         None => verdict.add(name, format!("the record that it names, {path}, is missing")),
-        Some(bytes) if sha256(bytes) != blob.sha256 => verdict.add(&path, "it is not the record that was logged"),
+        Some(bytes) if sha256(bytes) != blob.sha256 => {
+            verdict.add(&path, "it is not the record that was logged");
+        }
         Some(_) => {}
     }
 }
@@ -286,23 +305,29 @@ fn check_seal(
         });
         return Err((SEAL, why));
     };
-    let wrong = |why: &str| (SEAL, why.to_owned());
-    let read = LogEntry::read(entry).map_err(|e| (SEAL, e.to_string()))?;
-    if read.source.component != SEAL_COMPONENT {
-        return Err(wrong("it is not of the component that seals evidence"));
-    }
-    let Content::Record(record) = read.content else { return Err(wrong("it holds no record")) };
-    let told = Narrative::read(record.get().as_bytes()).map_err(|e| (SEAL, e.to_string()))?;
-    let told = told.filter(|told| told.action() == SEAL_ACTION).ok_or(wrong("it seals nothing"))?;
-    let says = |field: &str| told.event.get(field).and_then(serde_json::Value::as_str);
-    let digest = files.get(DIGESTS).map(|bytes| sha256(bytes));
-    if says("digest") != digest.as_deref() {
-        return Err((DIGESTS, "it was altered: the seal holds another digest of it".to_owned()));
-    }
-    if says("run") != digests.map(|digests| digests.run.as_str()) {
-        return Err(wrong("it seals another run"));
-    }
+    let digests = digests.ok_or((DIGESTS, "nothing in it can be held against the seal".to_owned()))?;
+    let digest = files.get(DIGESTS).map(|bytes| sha256(bytes)).unwrap_or_default();
+    is_seal(entry, &SealEvent { run: digests.run.clone(), digest }).map_err(|why| (SEAL, why))?;
     let proof = ProofFile::parse(proof).map_err(|e| (SEAL_PROOF, e.to_string()))?;
     proof.verify(entry, trust).map_err(|e| (SEAL_PROOF, e.to_string()))?;
     Ok(proof.index)
+}
+
+/// Whether a log entry is the seal that `event` asks for, and if not, why.
+pub(crate) fn is_seal(entry: &[u8], event: &SealEvent) -> Result<(), String> {
+    let read = LogEntry::read(entry).map_err(|e| e.to_string())?;
+    if read.source.component != SEAL_COMPONENT {
+        return Err("it is not of the component that seals evidence".to_owned());
+    }
+    let Content::Record(record) = read.content else { return Err("it holds no record".to_owned()) };
+    let told = Narrative::read(record.get().as_bytes()).map_err(|e| e.to_string())?;
+    let told = told.filter(|told| told.action() == SEAL_ACTION).ok_or("it seals nothing")?;
+    let sealed: SealEvent = serde_json::from_value(told.event).map_err(|e| e.to_string())?;
+    if sealed.run != event.run {
+        return Err("it seals another run".to_owned());
+    }
+    if sealed.digest != event.digest {
+        return Err(format!("it holds another digest than that of {DIGESTS}: that file was altered"));
+    }
+    Ok(())
 }

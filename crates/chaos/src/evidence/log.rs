@@ -22,8 +22,8 @@ use grace_types::evidence::{Blob, Content, LogEntry};
 use super::{Folder, limits, write};
 use crate::{
     bundle::{
-        BLOBS, CHECKPOINT, CHECKPOINT_BEFORE, CONSISTENCY, KEY, LEFT_OUT, LeftOut, entry_name, limits::LOG_ENTRIES,
-        proof_name,
+        BLOBS, CHECKPOINT, CHECKPOINT_BEFORE, CONSISTENCY, KEY, LEFT_OUT, LeftOut, entry_name,
+        limits::LOG_ENTRIES, proof_name,
     },
     record::LogRecord,
 };
@@ -82,7 +82,8 @@ fn keep_all(
     let key = key.map_err(|e| format!("its key cannot be read: {e}"))?;
     let key: VerifierKey = key.trim_end_matches('\n').parse().map_err(|e| format!("its key: {e}"))?;
     let trust = Trust::in_log(key.clone());
-    let open = |note: &str| trust.open(note.as_bytes()).map(|opened| opened.checkpoint).map_err(|e| e.to_string());
+    let open =
+        |note: &str| trust.open(note.as_bytes()).map(|opened| opened.checkpoint).map_err(|e| e.to_string());
     let (before, after) = (open(&record.before.note)?, open(&record.after.note)?);
     let log = LogFolder(data.join("log"));
     let note = Note::parse(record.after.note.as_bytes()).map_err(|e| e.to_string())?;
@@ -139,8 +140,9 @@ impl Keeping<'_> {
         let (leaf, after) = (grace_log::hash::leaf_hash(&entry), &self.after);
         grace_log::proof::verify_inclusion(leaf, index, after.size, after.root, &proof.path)
             .map_err(|e| e.to_string())?;
-        let files = [(entry_name(index), entry.as_slice()), (proof_name(index), proof.to_string().as_bytes())]
-            .map(|(name, bytes)| write_quickly(&self.folder.path, &name, bytes));
+        let files =
+            [(entry_name(index), entry.as_slice()), (proof_name(index), proof.to_string().as_bytes())]
+                .map(|(name, bytes)| write_quickly(&self.folder.path, &name, bytes));
         files.into_iter().collect::<io::Result<()>>().map_err(|e| e.to_string())?;
         if let Ok(LogEntry { content: Content::Blob(blob), .. }) = LogEntry::read(&entry) {
             self.blob(&blob).map_err(|e| format!("its record: {e}"))?;
@@ -152,7 +154,8 @@ impl Keeping<'_> {
         if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err("it is named by what is not a digest".to_owned());
         }
-        let bytes = self.log.read(&format!("blobs/{sha256}"), limits::BLOB_BYTES).map_err(|e| e.to_string())?;
+        let bytes =
+            self.log.read(&format!("blobs/{sha256}"), limits::BLOB_BYTES).map_err(|e| e.to_string())?;
         let bytes = bytes.ok_or("the file is missing")?;
         if crate::bundle::digests::sha256(&bytes) != *sha256 {
             return Err("the file was altered, or is too long".to_owned());

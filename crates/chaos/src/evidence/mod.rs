@@ -42,11 +42,11 @@ use serde::{Deserialize, Serialize};
 pub use sample::{ComponentSample, HostSample, ResourceLine, Sample};
 pub use seal::SealEvent;
 
-use self::stream::Stream;
+use self::{seal::Seal, stream::Stream};
 use crate::{
     bundle::{
-        self, DIGESTS, DUMPS, Files, INCIDENT, NARRATIVES, REPORT, RESOURCES, SCENARIO, SEAL, SEAL_PROOF, TELEMETRY,
-        UNSEALED, digests::Digests, is_sound,
+        self, DIGESTS, DUMPS, Files, INCIDENT, NARRATIVES, REPORT, RESOURCES, SCENARIO, SEAL, SEAL_PROOF,
+        TELEMETRY, UNSEALED, digests::Digests, is_sound,
     },
     record::RunRecord,
     report,
@@ -149,7 +149,10 @@ impl Folder {
         let bytes = serde_json::to_vec_pretty(&dump)?;
         if bytes.len() > limits::DUMP_BYTES {
             self.dumps_left_out += 1;
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "a status of the control plane is too long"));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "a status of the control plane is too long",
+            ));
         }
         self.dumps += 1;
         write(&self.path, &format!("{DUMPS}{:04}-{}.json", self.dumps, slug(cause)), &bytes)
@@ -180,7 +183,7 @@ impl Folder {
     ///
     /// # Errors
     /// The record, the report or the bundle cannot be written.
-    pub fn finish(mut self, record: &RunRecord, sources: Sources<'_>) -> io::Result<Finished> {
+    pub fn finish(mut self, record: &RunRecord, mut sources: Sources<'_>) -> io::Result<Finished> {
         let mut record = record.clone();
         let errors = &mut record.evidence_errors;
         self.keep_narratives(sources.narratives, errors)?;
@@ -191,7 +194,10 @@ impl Folder {
             }
         }
         if self.dumps_left_out > 0 {
-            errors.push(format!("{} statuses of the control plane were left out: too many, or too long", self.dumps_left_out));
+            errors.push(format!(
+                "{} statuses of the control plane were left out: too many, or too long",
+                self.dumps_left_out
+            ));
         }
         write(&self.path, INCIDENT, &serde_json::to_vec_pretty(&record)?)?;
         let samples = read_samples(&self.path)?;
@@ -202,8 +208,8 @@ impl Folder {
         write(&self.path, DIGESTS, &digests)?;
         let event = SealEvent { run: record.run.clone(), digest: bundle::digests::sha256(&digests) };
         files.insert(DIGESTS.to_owned(), digests);
-        let unsealed = match logged.and_then(|logged| seal::wait(&event, &logged, sources)) {
-            Ok((entry, proof)) => {
+        let unsealed = match logged.and_then(|logged| seal::wait(&event, &logged, &mut sources)) {
+            Ok(Seal { entry, proof }) => {
                 for (name, bytes) in [(SEAL, entry), (SEAL_PROOF, proof)] {
                     write(&self.path, name, &bytes)?;
                     files.insert(name.to_owned(), bytes);
@@ -269,7 +275,10 @@ fn read_files(folder: &Path) -> io::Result<Files> {
             } else if is_sound(&name) && !name.ends_with(".tmp") && name != BUNDLE {
                 total += entry.metadata()?.len();
                 if total > bundle::limits::FILES_BYTES as u64 {
-                    return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the evidence is too large for a bundle"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::FileTooLarge,
+                        "the evidence is too large for a bundle",
+                    ));
                 }
                 files.insert(name, fs::read(entry.path())?);
             }

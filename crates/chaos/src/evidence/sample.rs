@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::limits;
 
+/// Processor time in `/proc` is counted in ticks of the kernel's interface (USER_HZ), which is 100 on every machine that Grace is
+/// built for, whatever the kernel's own clock.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// One line of `resources.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ResourceLine {
@@ -74,11 +78,11 @@ fn component(name: &str, pid: Option<u32>) -> ComponentSample {
     let empty = ComponentSample { name: name.to_owned(), pid, ..ComponentSample::default() };
     let Some(pid) = pid else { return empty };
     let Some(stat) = read(&format!("/proc/{pid}/stat")).as_deref().and_then(parse_stat) else { return empty };
-    let ticks = rustix::param::clock_ticks_per_second().max(1);
+    let status = read(&format!("/proc/{pid}/status"));
     let open_files = std::fs::read_dir(format!("/proc/{pid}/fd")).ok();
     ComponentSample {
-        cpu_seconds: Some(stat.cpu_ticks as f64 / ticks as f64),
-        memory_bytes: Some(stat.resident_pages * rustix::param::page_size() as u64),
+        cpu_seconds: Some(stat.cpu_ticks as f64 / TICKS_PER_SECOND),
+        memory_bytes: status.as_deref().and_then(|status| kibibytes(status, "VmRSS:")),
         threads: Some(stat.threads),
         open_files: open_files.map(|files| files.take(limits::OPEN_FILES).count() as u64),
         state: Some(stat.state),
@@ -92,7 +96,9 @@ fn host() -> HostSample {
         cpu_pressure_percent: some("cpu"),
         memory_pressure_percent: some("memory"),
         io_pressure_percent: some("io"),
-        memory_available_bytes: read("/proc/meminfo").as_deref().and_then(parse_available),
+        memory_available_bytes: read("/proc/meminfo")
+            .as_deref()
+            .and_then(|text| kibibytes(text, "MemAvailable:")),
     }
 }
 
@@ -108,7 +114,6 @@ struct Stat {
     state: char,
     cpu_ticks: u64,
     threads: u64,
-    resident_pages: u64,
 }
 
 /// See `proc_pid_stat(5)`. The name in brackets may hold anything, brackets included.
@@ -120,7 +125,6 @@ fn parse_stat(text: &str) -> Option<Stat> {
         state: fields.first()?.chars().next()?,
         cpu_ticks: number(14)?.saturating_add(number(15)?),
         threads: number(20)?,
-        resident_pages: number(24)?,
     })
 }
 
@@ -130,8 +134,9 @@ fn parse_pressure(text: &str) -> Option<f64> {
     some.split_whitespace().find_map(|word| word.strip_prefix("avg10="))?.parse().ok()
 }
 
-fn parse_available(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+/// A line such as `VmRSS:  1234 kB`, in bytes.
+fn kibibytes(text: &str, label: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(label))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
@@ -142,14 +147,14 @@ mod tests {
     #[test]
     fn the_kernels_texts_are_read() {
         let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 7 0 100 9000 321 1844";
-        let expected = Stat { state: 'S', cpu_ticks: 200, threads: 7, resident_pages: 321 };
+        let expected = Stat { state: 'S', cpu_ticks: 200, threads: 7 };
         assert_eq!(parse_stat(stat), Some(expected));
         for strange in ["", ")", "1 (x) S", "1 (x) S 1 2 3 4 5 6 7 8 9 10 a b"] {
             assert_eq!(parse_stat(strange), None, "{strange}");
         }
         let pressure = "some avg10=1.25 avg60=0.00 avg300=0.00 total=5\nfull avg10=0.50 avg60=0.00";
         assert_eq!(parse_pressure(pressure), Some(1.25));
-        assert_eq!(parse_available("MemTotal: 9 kB\nMemAvailable:   2 kB\n"), Some(2048));
+        assert_eq!(kibibytes("MemTotal: 9 kB\nMemAvailable:   2 kB\n", "MemAvailable:"), Some(2048));
     }
 
     #[test]

@@ -23,12 +23,14 @@ pub struct SealEvent {
     pub digest: String,
 }
 
-/// Has the event recorded, and waits until it is in the log. Gives its entry and the proof.
-pub(super) fn wait(
-    event: &SealEvent,
-    logged: &Logged,
-    sources: Sources<'_>,
-) -> Result<(Vec<u8>, Vec<u8>), String> {
+/// The event's entry in the log, and the proof file of it.
+pub(super) struct Seal {
+    pub(super) entry: Vec<u8>,
+    pub(super) proof: Vec<u8>,
+}
+
+/// Has the event recorded, and waits until it is in the log.
+pub(super) fn wait(event: &SealEvent, logged: &Logged, sources: &mut Sources<'_>) -> Result<Seal, String> {
     (sources.seal)(event).map_err(|e| format!("the event could not be recorded: {e}"))?;
     let deadline = sources.clock.now().mono.plus(limits::SEAL_TIME);
     let mut searched = logged.size;
@@ -48,11 +50,7 @@ pub(super) fn wait(
 }
 
 /// Looks at the entries from `searched` on.
-fn look(
-    event: &SealEvent,
-    logged: &Logged,
-    searched: &mut u64,
-) -> Result<Option<(Vec<u8>, Vec<u8>)>, String> {
+fn look(event: &SealEvent, logged: &Logged, searched: &mut u64) -> Result<Option<Seal>, String> {
     let note = logged.folder.read(CHECKPOINT_PATH, NOTE_BYTES).map_err(|e| e.to_string())?;
     let note = note.ok_or("there is no checkpoint")?;
     let Opened { checkpoint, .. } = logged.trust.open(&note).map_err(|e| e.to_string())?;
@@ -62,10 +60,11 @@ fn look(
         // Few entries hold the digest; only those are worth a look.
         if contains(&entry, event.digest.as_bytes()) {
             let note = Note::parse(&note).map_err(|e| e.to_string())?;
-            let proof = ProofFile::make(&logged.folder, index, checkpoint.size, note).map_err(|e| e.to_string())?;
+            let proof =
+                ProofFile::make(&logged.folder, index, checkpoint.size, note).map_err(|e| e.to_string())?;
             proof.verify(&entry, &logged.trust).map_err(|e| e.to_string())?;
             if crate::bundle::verify::is_seal(&entry, event).is_ok() {
-                return Ok(Some((entry, proof.to_string().into_bytes())));
+                return Ok(Some(Seal { entry, proof: proof.to_string().into_bytes() }));
             }
         }
         *searched = index + 1;

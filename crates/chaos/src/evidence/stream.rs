@@ -43,6 +43,7 @@ impl Stream {
             return Some(format!("{name} could not be written: {e}"));
         }
         let bound = limits::STREAM_BYTES >> 20;
-        (self.left_out > 0).then(|| format!("{name} is full at {bound} MiB: {} lines were left out", self.left_out))
+        (self.left_out > 0)
+            .then(|| format!("{name} is full at {bound} MiB: {} lines were left out", self.left_out))
     }
 }
