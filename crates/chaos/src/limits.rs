@@ -60,6 +60,9 @@ pub const LOAD_RECORDS: u64 = 2_000_000;
 /// evaluated: a partial list would make `all` true for the wrong reason.
 pub const EVENTS: usize = 2000;
 
+/// Narratives of one run that are kept as evidence. Further ones are left out, and that is said.
+pub const NARRATIVES: usize = 50_000;
+
 /// Bytes of journals read in one round of observation.
 pub const JOURNAL_ROUND_BYTES: usize = 1 << 20;
 

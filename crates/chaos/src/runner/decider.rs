@@ -55,6 +55,10 @@ impl Decider for Runner {
                 events.push(Recorded::new(event, orders.scenario.as_str(), "grace chaos run", why));
                 events
             }
+            (Command::Seal { run, digest }, _) => match &state.run {
+                Some(known) if known.id.to_string() == *run => vec![sealed(known, run, digest)],
+                _ => return Decision::refuse(Refusal(format!("{run} is not the last run"))),
+            },
             (_, None) => return Decision::refuse(Refusal("no run is under way".to_owned())),
             (command, Some(run)) => on_command(run, now, command),
         };
@@ -103,7 +107,7 @@ fn abandon(run: &Run) -> Events {
 
 fn on_command(run: &Run, now: Now, command: &Command) -> Events {
     match command {
-        Command::Begin { .. } => Vec::new(),
+        Command::Begin { .. } | Command::Seal { .. } => Vec::new(),
         Command::Look(look) => on_look(run, now, look),
         Command::Aimed { number, pid } => with_fault(run, *number, |fault| {
             let event = Event::FaultAimed { number: *number, target: fault.target.clone(), pid: *pid };
@@ -353,6 +357,12 @@ fn verified(run: &Run, against: &[JudgementReason], checked: u32) -> Events {
         reasons.push(JudgementReason { code: "chaos.as_expected".to_owned(), text });
     }
     vec![verified, judged(run, passed, reasons)]
+}
+
+fn sealed(run: &Run, id: &str, digest: &str) -> Recorded<Event> {
+    let why = Why::because("chaos.sealed", "the digest of all its files is on record from here on");
+    let event = Event::EvidenceSealed { run: id.to_owned(), digest: digest.to_owned() };
+    Recorded::new(event, &*run.orders.scenario, "evidence folder", why)
 }
 
 fn judged(run: &Run, passed: bool, reasons: Vec<JudgementReason>) -> Recorded<Event> {

@@ -86,6 +86,13 @@ pub enum Command {
         /// Who: `Ctrl-C`, `SIGTERM` …
         by: String,
     },
+    /// The evidence of the run under way, or of the last one, is complete: what is to be sealed.
+    Seal {
+        /// Which run.
+        run: String,
+        /// Of the list of all digests, SHA-256 in hexadecimal.
+        digest: String,
+    },
     /// What the facts say.
     Verified {
         /// What speaks against the run; nothing if all is well.
@@ -252,6 +259,13 @@ pub enum Event {
         /// What speaks against the run.
         against: Vec<JudgementReason>,
     },
+    /// The digest of the evidence, on record so that the tamper-evident log vouches for it.
+    EvidenceSealed {
+        /// Which run.
+        run: String,
+        /// Of the list of all digests, SHA-256 in hexadecimal.
+        digest: String,
+    },
     /// The run is over.
     Judged {
         /// Which run.
@@ -281,6 +295,7 @@ impl Event {
             Self::Aborted { .. } => "aborted",
             Self::Cleared { .. } => "cleared",
             Self::Verified { .. } => "verified",
+            Self::EvidenceSealed { .. } => "evidence_sealed",
             Self::Judged { .. } => "judged",
         }
     }

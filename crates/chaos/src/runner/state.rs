@@ -129,7 +129,7 @@ impl Run {
 
     fn evolve(&mut self, event: &Event) {
         match event {
-            Event::RunStarted { .. } | Event::FaultAimed { .. } => {}
+            Event::RunStarted { .. } | Event::FaultAimed { .. } | Event::EvidenceSealed { .. } => {}
             Event::SteadyStateChecked { phase, ok, probes, at } => {
                 for probe in probes.iter().filter(|probe| !probe.ok) {
                     let text = format!("steady state, {}: {}: {}", phase.word(), probe.name, probe.detail);

@@ -33,9 +33,9 @@ impl Table {
         table
     }
 
-    fn tell(&mut self, command: Command) -> Vec<&'static str> {
+    fn tell(&mut self, command: impl std::borrow::Borrow<Command>) -> Vec<&'static str> {
         let now = Now { wall: Timestamp::EPOCH, mono: self.now };
-        let decision = Runner::decide(&self.state, now, &command);
+        let decision = Runner::decide(&self.state, now, command.borrow());
         self.effects.clear();
         let mut names = Vec::new();
         for recorded in decision.events() {

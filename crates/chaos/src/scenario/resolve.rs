@@ -152,7 +152,7 @@ impl Checks<'_> {
                 None
             }
             None if !over_at_once && !self.document.is_lost(&key) => {
-                let message = format!("`duration` is missing: how long it lasts at most");
+                let message = "`duration` is missing: how long it lasts at most";
                 self.document.fault(&at.key("type"), message, Some("for example `duration: 10s`".to_owned()));
                 None
             }

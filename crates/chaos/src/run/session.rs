@@ -1,0 +1,598 @@
+//! One run while it goes on. See the module above for how its parts hang together.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, mpsc::Receiver},
+    time::Duration,
+};
+
+use grace_faults::{Fault, FaultOrder, ProcessTarget, Report, UndoProof, client::Injector};
+use grace_kernel::{Envelope, Host};
+use grace_store::sqlite::SqliteJournal;
+use grace_types::{
+    chance::OsEntropy,
+    id::{CorrelationId, EventId, FaultId, RunId},
+    time::{Clock, Monotonic, Now, SystemClock, Timestamp},
+};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Assignment, COMPONENT, News, Outcome, RunError, System,
+    account::Account,
+    back::{Back, Setup},
+    journals::{CONTROL_PLANE, Journals},
+    log::{Log, Point, Survey},
+    verdict::{self, Gathered},
+    watch::Watch,
+};
+use crate::{
+    evidence::{Folder, Sample, Sources},
+    limits,
+    plan::PlannedFault,
+    record::{
+        ExpectedRecord, FORMAT, HostRecord, LoadRecord, LogRecord, Phase, RunRecord, SafeguardRecord,
+        ScenarioRecord, VerificationRecord,
+    },
+    runner::{Command, Effect, Event, Orders, ProbeOrder, Runner},
+    scenario::FaultKind,
+};
+
+/// How long a kill may take.
+const KILL_TIME: Duration = Duration::from_secs(5);
+
+/// What was decided, with its time, and what is to be done.
+type Decided = (Vec<(Timestamp, Event)>, Vec<Effect>);
+
+/// The decider on its journal, and the thread of causes.
+struct Desk {
+    host: Host<Runner, ()>,
+    journal: SqliteJournal,
+    correlation: CorrelationId,
+    causation: Option<EventId>,
+}
+
+impl Desk {
+    fn open(path: std::path::PathBuf, now: Timestamp) -> Result<Self, RunError> {
+        let fail = |error: String| RunError::Journal(error);
+        let mut journal = SqliteJournal::open(path, now).map_err(|error| fail(error.to_string()))?;
+        let host = Host::load(COMPONENT, &mut journal).map_err(|error| fail(error.to_string()))?;
+        let correlation = CorrelationId::new(now, &mut OsEntropy);
+        Ok(Self { host, journal, correlation, causation: None })
+    }
+
+    /// Decides all of it, and makes it durable at once. What was decided, with its time, and what is to be done.
+    fn tell(&mut self, commands: Vec<Command>) -> Result<Decided, RunError> {
+        for command in commands {
+            let now = SystemClock.now();
+            let mut envelope = Envelope::new(command);
+            (envelope.correlation, envelope.causation) = (Some(self.correlation), self.causation);
+            self.host.take(now, &mut OsEntropy, envelope, ());
+        }
+        let released = self.host.commit(&mut self.journal);
+        if let Some(error) = released.error {
+            return Err(RunError::Journal(error.to_string()));
+        }
+        let refused = released.answers.into_iter().find_map(|(_, answer)| answer.err());
+        if let Some(error) = refused {
+            return Err(RunError::Journal(error.to_string()));
+        }
+        let events = released.entries.into_iter().map(|(_, entry)| {
+            self.causation = Some(entry.id);
+            (entry.time, entry.record.event().clone())
+        });
+        Ok((events.collect(), released.effects))
+    }
+
+    fn phase(&self) -> Phase {
+        self.host.state().run.as_ref().map_or(Phase::Judged, |run| run.phase)
+    }
+}
+
+/// What was gathered in the end.
+#[derive(Default)]
+struct Findings {
+    verifications: Vec<VerificationRecord>,
+    safeguards: Vec<SafeguardRecord>,
+    playbooks: Vec<ExpectedRecord>,
+    load: Option<LoadRecord>,
+    log: Option<LogRecord>,
+    facts: serde_json::Value,
+}
+
+/// See the module's page.
+pub(super) struct Session<'a> {
+    job: &'a Assignment<'a>,
+    run: RunId,
+    system: &'a dyn System,
+    tell: &'a mut dyn FnMut(&News<'_>),
+    started: Timestamp,
+    desk: Desk,
+    account: Account,
+    watch: Watch,
+    journals: Journals,
+    log: Result<(Log, Point), String>,
+    injector: Option<Injector>,
+    /// Reports of the injector that were taken in.
+    heard: usize,
+    numbers: BTreeMap<FaultId, u32>,
+    aimed: BTreeMap<u32, (String, u32)>,
+    back: Back,
+    folder: Folder,
+    effects: VecDeque<Effect>,
+    next_dump: Monotonic,
+    findings: Findings,
+    evidence_errors: Vec<String>,
+    troubled: bool,
+}
+
+impl<'a> Session<'a> {
+    /// Sets everything up, before anything is attacked.
+    pub(super) fn open(
+        job: &'a Assignment<'a>,
+        run: RunId,
+        system: &'a dyn System,
+        tell: &'a mut dyn FnMut(&News<'_>),
+    ) -> Result<Self, RunError> {
+        let (data, now) = (&job.place.data, SystemClock.now());
+        let path = data.join("journals").join(format!("{COMPONENT}.db"));
+        let desk = Desk::open(path.clone(), now.wall)?;
+        let folder = Folder::create(data.join("runs").join(run.to_string()), &job.scenario.text)
+            .map_err(RunError::Evidence)?;
+        let mut injector = None;
+        if !job.plan.faults.is_empty() {
+            let fail = |error: grace_faults::client::ClientError| RunError::Injector(error.to_string());
+            let mut started = Injector::start(&job.place.program, data).map_err(fail)?;
+            started.spare(job.plan.spared.clone(), Vec::new()).map_err(fail)?;
+            injector = Some(started);
+        }
+        let setup = Setup {
+            login: job.place.login.clone(),
+            run,
+            load: job.scenario.load.clone(),
+            telemetry: job.scenario.telemetry.clone(),
+            journal: path,
+            component: COMPONENT,
+            clock: Arc::new(SystemClock),
+        };
+        let log = Log::of(data).and_then(|log| log.point().map(|point| (log, point)));
+        Ok(Self {
+            job,
+            run,
+            system,
+            tell,
+            started: now.wall,
+            desk,
+            account: Account::of(&job.plan.faults),
+            watch: Watch::default(),
+            journals: Journals::open(data, COMPONENT),
+            log,
+            injector,
+            heard: 0,
+            numbers: BTreeMap::new(),
+            aimed: BTreeMap::new(),
+            back: Back::start(setup).map_err(RunError::System)?,
+            folder,
+            effects: VecDeque::new(),
+            next_dump: now.mono.plus(limits::DUMP_EVERY),
+            findings: Findings::default(),
+            evidence_errors: Vec::new(),
+            troubled: false,
+        })
+    }
+
+    pub(super) fn run(mut self, stops: &Receiver<String>) -> Result<Outcome, RunError> {
+        let probes = self.job.scenario.steady_state.iter().map(|probe| ProbeOrder {
+            name: probe.name.clone(),
+            within: probe.within,
+            during: probe.during,
+        });
+        let orders = Orders {
+            scenario: self.job.scenario.id.clone(),
+            scenario_sha256: sha256(&self.job.scenario.text),
+            faults: self.job.plan.faults.clone(),
+            probes: probes.collect(),
+            max_recovery: self.job.scenario.max_recovery,
+        };
+        self.command(vec![Command::Begin { run: self.run, orders }])?;
+        while self.desk.phase() != Phase::Judged {
+            let before = self.desk.phase();
+            self.turn(stops)?;
+            if self.desk.phase() == before {
+                self.pause(stops)?;
+            }
+        }
+        self.finish()
+    }
+
+    /// Waits a moment, or until the injector or somebody who wants the end has something to say.
+    fn pause(&mut self, stops: &Receiver<String>) -> Result<(), RunError> {
+        if let Some(injector) = &mut self.injector {
+            if injector.listen(limits::LOOK_EVERY).is_err() {
+                self.injector_gone()?;
+            }
+        } else if let Ok(by) = stops.recv_timeout(limits::LOOK_EVERY) {
+            self.command(vec![Command::Stop { by }])?;
+        }
+        Ok(())
+    }
+
+    /// One look at everything.
+    fn turn(&mut self, stops: &Receiver<String>) -> Result<(), RunError> {
+        while let Ok(by) = stops.try_recv() {
+            self.command(vec![Command::Stop { by }])?;
+        }
+        self.take_reports()?;
+        let attacked = self.account.faults.iter().any(|fault| fault.ordered.is_some());
+        self.look_at_the_system(attacked);
+        self.keep_what_was_heard();
+        let now = SystemClock.now();
+        if now.mono >= self.next_dump {
+            self.next_dump = now.mono.plus(limits::DUMP_EVERY);
+            self.dump(now.wall, "every 5 s");
+        }
+        let facts = self.watch.facts(&self.back.tally.record());
+        let mut look = self.watch.look(now.mono, self.desk.phase(), self.job.scenario, &facts);
+        look.waiting_for = self.watch.waiting_for(&self.job.plan.targets());
+        self.command(vec![Command::Look(look)])?;
+        self.perform()
+    }
+
+    fn look_at_the_system(&mut self, attacked: bool) {
+        let status = self.system.status();
+        for change in self.watch.take(SystemClock.now(), status, attacked) {
+            (self.tell)(&News::Changed(&change));
+        }
+        let troubled = self.watch.trouble.is_some();
+        if let (true, false, Some(trouble)) = (troubled, self.troubled, &self.watch.trouble) {
+            (self.tell)(&News::Trouble(trouble));
+        }
+        self.troubled = troubled;
+        let since = self.account.faults.iter().filter_map(|fault| fault.ordered).min();
+        let targets = self.job.plan.targets();
+        let fresh = self.journals.read(false);
+        if let Some(since) = since {
+            for detection in verdict::detections(fresh, &targets, since) {
+                (self.tell)(&News::Detected(&detection));
+            }
+        }
+    }
+
+    fn keep_what_was_heard(&mut self) {
+        while let Ok(heard) = self.back.heard.try_recv() {
+            let kept = self.folder.message(heard.at, &heard.subject, &heard.payload);
+            self.evidence(kept);
+        }
+    }
+
+    fn evidence(&mut self, kept: std::io::Result<()>) {
+        if let Err(error) = kept {
+            let error = error.to_string();
+            if !self.evidence_errors.contains(&error) && self.evidence_errors.len() < limits::SCENARIO_ENTRIES
+            {
+                self.evidence_errors.push(error);
+            }
+        }
+    }
+
+    fn dump(&mut self, at: Timestamp, cause: &str) {
+        if let Some(status) = self.watch.status.clone() {
+            let kept = self.folder.dump(at, cause, &status);
+            self.evidence(kept);
+        }
+        let sample = Sample::read(self.watch.components.iter().map(|c| (c.name.as_str(), c.pid)));
+        let kept = self.folder.resources(at, cause, &sample);
+        self.evidence(kept);
+    }
+
+    /// Tells the decider, and takes note of what it decided. What is to be done is queued.
+    fn command(&mut self, commands: Vec<Command>) -> Result<(), RunError> {
+        let (events, effects) = self.desk.tell(commands)?;
+        if !events.is_empty() {
+            self.back.written(self.desk.host.durable());
+        }
+        for (at, event) in &events {
+            // What an earlier run left unfinished is settled by ours, and is not about it.
+            let other = matches!(event, Event::Aborted { abandoned: true, .. })
+                || matches!(event, Event::Judged { run, .. } if *run != self.run);
+            if !other {
+                self.account.take(*at, event);
+            }
+            (self.tell)(&News::Decided(event));
+        }
+        let now = SystemClock.now().wall;
+        if self.account.enter(now, self.desk.phase()) {
+            self.dump(now, &format!("phase: {}", self.desk.phase().word()));
+        } else if let Some((at, Event::FaultBitten { number, .. })) = events.last() {
+            self.dump(*at, &format!("fault {number} bit"));
+        }
+        self.effects.extend(effects);
+        Ok(())
+    }
+
+    fn perform(&mut self) -> Result<(), RunError> {
+        let mut aimed = Vec::new();
+        while let Some(effect) = self.effects.pop_front() {
+            match effect {
+                Effect::StartLoad => self.back.start_load(),
+                // All that are due are ordered before anything is written down about it: they should hit together.
+                Effect::Inject(fault) => aimed.push(self.inject(&fault)),
+                Effect::Clear => self.clear()?,
+                Effect::Verify => self.verify()?,
+            }
+        }
+        if aimed.is_empty() { Ok(()) } else { self.command(aimed) }
+    }
+
+    fn inject(&mut self, fault: &PlannedFault) -> Command {
+        let failed = |error: String| Command::Failed { number: fault.number, error, clean: true };
+        let found = self.watch.components.iter().find(|component| component.name == fault.target);
+        let Some(pid) = found.and_then(|component| component.pid) else {
+            return failed("it has no process".to_owned());
+        };
+        let Some(target) = ProcessTarget::now(&fault.target, pid) else {
+            return failed(format!("process {pid} has just ended"));
+        };
+        let Some(injector) = &mut self.injector else { return failed("there is no injector".to_owned()) };
+        let id = FaultId::new(SystemClock.now().wall, &mut OsEntropy);
+        let (what, duration) = match fault.kind {
+            FaultKind::Kill => (Fault::Kill { target }, KILL_TIME),
+            FaultKind::Stop => (Fault::Stop { target }, fault.duration.unwrap_or(KILL_TIME)),
+            FaultKind::Mute => (Fault::Mute { target }, fault.duration.unwrap_or(KILL_TIME)),
+        };
+        self.numbers.insert(id, fault.number);
+        self.aimed.insert(fault.number, (fault.target.clone(), pid));
+        match injector.order(&FaultOrder::new(id, what, duration)) {
+            Ok(()) => Command::Aimed { number: fault.number, pid },
+            Err(error) => failed(error.to_string()),
+        }
+    }
+
+    /// Takes in what the injector said since the last time.
+    fn take_reports(&mut self) -> Result<(), RunError> {
+        let gone = match &mut self.injector {
+            Some(injector) => injector.listen(Duration::ZERO).is_err(),
+            None => return Ok(()),
+        };
+        let reports = self.injector.as_ref().map(|injector| injector.reports()[self.heard..].to_vec());
+        self.on_reports(&reports.unwrap_or_default())?;
+        if gone { self.injector_gone() } else { Ok(()) }
+    }
+
+    fn on_reports(&mut self, reports: &[Report]) -> Result<(), RunError> {
+        self.heard += reports.len();
+        let commands: Vec<Command> = reports.iter().filter_map(|report| self.on_report(report)).collect();
+        if commands.is_empty() { Ok(()) } else { self.command(commands) }
+    }
+
+    fn on_report(&mut self, report: &Report) -> Option<Command> {
+        let number = *self.numbers.get(&report.id()?)?;
+        Some(match report {
+            Report::Ready { .. } => return None,
+            Report::Refused { message, .. } => {
+                Command::Failed { number, error: format!("refused: {message}"), clean: true }
+            }
+            Report::Bitten { proof, .. } => {
+                if matches!(proof, grace_faults::BiteProof::Ended) {
+                    self.watch.gone.extend(self.aimed.get(&number).cloned());
+                }
+                Command::Bitten { number, proof: proof.to_string() }
+            }
+            Report::Undone { cause, proof, .. } => {
+                if *proof == UndoProof::Gone {
+                    self.watch.gone.extend(self.aimed.get(&number).cloned());
+                }
+                Command::Ended { number, proof: format!("{cause}: {proof}") }
+            }
+            Report::Failed { error, clean, .. } => {
+                Command::Failed { number, error: error.clone(), clean: *clean }
+            }
+        })
+    }
+
+    /// The injector has ended by itself. What it left, the control plane undoes from the records on disk.
+    fn injector_gone(&mut self) -> Result<(), RunError> {
+        self.injector = None;
+        let error = "the injector has ended; the control plane undoes what it left".to_owned();
+        let all = self.numbers.values();
+        let commands: Vec<Command> = all
+            .map(|number| Command::Failed { number: *number, error: error.clone(), clean: false })
+            .collect();
+        if commands.is_empty() { Ok(()) } else { self.command(commands) }
+    }
+
+    fn clear(&mut self) -> Result<(), RunError> {
+        if let Some(injector) = self.injector.take() {
+            match injector.finish() {
+                Ok((reports, clean)) => {
+                    let rest = reports.get(self.heard..).unwrap_or_default().to_vec();
+                    self.on_reports(&rest)?;
+                    if !clean {
+                        self.evidence_errors.push("the injector could not undo everything".to_owned());
+                    }
+                }
+                Err(error) => self.evidence_errors.push(error.to_string()),
+            }
+        }
+        self.back.stop_load();
+        self.command(vec![Command::Cleared])
+    }
+
+    // ---- the end --------------------------------------------------------------------------------------------
+
+    fn verify(&mut self) -> Result<(), RunError> {
+        self.look_at_the_system(true);
+        self.journals.read(true);
+        let writers = self.back.tally.writers();
+        let mut load = (!writers.is_empty()).then(|| self.back.tally.record());
+        let surveyed = self.survey(&writers, load.as_mut());
+        let log = surveyed.as_ref().map_err(Clone::clone);
+        let telemetry = self.back.telemetry();
+        let status = match (&self.watch.status, &self.watch.trouble) {
+            (Some(status), None) => Ok(status),
+            (_, trouble) => Err(trouble.clone().unwrap_or_else(|| "there is none".to_owned())),
+        };
+        let told = &self.journals.told;
+        let narratives = if self.journals.follows_the_control_plane() {
+            Ok(told.as_slice())
+        } else {
+            Err(format!("the journal of {CONTROL_PLANE} cannot be read: {}", self.journals.errors.join("; ")))
+        };
+        let facts = verdict::facts(&Gathered {
+            status,
+            faults: &self.account.faults,
+            narratives,
+            log,
+            load: load.as_ref(),
+            recovery_seconds: self.account.recovery_seconds,
+            down_at_once: self.watch.down_at_once,
+            telemetry: &telemetry,
+        });
+        let verifications = verdict::verifications(self.job.scenario, &facts);
+        let targets = self.job.plan.targets();
+        let safeguards = verdict::safeguards(self.job.safeguards, told, &targets, &self.account.faults);
+        let playbooks = verdict::playbooks(self.job.scenario);
+        let (against, checked) = verdict::against(&verifications, &safeguards, &playbooks, &telemetry);
+        (self.tell)(&News::Verified(&verifications, &safeguards));
+        let facts = facts.document().clone();
+        self.findings = Findings { verifications, safeguards, playbooks, load, log: surveyed.ok(), facts };
+        self.command(vec![Command::Verified { against, checked }])
+    }
+
+    /// Looks through the log; waits, for a bounded time, until every acknowledged record of the load is in it.
+    fn survey(
+        &mut self,
+        writers: &[super::load::Written],
+        load: Option<&mut LoadRecord>,
+    ) -> Result<LogRecord, String> {
+        let (log, before) = self.log.as_ref().map_err(Clone::clone)?;
+        let deadline = SystemClock.now().mono.plus(limits::GATHER_PATIENCE);
+        let mut survey = Survey::new(self.run, before.clone(), writers);
+        let (after, read) = loop {
+            let after = log.point()?;
+            let read = survey.go_on(log, &after);
+            let (lost, _) = survey.load(writers);
+            if read.is_err() || lost == 0 || SystemClock.now().mono >= deadline {
+                break (after, read);
+            }
+            std::thread::park_timeout(limits::LOOK_EVERY);
+        };
+        if let (Some(load), Ok(())) = (load, &read) {
+            let (lost, duplicated) = survey.load(writers);
+            (load.lost, load.duplicated) = (Some(lost), Some(duplicated));
+        }
+        Ok(survey.record(log, &after, &read))
+    }
+
+    fn finish(mut self) -> Result<Outcome, RunError> {
+        self.keep_what_was_heard();
+        self.journals.read(true);
+        let record = self.record();
+        let Self { job, mut desk, back, folder, mut journals, .. } = self;
+        journals.told.sort_by_key(|told| (told.hlc, told.id));
+        let mut warnings = Vec::new();
+        let mut seal = |event: &crate::evidence::SealEvent| {
+            let command = Command::Seal { run: event.run.clone(), digest: event.digest.clone() };
+            desk.tell(vec![command]).map_err(|error| error.to_string())?;
+            back.written(desk.host.durable());
+            Ok(())
+        };
+        let sources = Sources {
+            data: &job.place.data,
+            narratives: &journals.told,
+            seal: &mut seal,
+            clock: &SystemClock,
+        };
+        let bundle = match folder.finish(&record, sources) {
+            Ok(finished) => {
+                warnings.extend(finished.unsealed.map(|why| format!("the bundle has no seal: {why}")));
+                warnings.extend(finished.errors);
+                Some(finished.bundle)
+            }
+            Err(error) => {
+                warnings.push(format!("the evidence could not be completed: {error}"));
+                None
+            }
+        };
+        let snapshot = desk.host.snapshot_if_due(&mut desk.journal);
+        warnings.extend(snapshot.err().map(|error| format!("the journal of the runs: {error}")));
+        back.finish();
+        Ok(Outcome { record, bundle, warnings })
+    }
+
+    fn record(&mut self) -> RunRecord {
+        let scenario = self.job.scenario;
+        let Now { wall: ended, .. } = SystemClock.now();
+        self.account.enter(ended, Phase::Judged);
+        let since = self.account.faults.iter().filter_map(|fault| fault.ordered).min();
+        let targets = self.job.plan.targets();
+        let told = &self.journals.told;
+        let detections = since.map(|since| verdict::detections(told, &targets, since).collect());
+        let mut findings = std::mem::take(&mut self.findings);
+        if findings.facts.is_null() {
+            findings.verifications = verdict::not_verified(scenario);
+            findings.safeguards =
+                verdict::safeguards(self.job.safeguards, told, &targets, &self.account.faults);
+            findings.playbooks = verdict::playbooks(scenario);
+            findings.load = (!scenario.load.is_empty()).then(|| self.back.tally.record());
+        }
+        let mut evidence_errors = std::mem::take(&mut self.evidence_errors);
+        evidence_errors.extend(self.journals.errors.iter().cloned());
+        match self.back.dropped() {
+            0 => {}
+            dropped => {
+                evidence_errors.push(format!("{dropped} messages came faster than they could be kept"));
+            }
+        }
+        RunRecord {
+            format: FORMAT,
+            run: self.run.to_string(),
+            scenario: ScenarioRecord {
+                id: scenario.id.clone(),
+                title: scenario.title.clone(),
+                layer: scenario.layer,
+                category: scenario.category.clone(),
+                severity: scenario.severity.word().to_owned(),
+                description: scenario.description.clone(),
+                origin: scenario.origin.to_string(),
+                sha256: sha256(&scenario.text),
+                text: scenario.text.clone(),
+            },
+            host: host(&self.job.place.version),
+            started: self.started,
+            ended,
+            phases: std::mem::take(&mut self.account.phases),
+            faults: self.account.faults.clone(),
+            detections: detections.unwrap_or_default(),
+            recoveries: std::mem::take(&mut self.watch.recoveries),
+            down_at_once: self.watch.down_at_once,
+            recovery_seconds: self.account.recovery_seconds,
+            safeguards: findings.safeguards,
+            playbooks: findings.playbooks,
+            telemetry: self.back.telemetry(),
+            steady_state: std::mem::take(&mut self.account.steady_state),
+            verifications: findings.verifications,
+            load: findings.load,
+            log: findings.log,
+            judgement: self.account.judgement.clone(),
+            facts: findings.facts,
+            evidence_errors,
+        }
+    }
+}
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn host(version: &str) -> HostRecord {
+    let name = rustix::system::uname();
+    let memory = rustix::system::sysinfo();
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    HostRecord {
+        grace: version.to_owned(),
+        kernel: format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()),
+        architecture: std::env::consts::ARCH.to_owned(),
+        processors: u32::try_from(processors).unwrap_or(u32::MAX),
+        memory_bytes: memory.totalram.saturating_mul(u64::from(memory.mem_unit)),
+    }
+}

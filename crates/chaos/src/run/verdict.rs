@@ -1,0 +1,278 @@
+//! From what was gathered to what speaks against the run: the facts, the scenario's conditions, its safeguards. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grace_types::{narrative::Narrative, time::Timestamp};
+use serde_json::{Map, Value, json};
+
+use super::watch::{components_fact, load_fact, why_not};
+use crate::{
+    condition::Facts,
+    limits,
+    record::{
+        DetectionRecord, ExpectedRecord, FaultRecord, JudgementReason, LoadRecord, LogRecord,
+        SafeguardRecord, TelemetryRecord, VerificationRecord,
+    },
+    safeguard::Safeguard,
+    scenario::Scenario,
+};
+
+/// What was really gathered. An error says why something was not.
+pub(super) struct Gathered<'a> {
+    /// The status at the end.
+    pub(super) status: Result<&'a Value, String>,
+    /// The faults with their proofs.
+    pub(super) faults: &'a [FaultRecord],
+    /// What was recorded during the run.
+    pub(super) narratives: Result<&'a [Narrative], String>,
+    /// The log before and after.
+    pub(super) log: Result<&'a LogRecord, String>,
+    /// What the load did; none where the scenario has none.
+    pub(super) load: Option<&'a LoadRecord>,
+    /// How long the recovery took; none where it did not happen.
+    pub(super) recovery_seconds: Option<f64>,
+    /// Critical components down at one moment, at most.
+    pub(super) down_at_once: u32,
+    /// What was heard.
+    pub(super) telemetry: &'a [TelemetryRecord],
+}
+
+/// The document of facts.
+#[must_use]
+pub(super) fn facts(gathered: &Gathered<'_>) -> Facts {
+    let (mut known, mut absent) = (Map::new(), BTreeMap::new());
+    let mut put = |name: &str, value: Result<Value, String>| match value {
+        Ok(value) => drop(known.insert(name.to_owned(), value)),
+        Err(why) => drop(absent.insert(name.to_owned(), why)),
+    };
+    put("status", gathered.status.clone().cloned());
+    put("components", gathered.status.clone().map(components_fact));
+    put("faults", Ok(serde_json::to_value(gathered.faults).unwrap_or_default()));
+    put("events", gathered.narratives.clone().and_then(events_fact));
+    put("log", gathered.log.clone().map(log_fact));
+    put("load", gathered.load.map(load_fact).ok_or_else(|| "the scenario has no load".to_owned()));
+    let recovery = gathered.recovery_seconds.map(|seconds| json!(seconds));
+    put("recovery_seconds", recovery.ok_or_else(|| "the system did not recover".to_owned()));
+    put("down_at_once", Ok(json!(gathered.down_at_once)));
+    let heard = gathered.telemetry.iter().map(|one| (one.subject.clone(), json!(one.messages)));
+    put("telemetry", Ok(Value::Object(heard.collect())));
+    Facts::new(Value::Object(known), absent)
+}
+
+fn events_fact(narratives: &[Narrative]) -> Result<Value, String> {
+    if narratives.len() > limits::EVENTS {
+        return Err(format!(
+            "{} events were recorded; at most {} are looked at",
+            narratives.len(),
+            limits::EVENTS
+        ));
+    }
+    serde_json::to_value(narratives).map_err(|error| error.to_string())
+}
+
+/// What could not be told of the log is not there.
+fn log_fact(log: &LogRecord) -> Value {
+    let point = |point: &crate::record::LogPoint| json!({"size": point.size, "root": point.root});
+    let mut fact = json!({"before": point(&log.before), "after": point(&log.after)});
+    let flags = [("consistent", log.consistent), ("continuous", log.continuous)];
+    let figures = [("gaps", log.gaps), ("duplicates", log.duplicates)];
+    for (name, value) in flags {
+        value.into_iter().for_each(|value| fact[name] = json!(value));
+    }
+    for (name, value) in figures {
+        value.into_iter().for_each(|value| fact[name] = json!(value));
+    }
+    fact
+}
+
+/// The scenario's conditions over the facts.
+#[must_use]
+pub(super) fn verifications(scenario: &Scenario, facts: &Facts) -> Vec<VerificationRecord> {
+    let one = |condition: &crate::scenario::Verification| {
+        let (ok, detail) = match condition.check.holds(facts) {
+            Ok(true) => (true, String::new()),
+            Ok(false) => (false, why_not(&condition.check, facts)),
+            Err(why) => (false, format!("it cannot be evaluated: {why}")),
+        };
+        VerificationRecord { name: condition.name.clone(), ok, detail }
+    };
+    scenario.verifications.iter().map(one).collect()
+}
+
+/// Conditions that were never looked at, since the run ended before.
+#[must_use]
+pub(super) fn not_verified(scenario: &Scenario) -> Vec<VerificationRecord> {
+    let detail = "the run ended before it was looked at";
+    let one = |condition: &crate::scenario::Verification| VerificationRecord {
+        name: condition.name.clone(),
+        ok: false,
+        detail: detail.to_owned(),
+    };
+    scenario.verifications.iter().map(one).collect()
+}
+
+/// Each safeguard that is expected: whether it fired, and how long after the first fault had taken effect.
+#[must_use]
+pub(super) fn safeguards(
+    expected: &BTreeMap<String, Option<Safeguard>>,
+    narratives: &[Narrative],
+    targets: &BTreeSet<String>,
+    faults: &[FaultRecord],
+) -> Vec<SafeguardRecord> {
+    // An order comes before its bite, and a detector may be faster than the proof.
+    let began = faults.iter().filter(|fault| fault.bit).filter_map(|fault| fault.ordered).min();
+    let one = |(name, safeguard): (&String, &Option<Safeguard>)| {
+        let fired = began.zip(safeguard.as_ref()).and_then(|(began, safeguard)| {
+            let told = narratives.iter().filter(|told| safeguard.fired(told, targets, began));
+            told.min_by_key(|told| told.time).map(|told| (told, told.time.since(began)))
+        });
+        let detail = match (safeguard, &fired, began) {
+            (_, Some(_), _) => None,
+            (None, ..) => Some(Safeguard::unknown(name)),
+            (Some(_), None, None) => Some("no fault took effect".to_owned()),
+            (Some(safeguard), None, Some(_)) => {
+                Some(format!("no event {} about a target was recorded", safeguard.event))
+            }
+        };
+        SafeguardRecord {
+            name: name.clone(),
+            title: safeguard.as_ref().map(|safeguard| safeguard.title.clone()).unwrap_or_default(),
+            expected: true,
+            fired: fired.is_some(),
+            seconds: fired.as_ref().map(|(_, after)| after.as_secs_f64()),
+            event: fired.map(|(told, _)| told.id.to_string()),
+            detail,
+        }
+    };
+    expected.iter().map(one).collect()
+}
+
+/// The playbooks that are expected. There are none yet that could run.
+#[must_use]
+pub(super) fn playbooks(scenario: &Scenario) -> Vec<ExpectedRecord> {
+    let one = |name: &String| ExpectedRecord {
+        name: name.clone(),
+        seen: false,
+        detail: Some("no playbook of this name is known to have run".to_owned()),
+    };
+    scenario.playbooks.iter().map(one).collect()
+}
+
+/// What the control plane found out about targets of the run.
+pub(super) fn detections<'a>(
+    narratives: &'a [Narrative],
+    targets: &'a BTreeSet<String>,
+    since: Timestamp,
+) -> impl Iterator<Item = DetectionRecord> + 'a {
+    const FINDINGS: [&str; 6] =
+        ["exited", "hang_detected", "restart_scheduled", "start_failed", "gave_up", "emergency_declared"];
+    let about = move |told: &&Narrative| {
+        let finding = FINDINGS.contains(&told.action()) && told.what.starts_with("dev.grace.control_plane.");
+        finding
+            && told.time >= since
+            && (targets.contains(&told.place) || told.action() == "emergency_declared")
+    };
+    narratives.iter().filter(about).map(|told| DetectionRecord {
+        event: told.id.to_string(),
+        what: told.what.clone(),
+        target: told.place.clone(),
+        at: told.time,
+        why: told.why.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    })
+}
+
+/// What speaks against the run, and how many conditions were looked at.
+#[must_use]
+pub(super) fn against(
+    verifications: &[VerificationRecord],
+    safeguards: &[SafeguardRecord],
+    playbooks: &[ExpectedRecord],
+    telemetry: &[TelemetryRecord],
+) -> (Vec<JudgementReason>, u32) {
+    let checked = verifications.len() + safeguards.len() + playbooks.len() + telemetry.len();
+    let reason = |code: &str, text: String| JudgementReason { code: format!("chaos.{code}"), text };
+    let failed = verifications.iter().filter(|one| !one.ok);
+    let failed = failed.map(|one| reason("verification", format!("{}: {}", one.name, one.detail)));
+    let idle = safeguards.iter().filter(|one| one.expected && !one.fired);
+    let idle = idle.map(|one| {
+        let detail = one.detail.as_deref().unwrap_or_default();
+        reason("safeguard", format!("the safeguard {} did not fire: {detail}", one.name))
+    });
+    let unseen = playbooks.iter().filter(|one| !one.seen);
+    let unseen = unseen.map(|one| reason("playbook", format!("the playbook {} did not run", one.name)));
+    let unheard = telemetry.iter().filter(|one| one.messages == 0);
+    let unheard = unheard.map(|one| reason("telemetry", format!("nothing was heard on {}", one.subject)));
+    let all = failed.chain(idle).chain(unseen).chain(unheard).collect();
+    (all, u32::try_from(checked).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::scenario::{Origin, parse};
+
+    fn scenario(check: &str) -> Scenario {
+        let text = format!(
+            "id: x\ntitle: X\ncategory: c\nseverity: low\nverifications: [{{name: v, check: \"{check}\"}}]\n"
+        );
+        parse(&text, Path::new("x.yaml"), Origin::BuiltIn).unwrap()
+    }
+
+    fn gathered<'a>() -> Gathered<'a> {
+        Gathered {
+            status: Err("nobody answers".into()),
+            faults: &[],
+            narratives: Ok(&[]),
+            log: Err("there is no log".into()),
+            load: None,
+            recovery_seconds: None,
+            down_at_once: 0,
+            telemetry: &[],
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_gathered_fails_what_needs_it_with_the_reason() {
+        let facts = facts(&gathered());
+        for (check, told) in [
+            ("log.gaps == 0", "it cannot be evaluated: the fact `log` is not known: there is no log"),
+            ("recovery_seconds < 180", "the system did not recover"),
+            ("components.all(n, components[n].ready)", "nobody answers"),
+            ("load.lost == 0", "the scenario has no load"),
+        ] {
+            let result = &verifications(&scenario(check), &facts)[0];
+            assert!(!result.ok && result.detail.contains(told), "{result:?}");
+            let (against, checked) = against(std::slice::from_ref(result), &[], &[], &[]);
+            assert_eq!((against.len(), checked), (1, 1));
+        }
+        let ok = &verifications(&scenario("events.size() == 0 && faults.size() == 0"), &facts)[0];
+        assert!(ok.ok, "{ok:?}");
+    }
+
+    #[test]
+    fn a_part_of_the_log_that_is_not_known_is_not_there() {
+        let point = crate::record::LogPoint { size: 1, root: String::new(), note: String::new() };
+        let log = LogRecord {
+            before: point.clone(),
+            after: point,
+            consistent: Some(true),
+            continuous: None,
+            gaps: None,
+            duplicates: None,
+            errors: vec![],
+        };
+        let facts = facts(&Gathered { log: Ok(&log), ..gathered() });
+        assert!(verifications(&scenario("log.consistent"), &facts)[0].ok);
+        assert!(verifications(&scenario("log.gaps == 0"), &facts)[0].detail.contains("gaps"));
+    }
+
+    #[test]
+    fn an_expected_safeguard_that_there_is_not_speaks_against_the_run() {
+        let expected = BTreeMap::from([("nothing".to_owned(), None)]);
+        let safeguards = safeguards(&expected, &[], &BTreeSet::new(), &[]);
+        let (against, _) = against(&[], &safeguards, &[], &[]);
+        assert!(against[0].text.contains("there is no safeguard `nothing`"), "{against:?}");
+    }
+}
