@@ -3,9 +3,12 @@
 //! A connection carries one request as a line of JSON; the answer is one or more lines of JSON. [`Request::Watch`] is
 //! answered by a [`Answer::Status`] now and after every change, until either side closes.
 
+use std::time::Duration;
+
+use grace_faults::{LifeLine, LifeLineState, ProcessTarget};
 use serde::{Deserialize, Serialize};
 
-use crate::status::Status;
+use crate::status::{ComponentStatus, Status};
 
 /// What can be asked of the control plane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +32,26 @@ pub enum Request {
     Resume {
         /// Which component.
         name: String,
+    },
+    /// Drop, and count, what a component's process says on its life line: a fault, as an injector orders it. Ends at its deadline,
+    /// which the control plane holds, and with the process.
+    Mute {
+        /// Which component.
+        name: String,
+        /// Its main process.
+        pid: u32,
+        /// That process's start time, to be sure that it is the one that is meant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        start_ticks: Option<u64>,
+        /// For how long at most, in milliseconds.
+        for_ms: u64,
+    },
+    /// Take again what it says. That it is not muted, or has another process by now, is no error.
+    Unmute {
+        /// Which component.
+        name: String,
+        /// Its main process.
+        pid: u32,
     },
     /// Stop everything in order. Answered when it has begun; the socket closes when it is done.
     Down,
@@ -54,4 +77,48 @@ pub enum Answer {
         /// What to do about it.
         help: String,
     },
+}
+
+/// The life line as an injector works it, over whatever carries a request to the control plane and its answer back.
+#[derive(Debug)]
+pub struct LifeLineControl<A>(pub A);
+
+impl<A: FnMut(&Request) -> Result<Answer, String>> LifeLineControl<A> {
+    fn order(&mut self, request: &Request) -> Result<(), String> {
+        match (self.0)(request)? {
+            Answer::Done { .. } => Ok(()),
+            Answer::Refused { message, .. } => Err(message),
+            Answer::Status(_) => Err("the control plane answered another question".to_owned()),
+        }
+    }
+}
+
+impl<A: FnMut(&Request) -> Result<Answer, String>> LifeLine for LifeLineControl<A> {
+    fn mute(&mut self, target: &ProcessTarget, time: Duration) -> Result<(), String> {
+        self.order(&Request::Mute {
+            name: target.component.clone(),
+            pid: target.pid,
+            start_ticks: Some(target.start_ticks),
+            for_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    fn unmute(&mut self, target: &ProcessTarget) -> Result<(), String> {
+        self.order(&Request::Unmute { name: target.component.clone(), pid: target.pid })
+    }
+
+    fn state(&mut self, target: &ProcessTarget) -> Result<LifeLineState, String> {
+        let status = match (self.0)(&Request::Status)? {
+            Answer::Status(status) => status,
+            Answer::Refused { message, .. } => return Err(message),
+            Answer::Done { .. } => return Err("the control plane answered another question".to_owned()),
+        };
+        let is_it = |c: &&ComponentStatus| c.name == target.component && c.pid == Some(target.pid);
+        let Some(component) = status.components.iter().find(is_it) else { return Ok(LifeLineState::Gone) };
+        let age = component.heartbeat_age_seconds;
+        Ok(component.muted.map_or(LifeLineState::Open, |muted| LifeLineState::Muted {
+            dropped: muted.dropped,
+            heartbeat_age: age.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        }))
+    }
 }

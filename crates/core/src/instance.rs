@@ -5,6 +5,7 @@
 //!   lock                    held by the guardian for as long as it lives
 //!   journals/NAME.db        one journal a component
 //!   logs/NAME.log[.N]       captured output
+//!   faults/ID.json          0600, what undoes an injected fault; absent while there is none
 //!   run/                    emptied by a clean `grace down`
 //!     control.sock          the control plane's socket
 //!     notify.sock           the life line
@@ -77,6 +78,12 @@ impl Instance {
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {
         self.run().join("control.sock")
+    }
+
+    /// The folder of records that undo injected faults.
+    #[must_use]
+    pub fn faults(&self) -> PathBuf {
+        grace_faults::journal::folder(&self.data)
     }
 
     /// The life line: where processes send their sd_notify datagrams.

@@ -73,6 +73,9 @@ pub const VOICE_PENDING: usize = 1024;
 /// One sd_notify datagram, in bytes: what systemd takes. A longer one is ignored, as systemd does.
 pub const NOTIFY_BYTES: usize = 4096;
 
+/// A life line is muted for this long at most: the longest fault that an injector takes. A longer one is refused.
+pub const LONGEST_MUTE: Duration = grace_faults::limits::LONGEST;
+
 /// File descriptors that are taken out of one datagram, only to be closed. The kernel itself closes what does not fit.
 pub const NOTIFY_FDS: usize = 8;
 

@@ -75,12 +75,24 @@ pub struct ComponentStatus {
     /// Seconds since its last heartbeat, while it owes heartbeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat_age_seconds: Option<f64>,
+    /// While an injected fault keeps its life line from being heard: it may be taken for hung though it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted: Option<MutedLifeLine>,
     /// Once it has ended for good: whether it ended with status 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub succeeded: Option<bool>,
     /// Why it is in this state, or what it last said of itself (`STATUS=`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// A life line that is not heard.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MutedLifeLine {
+    /// Seconds until it is heard again, at the latest.
+    pub seconds_left: f64,
+    /// Datagrams dropped so far; counted anew by a new control plane.
+    pub dropped: u64,
 }
 
 /// What a component is doing.

@@ -99,17 +99,22 @@ pub(crate) enum Happening {
         /// The last of them.
         upto: u64,
     },
+    /// A look at the faults that injectors left behind has ended.
+    Swept {
+        /// What was done.
+        swept: io::Result<grace_faults::journal::Swept>,
+    },
     /// The journal was damaged: it was set aside, and a new one begun.
     SetAside {
         /// What is wrong with it, and where it is now.
         detail: String,
+        /// Its file now.
+        path: PathBuf,
     },
     /// The journal cannot be written.
     NotWritten {
         /// What the system said.
         detail: String,
-        /// Its file now.
-        path: PathBuf,
     },
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use grace_types::manifest::ComponentKind;
+use grace_types::{manifest::ComponentKind, time::Monotonic};
 
 use crate::{
-    status::{ComponentState, ComponentStatus, InstanceState, Status},
+    status::{ComponentState, ComponentStatus, InstanceState, MutedLifeLine, Status},
     supervisor::{Component, Phase, State, decider::waiting_for},
 };
 
@@ -18,6 +18,8 @@ pub(super) struct Volatile {
     pub(super) bus_address: String,
     /// What each component last said of itself (`STATUS=`).
     pub(super) said: BTreeMap<String, String>,
+    /// Datagrams dropped of components whose life line is muted.
+    pub(super) dropped: BTreeMap<String, u64>,
     /// Health scores as the health monitor last published them.
     pub(super) health: BTreeMap<String, f64>,
     /// What is wrong with the control plane itself.
@@ -26,7 +28,12 @@ pub(super) struct Volatile {
 
 /// The report.
 #[must_use]
-pub(super) fn report(state: &State, volatile: &Volatile, heartbeat_ages: &BTreeMap<String, f64>) -> Status {
+pub(super) fn report(
+    state: &State,
+    volatile: &Volatile,
+    heartbeat_ages: &BTreeMap<String, f64>,
+    now: Monotonic,
+) -> Status {
     let mut components: Vec<ComponentStatus> = state
         .plan
         .specs()
@@ -43,6 +50,11 @@ pub(super) fn report(state: &State, volatile: &Volatile, heartbeat_ages: &BTreeM
                 }
                 _ => after_trouble(component.reason.clone(), component),
             };
+            let muted = component.phase.run().and_then(|run| run.muted_until).map(|until| MutedLifeLine {
+                seconds_left: until.since(now).as_secs_f64(),
+                dropped: volatile.dropped.get(&spec.name).copied().unwrap_or_default(),
+            });
+            let message = muted.map_or(message.clone(), |muted| not_heard(muted, &message));
             Some(ComponentStatus {
                 name: spec.name.clone(),
                 layer: spec.kind.layer(),
@@ -58,6 +70,7 @@ pub(super) fn report(state: &State, volatile: &Volatile, heartbeat_ages: &BTreeM
                     Phase::Completed { exit } => Some(exit.is_success()),
                     _ => None,
                 },
+                muted,
                 heartbeat_age_seconds: heartbeat_ages.get(&spec.name).copied(),
                 message: Some(message).filter(|m| !m.is_empty()),
             })
@@ -74,6 +87,13 @@ pub(super) fn report(state: &State, volatile: &Volatile, heartbeat_ages: &BTreeM
         warnings: volatile.warnings.clone(),
         components,
     }
+}
+
+/// That nobody need wonder why its heartbeats are missing.
+fn not_heard(muted: MutedLifeLine, message: &str) -> String {
+    let seconds = muted.seconds_left;
+    let text = format!("an injected fault mutes its life line for {seconds:.1} s at most");
+    if message.is_empty() { text } else { format!("{text}; {message}") }
 }
 
 /// What a component does now, and what went wrong before, until it is ready again.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use grace_types::{
-    id::{BootId, IncarnationId},
+    id::{BootId, FaultId, IncarnationId},
     manifest::Signal,
     time::Monotonic,
 };
@@ -209,6 +209,37 @@ pub enum Input {
         /// Which component.
         component: String,
     },
+    /// An injector asks for a life line to be muted.
+    Mute {
+        /// Which component.
+        component: String,
+        /// Its main process.
+        pid: u32,
+        /// That process's start time, if it is given.
+        start_ticks: Option<u64>,
+        /// For how long at most.
+        time: Duration,
+    },
+    /// It is to be heard again.
+    Unmute {
+        /// Which component.
+        component: String,
+        /// Its main process.
+        pid: u32,
+    },
+    /// A fault whose injector died, or was late, was undone.
+    FaultSwept {
+        /// Which.
+        fault: FaultId,
+        /// What it was: `stop`.
+        kind: &'static str,
+        /// The component that it hit.
+        component: String,
+        /// Why its injector did not do it.
+        why: String,
+        /// What proves that nothing is left of it.
+        proof: String,
+    },
     /// Stop everything.
     Shutdown {
         /// Who or what asks for it.
@@ -361,6 +392,31 @@ pub enum Event {
         /// Which run of it.
         incarnation: IncarnationId,
     },
+    /// A fault: what its process says on its life line is dropped.
+    LifeLineMuted {
+        /// Which component.
+        component: String,
+        /// Which run of it.
+        incarnation: IncarnationId,
+        /// When it is heard again at the latest.
+        until: Monotonic,
+    },
+    /// It is heard again, or has ended.
+    LifeLineUnmuted {
+        /// Which component.
+        component: String,
+        /// Which run of it.
+        incarnation: IncarnationId,
+    },
+    /// A fault whose injector died, or was late, was undone by the control plane.
+    FaultUndone {
+        /// The component that it hit.
+        component: String,
+        /// Which fault.
+        fault: FaultId,
+        /// What it was: `stop`.
+        kind: String,
+    },
     /// It ended, and its policy asks for no restart.
     Completed {
         /// Which component.
@@ -424,6 +480,9 @@ impl Event {
             | Self::KillDecided { component, .. }
             | Self::Paused { component, .. }
             | Self::Resumed { component, .. }
+            | Self::LifeLineMuted { component, .. }
+            | Self::LifeLineUnmuted { component, .. }
+            | Self::FaultUndone { component, .. }
             | Self::Completed { component, .. }
             | Self::Withheld { component }
             | Self::GaveUp { component, .. }
@@ -454,6 +513,9 @@ impl Event {
             Self::KillDecided { .. } => "kill_decided",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
+            Self::LifeLineMuted { .. } => "life_line_muted",
+            Self::LifeLineUnmuted { .. } => "life_line_unmuted",
+            Self::FaultUndone { .. } => "fault_undone",
             Self::Completed { .. } => "completed",
             Self::Withheld { .. } => "withheld",
             Self::GaveUp { .. } => "gave_up",
@@ -523,6 +585,14 @@ pub enum Refusal {
         state: &'static str,
         /// Why that does not fit.
         detail: &'static str,
+    },
+    /// A fault of this length is not taken.
+    #[error("a life line is muted for 1 ms to {} s, not for {} ms", .longest.as_secs(), .asked.as_millis())]
+    Length {
+        /// What was asked for.
+        asked: Duration,
+        /// The longest.
+        longest: Duration,
     },
     /// The instance is shutting down.
     #[error("the instance is shutting down")]

@@ -83,6 +83,10 @@ pub struct Run {
     pub started: Monotonic,
     /// Whether it has become ready.
     pub ready: bool,
+    /// While a fault mutes its life line: when that ends at the latest. It is part of the run, so it ends with it; a new control
+    /// plane finds it in the journal and keeps the deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted_until: Option<Monotonic>,
 }
 
 /// What a component is doing.
@@ -252,6 +256,7 @@ impl State {
     /// When the supervisor next has something to do by itself.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
+        let heard_again = self.components.values().filter_map(|c| c.phase.run()?.muted_until).min();
         let of = |(name, c): (&String, &Component)| match &c.phase {
             // One that also waits for another component is started by what it waits for, not by time.
             Phase::BackingOff { due } => self.unmet(name).next().is_none().then_some(*due),
@@ -263,7 +268,7 @@ impl State {
             | Phase::GaveUp { .. }
             | Phase::Resting => None,
         };
-        self.components.iter().filter_map(of).min()
+        self.components.iter().filter_map(of).chain(heard_again).min()
     }
 
     /// Takes in a decision. `reason` is kept for people; `now` only says since when.
@@ -303,6 +308,9 @@ impl State {
             | Event::KillDecided { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
+            | Event::LifeLineMuted { .. }
+            | Event::LifeLineUnmuted { .. }
+            | Event::FaultUndone { .. }
             | Event::Completed { .. }
             | Event::Withheld { .. }
             | Event::GaveUp { .. }
@@ -326,6 +334,7 @@ impl Component {
                     start_ticks: *start_ticks,
                     started: *at,
                     ready: false,
+                    muted_until: None,
                 };
                 self.phase = Phase::Running { run, paused: false };
             }
@@ -363,6 +372,10 @@ impl Component {
                     *paused = matches!(event, Event::Paused { .. });
                 }
             }
+            Event::LifeLineMuted { until, .. } => self.mute(Some(*until)),
+            Event::LifeLineUnmuted { .. } => self.mute(None),
+            // A record only: what it hit shows by itself.
+            Event::FaultUndone { .. } => return,
             Event::Completed { exit, .. } => self.phase = Phase::Completed { exit: *exit },
             Event::Withheld { .. } => self.phase = Phase::Resting,
             Event::GaveUp { outcome, .. } => self.phase = Phase::GaveUp { outcome: *outcome },
@@ -384,6 +397,12 @@ impl Component {
         reason.clone_into(&mut self.reason);
         if self.shown() != before {
             self.since = now.wall;
+        }
+    }
+
+    const fn mute(&mut self, until: Option<Monotonic>) {
+        if let Phase::Running { run, .. } | Phase::Stopping { run, .. } = &mut self.phase {
+            run.muted_until = until;
         }
     }
 

@@ -136,6 +136,8 @@ impl Bench {
     }
 }
 
+mod injected;
+
 const KILLED: Exit = Exit::Signal(9);
 
 #[test]
@@ -541,6 +543,7 @@ enum Act {
     Restart(usize),
     Pause(usize),
     Resume(usize),
+    Mute(usize),
     Pass(u64),
     TakeOver,
 }
@@ -553,7 +556,8 @@ fn act() -> impl Strategy<Value = Act> {
         who.clone().prop_map(Act::Hang),
         who.clone().prop_map(Act::Restart),
         who.clone().prop_map(Act::Pause),
-        who.prop_map(Act::Resume),
+        who.clone().prop_map(Act::Resume),
+        who.prop_map(Act::Mute),
         (0..70_000u64).prop_map(Act::Pass),
         Just(Act::TakeOver),
     ]
@@ -585,6 +589,10 @@ proptest! {
                 Act::Restart(w) => { let _ = bench.ask(Input::Restart { component: component(w) }); }
                 Act::Pause(w) => { let _ = bench.ask(Input::Pause { component: component(w) }); }
                 Act::Resume(w) => { let _ = bench.ask(Input::Resume { component: component(w) }); }
+                Act::Mute(w) => if let Some(pid) = bench.phase(names[w]).run().map(|run| run.pid) {
+                    let (start_ticks, time) = (None, Duration::from_secs(5));
+                    let _ = bench.ask(Input::Mute { component: component(w), pid, start_ticks, time });
+                }
                 Act::Pass(ms) => bench.pass(Duration::from_millis(ms)),
                 Act::TakeOver => {
                     let found = names.iter().filter_map(|n| bench.phase(n).run().map(|run| Found {
@@ -596,6 +604,8 @@ proptest! {
             for (name, component) in &bench.state.components {
                 let budget = bench.state.plan.spec(name).unwrap().availability.intensity as usize;
                 prop_assert!(component.window.len() <= budget, "{name} overran its budget");
+                let muted_until = component.phase.run().and_then(|run| run.muted_until);
+                prop_assert!(muted_until.is_none_or(|until| until > bench.now.mono), "{name} is muted for too long");
                 prop_assert!(!matches!(component.phase, Phase::Spawning { .. }), "{name} was left half-started");
             }
             let a = &bench.state.components["a"];

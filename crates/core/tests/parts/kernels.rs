@@ -240,6 +240,7 @@ fn status(restarts: u32) -> Status {
         ready: true,
         critical: false,
         heartbeat_age_seconds: None,
+        muted: None,
         succeeded: None,
         message: None,
     };

@@ -108,24 +108,35 @@ fn a_report_has_the_shape_of_the_schema() {
         Event::StartDecided { component: component.clone(), incarnation },
         started,
         Event::BecameReady { component: component.clone(), incarnation, after: std::time::Duration::ZERO },
+        Event::LifeLineMuted {
+            component: component.clone(),
+            incarnation,
+            until: Monotonic::from_nanos(500_000_001),
+        },
     ];
     for event in events {
         state.evolve(&event, "a test asks", now);
     }
     let volatile = Volatile {
         said: BTreeMap::from([(component.clone(), "serving".to_owned())]),
+        dropped: BTreeMap::from([(component.clone(), 3)]),
         health: BTreeMap::from([(component.clone(), 0.5)]),
         warnings: vec!["a warning".to_owned()],
         ..Volatile::default()
     };
-    let report = report(&state, &volatile, &BTreeMap::from([(component, 0.25)]));
+    let report = report(&state, &volatile, &BTreeMap::from([(component, 0.25)]), now.mono);
     let shown = serde_json::to_value(&report).unwrap();
     assert_eq!(check(&shown), Vec::<String>::new());
     let bus = shown["components"].as_array().unwrap().iter().find(|c| c["name"] == "message_bus").unwrap();
     assert_eq!(
         (&bus["state"], &bus["message"], &bus["heartbeat_age_seconds"]),
-        (&json!("ready"), &json!("serving"), &json!(0.25))
+        (
+            &json!("ready"),
+            &json!("an injected fault mutes its life line for 0.5 s at most; serving"),
+            &json!(0.25)
+        )
     );
+    assert_eq!(bus["muted"], json!({"seconds_left": 0.5, "dropped": 3}));
     assert_eq!(serde_json::from_value::<Status>(shown.clone()).unwrap(), report, "and is read back");
 
     let broken = |change: fn(&mut Value)| {

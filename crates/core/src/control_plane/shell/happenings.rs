@@ -1,6 +1,6 @@
 //! What the shell makes of each happening.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use grace_types::{
     id::IncarnationId,
@@ -48,6 +48,7 @@ impl Shell {
                 self.tell_guardian(&ToGuardian::Written { upto });
                 self.release(upto, None);
             }
+            Happening::Swept { swept } => self.swept(swept),
             Happening::SetAside { detail, path } => {
                 self.warn(detail);
                 self.voice.ship_rest(path);
@@ -80,6 +81,10 @@ impl Shell {
         let mut news = false;
         for datagram in datagrams.iter().filter(|d| !d.notifications.is_empty()) {
             let Some((spec, incarnation)) = self.sender(datagram.pid) else { continue };
+            if self.is_muted(&spec.name) {
+                *self.volatile.dropped.entry(spec.name.clone()).or_default() += 1;
+                continue;
+            }
             for said in &datagram.notifications {
                 if let Notification::Status(text) = said
                     && self.volatile.said.get(&spec.name) != Some(text)
@@ -152,11 +157,21 @@ impl Shell {
             Request::Resume { name } => {
                 (Input::Resume { component: name.clone() }, format!("{name} goes on"))
             }
+            Request::Mute { name, pid, start_ticks, for_ms } => {
+                let time = Duration::from_millis(for_ms);
+                let message = format!("the life line of {name} is muted for {for_ms} ms at most");
+                (Input::Mute { component: name, pid, start_ticks, time }, message)
+            }
+            Request::Unmute { name, pid } => {
+                let message = format!("the life line of {name} is heard");
+                (Input::Unmute { component: name, pid }, message)
+            }
             Request::Down => (
                 Input::Shutdown { cause: "an operator asked for it".to_owned() },
                 "everything is being stopped".to_owned(),
             ),
         };
+        let before = self.number;
         let asked = self.ask(input);
         // Said after the decision: what was asked for may have to wait.
         let message = match waits.and_then(|name| Some((self.waits(&name)?, name))) {
@@ -164,11 +179,14 @@ impl Shell {
             None => message,
         };
         match asked {
+            // Nothing had to be decided, so nothing will be written.
+            Ok(()) if self.number == before => drop(reply.send(Answer::Done { message })),
             Ok(()) => self.owed.push_back((self.number, reply, Answer::Done { message })),
             Err(refusal) => {
                 let (code, help) = match &refusal {
                     Refusal::NotFound(_) => ("not_found", "`grace status` lists the components"),
                     Refusal::WrongState { .. } => ("wrong_state", "`grace status` shows what it is doing"),
+                    Refusal::Length { .. } => ("bad_request", "give a time within these bounds"),
                     Refusal::Stopping => ("stopping", "wait for the end, then `grace up`"),
                 };
                 let _ = reply.send(refuse(code, &refusal.to_string(), help));

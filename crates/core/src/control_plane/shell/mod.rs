@@ -4,12 +4,14 @@
 //! |---|---|
 //! | this one | the state, how it is taken over, and the road of a decision |
 //! | `happenings` | what each happening becomes |
+//! | `injected` | faults: what is not heard, and what injectors left behind |
 //! | `runs` | starting a run, watching its end, reading its output |
 //! | `rounds` | what is done because time has passed |
 //! | `guard` | the channel to the guardian |
 
 mod guard;
 mod happenings;
+mod injected;
 mod rounds;
 mod runs;
 
@@ -98,6 +100,8 @@ pub(super) struct Shell {
     /// Children that are no main processes and were seen to have ended in the last round, by pid.
     seen_ended: BTreeSet<u32>,
     housekeeping: Monotonic,
+    /// Whether a sweep of faults that were left behind is under way.
+    sweeping: bool,
     happened: mpsc::Sender<Happening>,
     /// What happened, from every source but the two below.
     pub(super) happenings: mpsc::Receiver<Happening>,
@@ -184,6 +188,7 @@ impl Shell {
             seen_stopped: BTreeSet::new(),
             seen_ended: BTreeSet::new(),
             housekeeping: now.mono,
+            sweeping: false,
             happened,
             happenings,
             life_line,
@@ -365,6 +370,7 @@ impl Shell {
             Effect::CleanUp { component, incarnation } => {
                 self.detectors.unwatch(&component);
                 self.volatile.said.remove(&component);
+                self.volatile.dropped.remove(&component);
                 let own = std::process::id();
                 let parents = [own, self.volatile.guardian_pid];
                 // The event that led here has not moved the component on yet.
@@ -403,6 +409,15 @@ impl Shell {
         self.show_warning(text);
     }
 
+    /// The trouble is over.
+    fn withdraw_warning(&mut self, stem: &str) {
+        let before = self.volatile.warnings.len();
+        self.volatile.warnings.retain(|w| !w.starts_with(stem));
+        if self.volatile.warnings.len() < before {
+            self.publish_status();
+        }
+    }
+
     fn show_warning(&mut self, text: String) {
         if self.volatile.warnings.len() >= WARNINGS {
             self.volatile.warnings.remove(0);
@@ -419,8 +434,9 @@ impl Shell {
     }
 
     fn report(&self) -> Status {
-        let ages = self.detectors.heartbeat_ages(SystemClock.now().mono);
-        report::report(&self.state, &self.volatile, &ages)
+        let now = SystemClock.now().mono;
+        let ages = self.detectors.heartbeat_ages(now);
+        report::report(&self.state, &self.volatile, &ages, now)
     }
 
     fn write_credentials(&mut self) {

@@ -88,6 +88,7 @@ impl Shell {
         self.find_stopped();
         self.reap_strays();
         self.groups.sweep();
+        self.sweep_faults();
         if self.recorder.dropped > 0 {
             self.warn(format!(
                 "{} decisions could not be queued for the journal; the guardian keeps them",

@@ -313,6 +313,7 @@ fn component(name: &str, pid: Option<u32>, restarts: u32) -> ComponentStatus {
         ready: true,
         critical: false,
         heartbeat_age_seconds: None,
+        muted: None,
         succeeded: None,
         message: None,
     }

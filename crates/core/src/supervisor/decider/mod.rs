@@ -4,10 +4,12 @@
 //! |---|---|
 //! | this one | what happened, what may start, what must be stopped |
 //! | `emergency` | what is done when critical components are down |
+//! | `injected` | faults: life lines that are not heard, and what their injectors left |
 //! | `operator` | what people ask for |
 //! | `take_over` | what a new control plane finds |
 
 mod emergency;
+mod injected;
 mod operator;
 mod take_over;
 
@@ -90,6 +92,9 @@ pub fn effects(state: &State, event: &Event) -> Vec<Effect> {
         | Event::BecameReady { .. }
         | Event::HangDetected { .. }
         | Event::RestartScheduled { .. }
+        | Event::LifeLineMuted { .. }
+        | Event::LifeLineUnmuted { .. }
+        | Event::FaultUndone { .. }
         | Event::Completed { .. }
         | Event::Withheld { .. }
         | Event::GaveUp { .. }
@@ -157,6 +162,13 @@ impl Deciding {
             Input::Restart { component } => self.restart(component)?,
             Input::Pause { component } => self.pause(component, true)?,
             Input::Resume { component } => self.pause(component, false)?,
+            Input::Mute { component, pid, start_ticks, time } => {
+                self.mute(component, *pid, *start_ticks, *time)?;
+            }
+            Input::Unmute { component, pid } => self.unmute(component, *pid)?,
+            Input::FaultSwept { fault, kind, component, why, proof } => {
+                self.fault_swept(*fault, kind, component, why, proof);
+            }
             Input::Shutdown { cause } => {
                 if !self.state.shutdown {
                     let why = Why::because("shutdown.requested", cause.clone());
@@ -214,6 +226,7 @@ impl Deciding {
         let Some(run) = self.live_run(component, incarnation) else { return };
         let phase = self.state.components[component].phase.clone();
         let lived = self.now.mono.since(run.started);
+        self.unmute_ended(component, &run);
         let event = Event::Exited { component: component.to_owned(), incarnation, exit, after: lived };
         let text = format!("it {exit} after {}", seconds(lived));
         self.record(event, Why::because("exit.seen", text.clone()), "pidfd");
@@ -333,6 +346,7 @@ impl Deciding {
         if self.state.finished || self.state.boot.is_none() {
             return;
         }
+        self.unmute_overdue();
         self.kill_overdue();
         if self.state.shutdown {
             self.stop_in_order();
