@@ -1,6 +1,6 @@
 //! The command line as clap sees it: names, help texts, examples. What a command does lives in its own module.
 //!
-//! The internal entry points (`guardian`, `control-plane`, `kernel NAME`) are not here: [`crate::internal`] takes
+//! The internal entry points (`guardian`, `control-plane`, `injector`, `kernel NAME`) are not here: [`crate::internal`] takes
 //! them before clap builds its tree, which a supervised process would carry in memory for nothing.
 
 use std::{path::PathBuf, time::Duration};

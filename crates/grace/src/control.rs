@@ -37,11 +37,15 @@ pub(crate) fn status(instance: &Instance) -> Result<Status, Failure> {
 /// Asks to do something; what happens now, in a sentence. It is asked once: when the control plane dies before it
 /// answers, it may or may not have been done, and the person decides.
 pub(crate) fn order(instance: &Instance, request: &Request) -> Result<String, Failure> {
-    match open(instance, request)?.next(Some(limits::ANSWER_TIME))? {
-        Some(Answer::Done { message }) => Ok(message),
-        Some(other) => Err(other_than_asked(instance, &other)),
-        None => Err(lost(instance)),
+    match ask(instance, request)? {
+        Answer::Done { message } => Ok(message),
+        other => Err(other_than_asked(instance, &other)),
     }
+}
+
+/// Asks once; the answer, whatever it is.
+pub(crate) fn ask(instance: &Instance, request: &Request) -> Result<Answer, Failure> {
+    open(instance, request)?.next(Some(limits::ANSWER_TIME))?.ok_or_else(|| lost(instance))
 }
 
 /// The state of everything, now and after each change.

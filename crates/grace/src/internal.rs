@@ -1,8 +1,8 @@
-//! The entry points that Grace starts itself with, never a person: the guardian, the control plane, a kernel.
+//! The entry points that Grace starts itself with, never a person: the guardian, the control plane, a kernel, an injector of faults.
 //!
 //! They are taken before clap builds its tree of commands: each of these processes lives for months and should not
 //! carry it. Their command lines have one fixed form each: `grace --data DIR guardian`, `grace --data DIR control-plane`,
-//! `grace kernel NAME`; a kernel finds its instance in its environment.
+//! `grace --data DIR injector`, `grace kernel NAME`; a kernel finds its instance in its environment.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -10,11 +10,16 @@ use std::{
     process::ExitCode,
 };
 
+use grace_core::{control::LifeLineControl, instance::Instance};
+
+use crate::control;
+
 /// One of ourselves, to be run in this process.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Internal {
     Guardian(PathBuf),
     ControlPlane(PathBuf),
+    Injector(PathBuf),
     Kernel(String),
 }
 
@@ -31,6 +36,9 @@ pub(crate) fn parse(args: &[OsString]) -> Option<Internal> {
         [flag, data, name] if word(flag, "--data") && word(name, "control-plane") => {
             Some(Internal::ControlPlane(data.into()))
         }
+        [flag, data, name] if word(flag, "--data") && word(name, "injector") => {
+            Some(Internal::Injector(data.into()))
+        }
         _ => None,
     }
 }
@@ -40,6 +48,13 @@ pub(crate) fn run(internal: Internal) -> ExitCode {
     match internal {
         Internal::Guardian(data) => grace_core::guardian::main(&data),
         Internal::ControlPlane(data) => grace_core::control_plane::main(&data),
+        Internal::Injector(data) => {
+            let instance = Instance::at(&data);
+            let life_line = LifeLineControl(move |request: &_| {
+                control::ask(&instance, request).map_err(|failure| failure.what)
+            });
+            grace_faults::injector::main(&data, Box::new(life_line))
+        }
         Internal::Kernel(name) => grace_core::kernels::run(&name),
     }
 }
@@ -56,12 +71,14 @@ mod tests {
     fn only_the_one_form_is_taken() {
         assert_eq!(parsed("--data /d guardian"), Some(Internal::Guardian("/d".into())));
         assert_eq!(parsed("--data /d control-plane"), Some(Internal::ControlPlane("/d".into())));
+        assert_eq!(parsed("--data /d injector"), Some(Internal::Injector("/d".into())));
         assert_eq!(parsed("kernel x"), Some(Internal::Kernel("x".into())));
         for other in [
             "",
             "guardian",
             "--data /d up",
             "--data /d kernel",
+            "injector",
             "kernel",
             "kernel x y",
             "--data /d guardian x",

@@ -190,6 +190,7 @@ pub(crate) mod tests {
             ready: state == ComponentState::Ready,
             critical: false,
             heartbeat_age_seconds: None,
+            muted: None,
             succeeded: None,
             message: None,
         }
