@@ -115,6 +115,8 @@ All of it works on the files alone, with Grace running or not.")]
         #[command(subcommand)]
         command: crate::log::args::Log,
     },
+    /// Check a bundle of evidence, or the proof of one log entry, anywhere
+    Verify(crate::verify::Verify),
     /// Check what this host offers, and say what each lack means
     #[command(after_help = "\
 Examples:

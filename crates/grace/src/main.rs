@@ -25,6 +25,7 @@ mod status;
 mod style;
 mod systemd;
 mod up;
+mod verify;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
@@ -60,6 +61,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command, data: Option<std::path::PathBuf>, out: &mut Output) -> Result<Exit, Failure> {
+    // What is checked anywhere is checked where nothing has a place for an instance, too.
+    if let Command::Verify(args) = &command {
+        return verify::run(args, out);
+    }
     let instance = place::instance(data)?;
     match command {
         Command::Up(args) => up::up(&instance, &args, out),
@@ -70,6 +75,7 @@ fn run(command: Command, data: Option<std::path::PathBuf>, out: &mut Output) -> 
         Command::Pause(args) => order(&instance, &Request::Pause { name: args.name }, out),
         Command::Resume(args) => order(&instance, &Request::Resume { name: args.name }, out),
         Command::Log { command } => log::run(&instance, &command, out),
+        Command::Verify(args) => verify::run(&args, out),
         Command::Doctor => doctor::run(&instance, out),
     }
 }

@@ -12,4 +12,5 @@ mod cli {
     mod log;
     mod running;
     mod up;
+    mod verify;
 }

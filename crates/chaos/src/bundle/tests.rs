@@ -208,3 +208,17 @@ fn an_incident_of_another_form_is_named() {
         );
     }
 }
+
+#[test]
+fn a_bundle_of_an_earlier_version_is_still_accepted() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bundle/golden");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let (data, bytes) = sealed();
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("bundle.tar.zst"), bytes).unwrap();
+        fs::write(path.join("log.vkey"), format!("{}\n", data.key())).unwrap();
+    }
+    let key = fs::read_to_string(path.join("log.vkey")).unwrap().trim().parse().unwrap();
+    let verdict = verify(&unpack(&fs::read(path.join("bundle.tar.zst")).unwrap()).unwrap(), Some(&key));
+    assert_eq!((verdict.errors, verdict.entries), (vec![], 3));
+}

@@ -6,7 +6,8 @@ use super::{binary::grace, golden};
 fn every_help_page() {
     let folder = tempfile::tempdir().unwrap();
     let mut pages = String::new();
-    let commands = ["", "up", "down", "status", "logs", "restart", "pause", "resume", "doctor", "log"];
+    let commands =
+        ["", "up", "down", "status", "logs", "restart", "pause", "resume", "doctor", "log", "verify"];
     let log = ["log tail", "log checkpoint", "log prove", "log verify", "log fsck", "log cosign"];
     for command in commands.into_iter().chain(log) {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
