@@ -118,9 +118,16 @@ impl Shippers {
         Self { tasks, written, shown }
     }
 
+    /// How far each sink is, once its shipper has found the journal.
+    #[must_use]
+    pub fn progress(&self) -> Vec<(Sink, Option<Progress>)> {
+        let of = |shown: &Shown| shown.borrow().as_ref().map(|(_, progress)| progress.clone());
+        Sink::ALL.into_iter().zip(self.shown.iter().map(of)).collect()
+    }
+
     /// Ships what is written, for a bounded time: not longer than `within`, and not at all to a sink that does not answer. What is
     /// left is shipped at the next start.
-    pub async fn finish(mut self, within: Duration) {
+    pub async fn finish(&mut self, within: Duration) {
         let last = self.written.borrow().0;
         let all = async {
             for shown in &mut self.shown {

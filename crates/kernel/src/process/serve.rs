@@ -141,7 +141,7 @@ where
         }
     };
     let shipped = async {
-        if let Some(shippers) = shippers {
+        if let Some(shippers) = &mut shippers {
             shippers.finish(limits::EVIDENCE_FINISH).await;
         }
     };

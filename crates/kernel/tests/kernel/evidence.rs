@@ -140,7 +140,7 @@ async fn each_sink_gets_everything_and_one_that_is_away_holds_up_neither_the_oth
     let (log, clarity) = (Held::default(), Held::default());
     let client = net.client("sink").unwrap();
     writer.write(100);
-    let shippers = writer.ship(&net);
+    let mut shippers = writer.ship(&net);
     let taker = take(&client, Sink::ImmutableLog, &log);
     until("what was there before", || count(&log) == 100).await;
     writer.write(50);

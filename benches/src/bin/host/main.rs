@@ -1,18 +1,22 @@
 //! Durable commands per second on one decider, against the floor: the same bytes, written and fdatasync'ed.
 //!
-//! With 1, 16 and 256 commands outstanding, three programs take turns, several rounds, on files of the same folder:
+//! With 1, 16 and 256 commands outstanding, four programs take turns, several rounds, on files of the same folder:
 //!
 //! - floor: as many entries as there are outstanding commands, one write and one fdatasync on a growing file
 //! - journal: the same entries, one `SqliteJournal::append`
 //! - host: commands asked of the host's thread by as many tasks; each waits for its durable answer, then asks the next
+//! - shipped: the same, while the journal is shipped as evidence to two sinks that sync what they take, over a broker, both in
+//!   another process on the same cores; and how long it took after the end until they had the rest
 //!
-//! `cargo run --release -p grace-benches --bin host [-- --rounds N] [--seconds S] [--folder DIR]`
+//! `cargo run --release -p grace-benches --bin host [-- --rounds N] [--seconds S] [--folder DIR] [--grace PROGRAM]`
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a benchmark that cannot run should say so and stop"
 )]
+
+mod shipping;
 
 use std::{
     collections::BTreeMap,
@@ -32,9 +36,11 @@ use grace_store::{Journal, Seq, sqlite::SqliteJournal};
 use grace_types::{
     chance::OsEntropy,
     reason::Why,
-    time::{Now, SystemClock, Timestamp},
+    time::{Clock as _, Now, SystemClock, Timestamp},
 };
 use serde::{Deserialize, Serialize};
+
+use self::shipping::Sinks;
 
 /// A decision of the usual size: a restart with its reasons.
 enum Restarts {}
@@ -97,6 +103,9 @@ struct Measured {
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|arg| arg == shipping::CHILD) {
+        return shipping::serve_child(&args[1..]);
+    }
     let value = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
     let rounds: usize = value("--rounds").map_or(5, |n| n.parse().expect("--rounds takes a number"));
     let seconds: f64 = value("--seconds").map_or(1.0, |n| n.parse().expect("--seconds takes a number"));
@@ -112,19 +121,39 @@ fn main() {
         "entries of {} bytes, {rounds} rounds of {seconds} s each, medians (lowest to highest)",
         setting.entry.len()
     );
+    let grace = value("--grace").map(PathBuf::from);
+    let sinks = Sinks::start(&setting.folder.join("sinks"), grace.as_deref());
     for outstanding in [1, 16, 256] {
         let (mut floors, mut journals, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut shipped, mut rests) = (Vec::new(), Vec::new());
         for round in 0..rounds {
             let path = |what: &str| setting.folder.join(format!("{what}-{outstanding}-{round}"));
             floors.push(floor(&setting, &path("floor"), outstanding));
             journals.push(journal(&setting, &path("journal"), outstanding));
-            hosts.push(host(&setting, &path("host"), outstanding));
+            hosts.push(host(&setting, &path("host"), outstanding, None).0);
+            let (measured, rest) = host(&setting, &path("shipped"), outstanding, Some(&sinks));
+            shipped.push(measured);
+            rests.push(rest);
         }
         println!("\n{outstanding} outstanding");
         report("floor", &floors, &floors);
         report("journal", &journals, &floors);
         report("host", &hosts, &floors);
+        report("shipped", &shipped, &floors);
+        rests.sort_unstable();
+        let cost = 1.0 - median_rate(&shipped) / median_rate(&hosts);
+        println!(
+            "  evidence costs {:.1} % of the host's rate; the rest was shipped {} ms after the end",
+            cost * 100.0,
+            rests[rests.len() / 2].as_millis()
+        );
     }
+}
+
+fn median_rate(of: &[Measured]) -> f64 {
+    let mut rates: Vec<f64> = of.iter().map(|measured| measured.rate).collect();
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
 }
 
 fn report(what: &str, all: &[Measured], floors: &[Measured]) {
@@ -181,10 +210,12 @@ fn command(task: usize) -> Envelope<Restart> {
     Envelope::new(Restart { name: format!("worker-{}", task % 64), status: 137 })
 }
 
-fn host(setting: &Setting, path: &Path, outstanding: usize) -> Measured {
+/// With sinks, also how long shipping went on after the end.
+fn host(setting: &Setting, path: &Path, outstanding: usize, sinks: Option<&Sinks>) -> (Measured, Duration) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (commands, mut hosted) = start(path);
+        let shippers = sinks.map(|sinks| sinks.ship(path, hosted.written.clone()));
         let drain = tokio::spawn(async move {
             while hosted.releases.recv().await.is_some() {}
             hosted.ended().await.unwrap();
@@ -212,13 +243,28 @@ fn host(setting: &Setting, path: &Path, outstanding: usize) -> Measured {
         let elapsed = begun.elapsed();
         commands.stop().await;
         drain.await.unwrap();
-        measured(elapsed, took.len(), took)
+        let begun = Instant::now();
+        if let Some(mut shippers) = shippers {
+            shippers.finish(Duration::from_secs(60)).await;
+            for (sink, progress) in shippers.progress() {
+                let progress = progress.expect("the journal was found");
+                assert_eq!(
+                    progress.waiting(),
+                    Some(0),
+                    "{} has not got everything: {progress:?}",
+                    sink.name()
+                );
+                assert_eq!(progress.last, took.len() as u64, "{}", sink.name());
+            }
+        }
+        (measured(elapsed, took.len(), took), begun.elapsed())
     })
 }
 
 fn start(path: &Path) -> (Commands<Restarts>, thread::Hosted<Restarts>) {
     let path = path.to_owned();
-    let open = move || SqliteJournal::open(path, Timestamp::EPOCH).map(|j| Box::new(j) as Box<dyn Journal>);
+    let now = SystemClock.now().wall;
+    let open = move || SqliteJournal::open(path, now).map(|j| Box::new(j) as Box<dyn Journal>);
     thread::spawn("control_plane".to_owned(), open, Arc::new(SystemClock), Box::new(OsEntropy)).unwrap()
 }
 
