@@ -117,6 +117,17 @@ All of it works on the files alone, with Grace running or not.")]
     },
     /// Check a bundle of evidence, or the proof of one log entry, anywhere
     Verify(crate::verify::Verify),
+    /// Attack the running instance on purpose, and judge what happens
+    #[command(after_help = "\
+Examples:
+  grace chaos list                                        the scenarios that there are
+  grace chaos run dirt-critical-kernel-kill --dry-run     who would be hit, and when
+  grace chaos run dirt-critical-kernel-kill               0 if the system withstood it, 1 if not
+  grace chaos abort                                       end the run under way")]
+    Chaos {
+        #[command(subcommand)]
+        command: crate::chaos::args::Chaos,
+    },
     /// Check what this host offers, and say what each lack means
     #[command(after_help = "\
 Examples:

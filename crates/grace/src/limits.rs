@@ -74,3 +74,12 @@ pub(crate) const JOURNAL_ERRORS: usize = 20;
 
 /// What a line says of an entry. A reason may be as long as its author likes, and a line should be read at a glance.
 pub(crate) const LINE_CHARACTERS: usize = 160;
+
+/// Between two tries to watch an instance during a chaos run, and between two looks at whether a run has ended.
+pub(crate) const WATCH_PAUSE: Duration = Duration::from_millis(20);
+
+/// Statuses that wait to be looked at by a chaos run. It looks every 20 ms; past this the oldest are let go.
+pub(crate) const WATCH_STATUSES: usize = 256;
+
+/// How long a run may take to end once it is asked to: the injector tries to undo for 30 s, and the evidence is closed.
+pub(crate) const ABORT_TIME: Duration = Duration::from_secs(90);

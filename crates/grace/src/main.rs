@@ -10,6 +10,7 @@
 //! runtime here and nothing is decided here: the control plane decides, this shows.
 
 mod args;
+mod chaos;
 mod control;
 mod doctor;
 mod failure;
@@ -76,6 +77,7 @@ fn run(command: Command, data: Option<std::path::PathBuf>, out: &mut Output) -> 
         Command::Resume(args) => order(&instance, &Request::Resume { name: args.name }, out),
         Command::Log { command } => log::run(&instance, &command, out),
         Command::Verify(args) => verify::run(&args, out),
+        Command::Chaos { command } => chaos::run(&instance, &command, out),
         Command::Doctor => doctor::run(&instance, out),
     }
 }

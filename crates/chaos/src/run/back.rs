@@ -162,7 +162,7 @@ impl Worker {
         let bus = native::connect(options);
         let clock = &self.setup.clock;
         let open = evidence::sqlite(self.setup.journal.clone());
-        let shippers = Shippers::start(self.setup.component, &open, &bus, clock, newest);
+        let mut shippers = Shippers::start(self.setup.component, &open, &bus, clock, newest);
         for subject in STREAM {
             tokio::spawn(listen(bus.clone(), subject.to_owned(), self.keeper()));
         }

@@ -44,11 +44,11 @@ pub const COMPONENT: &str = "chaos";
 
 /// What a run needs to know of the system that it attacks.
 pub trait System {
-    /// The document of `grace status --json`. Answers, or gives up, within about a second.
+    /// The documents of `grace status --json` since the last call, oldest first; at least the newest one. Does not wait.
     ///
     /// # Errors
     /// Why there is none, in a sentence.
-    fn status(&self) -> Result<Value, String>;
+    fn statuses(&self) -> Result<Vec<Value>, String>;
 }
 
 /// Where the instance is, and how to reach it.

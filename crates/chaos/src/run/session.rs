@@ -238,9 +238,14 @@ impl<'a> Session<'a> {
     }
 
     fn look_at_the_system(&mut self, attacked: bool) {
-        let status = self.system.status();
-        for change in self.watch.take(SystemClock.now(), status, attacked) {
-            (self.tell)(&News::Changed(&change));
+        let statuses = match self.system.statuses() {
+            Ok(statuses) => statuses.into_iter().map(Ok).collect(),
+            Err(trouble) => vec![Err(trouble)],
+        };
+        for status in statuses {
+            for change in self.watch.take(SystemClock.now(), status, attacked) {
+                (self.tell)(&News::Changed(&change));
+            }
         }
         let troubled = self.watch.trouble.is_some();
         if let (true, false, Some(trouble)) = (troubled, self.troubled, &self.watch.trouble) {
