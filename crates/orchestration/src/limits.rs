@@ -97,9 +97,11 @@ pub const ENDED: usize = 4096;
 /// See [`ENDED`].
 pub const ENDED_BYTES: usize = 8 << 20;
 
-/// Intents with a dead letter that are kept for a retry, counted apart so that successes do not push them out. The oldest is
-/// forgotten first.
+/// Intents with a dead letter that are kept for a retry, counted apart so that successes do not push them out; and the bytes that
+/// they hold. The oldest is forgotten first.
 pub const DEAD_LETTERS: usize = 10_000;
+/// See [`DEAD_LETTERS`].
+pub const DEAD_LETTERS_BYTES: usize = 64 << 20;
 
 /// Idempotency keys of intents that were forgotten: some ten seconds at the full rate, weeks at a usual one. The oldest is forgotten
 /// first; an intent that comes again after that is taken anew.
@@ -154,3 +156,51 @@ pub const DETAIL_CHARS: usize = 400;
 
 /// Faults reported about one document of templates. Past it the rest is dropped: nobody reads more in one go.
 pub const FAULTS: usize = 50;
+
+// Deliveries of triggers and event policies.
+
+/// Deliveries that may wait in one lane. At about a kilobyte each they fit in memory.
+pub const LANE_QUEUE: u32 = 100_000;
+
+/// Deliveries of one lane under way at a time. More do not begin until some have ended.
+pub const LANE_FLIGHTS: u32 = 4096;
+
+/// Dead letters of one lane. When they are full too, what would become one is not acknowledged, so that its sender keeps it.
+pub const LANE_DEAD_LETTERS: usize = 10_000;
+
+/// Deliveries begun in one decision. The rest begins with the next.
+pub const STARTS: usize = 512;
+
+/// `count` and `burst` of a rate: more than the bus carries.
+pub const RATE_COUNT: u32 = 1_000_000;
+
+/// Type and subject of an event to be published, bytes: a subject of the bus is made of them.
+pub const SUBJECT_BYTES: usize = 255;
+
+/// Work of all lanes of one kernel, dead letters included, bytes. When it is full, events are not acknowledged, so that their
+/// senders keep them.
+pub const DELIVERY_BYTES: u64 = 256 << 20;
+
+/// Work in one recorded event, bytes. More is recorded as several events, each below the host's bound on an entry.
+pub const RECORD_BYTES: usize = 256 << 10;
+
+// Triggers and event policies.
+
+/// Subscriptions of one trigger mesh. More are refused.
+pub const SUBSCRIPTIONS: usize = 10_000;
+
+/// Event types that one subscription or policy names. More are refused.
+pub const PATTERNS: usize = 64;
+
+/// Events in one command: enough to share a sync among. A larger batch is refused.
+pub const EVENTS: usize = 1024;
+
+/// Events that are remembered so that a copy is known as one. The oldest is forgotten first; a copy that comes later than that is
+/// taken for a new event.
+pub const SEEN: usize = 200_000;
+
+/// How long an event is remembered at most. A sender that retries does so within minutes.
+pub const SEEN_FOR_MS: u64 = 600_000;
+
+/// A filter that cannot be evaluated is recorded once in this time for each subscription, so that it does not fill the journal.
+pub const FAILURES_EVERY_MS: u64 = 60_000;

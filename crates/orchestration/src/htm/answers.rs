@@ -1,0 +1,209 @@
+//! What workers say about tasks: counted only under the lease.
+
+use std::collections::BTreeSet;
+
+use grace_kernel::Decision;
+use grace_types::reason::Why;
+
+use super::{
+    Decided, Reply,
+    command::{TaskAnswer, Verdict},
+    counted, cut,
+    event::{Done, Granted, Next, What},
+    id::{IntentId, TaskId},
+    recorded, refusal,
+    state::{Stage, State},
+};
+use crate::limits;
+
+/// Whether an answer counts.
+enum Standing {
+    /// It is the leaseholder's.
+    Holds,
+    /// It was given before and counted.
+    Again,
+    /// It does not; why.
+    Not(String),
+}
+
+pub(super) fn answer(state: &State, at: u64, worker: &str, answers: &[TaskAnswer], chance: u64) -> Decided {
+    let number = known(state, worker, answers.len())?;
+    let (mut done, mut failed, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    let mut seen = BTreeSet::new();
+    let mut ending: BTreeSet<IntentId> = BTreeSet::new();
+    let mut verdicts = Vec::with_capacity(answers.len());
+    for answer in answers {
+        let mut standing = standing(state, at, number, answer);
+        if matches!(standing, Standing::Holds) && !seen.insert(answer.task) {
+            standing = Standing::Not("it was answered before".to_owned());
+        }
+        let too_large = answer.output.as_ref().map_or(0, super::Json::len);
+        if matches!(standing, Standing::Holds) && too_large > limits::OUTPUT_BYTES {
+            seen.remove(&answer.task);
+            let most = limits::OUTPUT_BYTES;
+            let why =
+                format!("an output of {too_large} bytes; at most {most} are taken: answer again with less");
+            verdicts.push(Verdict::Refused(why));
+            continue;
+        }
+        verdicts.push(match standing {
+            Standing::Again => Verdict::Taken,
+            Standing::Not(why) => {
+                refused.push((answer.task, answer.token, why.clone()));
+                Verdict::Refused(why)
+            }
+            Standing::Holds => {
+                match &answer.failed {
+                    None => done.push(Done {
+                        task: answer.task,
+                        token: answer.token,
+                        output: answer.output.clone(),
+                    }),
+                    Some(reason) => {
+                        let wanted = answer.retry.unwrap_or(true) && !ending.contains(&answer.task.intent);
+                        let failure =
+                            after_failure(state, at, answer.task, wanted, mix(chance, answer.token));
+                        if failure.0 == Next::Dead {
+                            ending.insert(answer.task.intent);
+                        }
+                        failed.push((answer, cut(reason), failure));
+                    }
+                }
+                Verdict::Taken
+            }
+        });
+    }
+    let mut decision = Decision::reply(Reply::Answered { verdicts });
+    if !done.is_empty() {
+        let why = Why::because("task.answered", format!("{worker} did {}", counted(done.len(), "task")));
+        let place = if done.len() == 1 { done[0].task.to_string() } else { worker.to_owned() };
+        let what = What::TasksDone { worker: number, tasks: done };
+        decision = decision.record(recorded(at, what, place, "answers under their leases", why));
+    }
+    for (answer, reason, (next, rule)) in failed {
+        let why = Why::because("task.failed", format!("{worker} says: {reason}")).and("task.next", rule);
+        let what = What::TaskFailed { task: answer.task, token: answer.token, reason, next };
+        decision = decision.record(recorded(at, what, answer.task.to_string(), "the plan's retry", why));
+    }
+    Ok(note_refused(decision, state, at, (number, worker), refused))
+}
+
+pub(super) fn extend(state: &State, at: u64, worker: &str, tasks: &[Granted]) -> Decided {
+    let number = known(state, worker, tasks.len())?;
+    let (mut longer, mut refused, mut verdicts) = (Vec::new(), Vec::new(), Vec::with_capacity(tasks.len()));
+    for Granted { task, token } in tasks {
+        let answer = TaskAnswer { task: *task, token: *token, output: None, failed: None, retry: None };
+        match standing(state, at, number, &answer) {
+            Standing::Holds => {
+                let timeout = state
+                    .task(*task)
+                    .and_then(|(intent, _)| intent.spec(task.index))
+                    .map_or(0, |s| s.timeout_ms);
+                longer.push((*task, at + timeout + state.base.settings.lease_grace_ms));
+                verdicts.push(Verdict::Taken);
+            }
+            Standing::Again => verdicts.push(Verdict::Refused("it is done".to_owned())),
+            Standing::Not(why) => {
+                refused.push((*task, *token, why.clone()));
+                verdicts.push(Verdict::Refused(why));
+            }
+        }
+    }
+    let mut decision = Decision::reply(Reply::Answered { verdicts });
+    if !longer.is_empty() {
+        let why = Why::because(
+            "lease.extended",
+            format!("{worker} needs longer for {}", counted(longer.len(), "task")),
+        );
+        let what = What::LeasesExtended { worker: number, tasks: longer };
+        decision = decision.record(recorded(at, what, worker, "the timeout anew", why));
+    }
+    Ok(note_refused(decision, state, at, (number, worker), refused))
+}
+
+fn known(state: &State, worker: &str, batch: usize) -> Result<u32, super::Refusal> {
+    if batch == 0 || batch > limits::BATCH {
+        return Err(refusal(
+            "bad_request",
+            format!("1 to {} tasks at a time; these are {batch}", limits::BATCH),
+        ));
+    }
+    let found = state.worker_named(worker);
+    found
+        .map(|(number, _)| number)
+        .ok_or_else(|| refusal("unknown_worker", "register first: no such worker is known, or it was lost"))
+}
+
+fn standing(state: &State, at: u64, worker: u32, answer: &TaskAnswer) -> Standing {
+    let Some((_, task)) = state.task(answer.task) else {
+        return Standing::Not("there is no such task, or it was forgotten".to_owned());
+    };
+    if task.token != answer.token {
+        let given = if task.token > answer.token && answer.token > 0 {
+            "was given to another lease since"
+        } else {
+            "has another token"
+        };
+        return Standing::Not(format!("token {} is stale: the task {given}", answer.token));
+    }
+    match task.stage {
+        Stage::Leased { worker: holder, .. } if holder != worker => {
+            Standing::Not("the lease is another worker's".to_owned())
+        }
+        Stage::Leased { until, .. } if until < at => {
+            Standing::Not(format!("the lease ended {} ms ago", at - until))
+        }
+        Stage::Leased { .. } => Standing::Holds,
+        Stage::Succeeded(_)
+            if answer.failed.is_none() && answer.token > 0 && task.output == answer.output =>
+        {
+            Standing::Again
+        }
+        Stage::Succeeded(_) | Stage::Dead => Standing::Not("it was answered before, otherwise".to_owned()),
+        Stage::Cancelled => Standing::Not("it was cancelled".to_owned()),
+        _ => Standing::Not("the lease has ended".to_owned()),
+    }
+}
+
+/// What becomes of a task whose attempt failed, and the rule.
+pub(super) fn after_failure(state: &State, at: u64, id: TaskId, retry: bool, chance: u64) -> (Next, String) {
+    let Some((intent, task)) = state.task(id) else { return (Next::Dead, "it is not there".to_owned()) };
+    let Some(spec) = intent.spec(id.index) else { return (Next::Dead, "it is not in its plan".to_owned()) };
+    let attempt = task.attempts.saturating_sub(task.losses).max(1);
+    let most = spec.backoff.attempts;
+    if !retry {
+        return (Next::Dead, "another attempt makes no sense".to_owned());
+    }
+    if attempt >= most {
+        return (Next::Dead, format!("attempt {attempt} of {most} was the last"));
+    }
+    let wait = spec.backoff.wait_ms(attempt, chance);
+    (Next::Retry { due: at + wait }, format!("attempt {attempt} of {most}; the next in {wait} ms"))
+}
+
+/// Random bits of its own for each task (the finaliser of SplitMix64).
+pub(super) const fn mix(chance: u64, token: u64) -> u64 {
+    let z = chance ^ token.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// Refused answers are on record, but not more often than [`limits::REFUSALS_EVERY_MS`] for each worker.
+fn note_refused(
+    decision: Decision<super::Htm>,
+    state: &State,
+    at: u64,
+    (number, worker): (u32, &str),
+    refused: Vec<(TaskId, u64, String)>,
+) -> Decision<super::Htm> {
+    let last = state.workers.get(&number).map_or(0, |worker| worker.refused);
+    let Some((task, token, why)) = refused.first() else { return decision };
+    if last > 0 && at < last + limits::REFUSALS_EVERY_MS {
+        return decision;
+    }
+    let told = format!("{worker} answered for {task} under token {token}: {why}");
+    let why = Why::because("answer.stale", told);
+    let what = What::AnswersRefused { worker: number, answers: refused };
+    decision.record(recorded(at, what, worker, "fencing token", why))
+}

@@ -1,0 +1,552 @@
+//! What the task manager can be asked, and what it answers: the JSON that travels.
+//!
+//! A worker in any language needs four of these: `register` once, then `lease`, `answer` and (between them) `beat`:
+//!
+//! ```json
+//! {"register": {"name": "py-1", "incarnation": "7f3a", "kinds": ["resize"], "slots": 4}}
+//!     → {"registered": {"beat_ms": 5000}}
+//! {"lease": {"asks": [{"worker": "py-1", "max": 4, "request": "1"}]}}
+//!     → {"leased": {"grants": [{"worker": "py-1", "tasks": [{"task": "tsk_3xq7k-42.0", "token": 17, "kind": "resize",
+//!                  "input": {…}, "attempt": 1, "timeout_ms": 30000, …}]}], "wake_ms": null}}
+//! {"answer": {"worker": "py-1", "answers": [{"task": "tsk_3xq7k-42.0", "token": 17, "output": {…}},
+//!                                           {"task": "tsk_3xq7k-43.0", "token": 18, "failed": "no such file", "retry": false}]}}
+//!     → {"answered": {"verdicts": ["taken", "taken"]}}
+//! {"beat": {"worker": "py-1"}}
+//!     → {"beaten": {"stop": [{"task": "tsk_3xq7k-40.0", "token": 11}], "beat_ms": 5000}}
+//! ```
+//!
+//! Every one of them may be sent again when its answer was lost: a `lease` under the same `request` gets the same tasks, an answer
+//! that was taken is taken again. An answer under a lease that is no more is refused with the reason, and changes nothing.
+
+use std::{collections::BTreeMap, fmt};
+
+use grace_types::reason::Reason;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    event::{Granted, Level, Offer, Origin, Settings},
+    id::{Era, IntentId, TaskId},
+    state::Totals,
+};
+use crate::intent::{IntentType, Json, Priority, Violation};
+
+/// What it can be asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// A task manager has started. The first command after every start.
+    Configure {
+        /// The machine's boot id.
+        boot: String,
+        /// Random bits; only the first ever count.
+        era: Era,
+        /// In force from now on.
+        #[serde(default)]
+        settings: Settings,
+    },
+    /// These types are in force; others take no new intents.
+    Define {
+        /// By name.
+        types: BTreeMap<String, IntentType>,
+    },
+    /// Intents, approved already.
+    Submit {
+        /// At most [`crate::limits::BATCH`].
+        intents: Vec<Submission>,
+    },
+    /// A worker offers itself.
+    Register(Offer),
+    /// A worker goes in good order.
+    Leave {
+        /// Its name.
+        worker: String,
+    },
+    /// A worker is known to be dead.
+    Lost {
+        /// Its name.
+        worker: String,
+        /// How that is known.
+        reason: String,
+    },
+    /// A sign of life.
+    Beat {
+        /// The worker's name.
+        worker: String,
+    },
+    /// Workers want tasks. All that ask at the moment are best put into one command: the least loaded is served first.
+    Lease {
+        /// One for each worker.
+        asks: Vec<Ask>,
+    },
+    /// What became of tasks.
+    Answer {
+        /// The worker's name.
+        worker: String,
+        /// At most [`crate::limits::BATCH`].
+        answers: Vec<TaskAnswer>,
+        /// Random bits for the jitter of retries.
+        #[serde(default)]
+        chance: u64,
+    },
+    /// A worker needs longer for tasks: each gets its timeout anew.
+    Extend {
+        /// The worker's name.
+        worker: String,
+        /// At most [`crate::limits::BATCH`].
+        tasks: Vec<Granted>,
+    },
+    /// An intent is to end; what succeeded is compensated.
+    Cancel {
+        /// Which.
+        intent: IntentId,
+        /// Why.
+        reason: String,
+    },
+    /// A dead letter gets another chance.
+    Retry {
+        /// Which.
+        task: TaskId,
+        /// Why.
+        reason: String,
+    },
+    /// Gives out no task of a type until it is resumed.
+    Pause {
+        /// The type's name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// See `pause`.
+    Resume {
+        /// The type's name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// Time has passed.
+    Tick {
+        /// Random bits for the jitter of retries.
+        chance: u64,
+    },
+    /// What there is. Changes nothing.
+    Query(Query),
+}
+
+/// An intent that somebody wants done.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submission {
+    /// Its type's name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Who wants it.
+    pub actor: String,
+    /// What it is about; `null` when not given.
+    #[serde(default)]
+    pub payload: Json,
+    /// The same key gives the same intent, for as long as it is known and for the last 262,144 keys after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The type's when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// When it counts as late, milliseconds from now; the type's when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+    /// When it may begin, milliseconds from now; at once when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+    /// Who approved it, and what caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<Origin>>,
+}
+
+/// A worker that wants tasks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ask {
+    /// Its name.
+    pub worker: String,
+    /// At most so many; its free slots bound them too.
+    pub max: u32,
+    /// The worker's name for this request: sent again under it, it gets the same tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+}
+
+/// What became of a task: done, unless `failed` says why not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskAnswer {
+    /// Which.
+    pub task: TaskId,
+    /// The lease's.
+    pub token: u64,
+    /// What came out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Json>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// Whether another attempt makes sense; `true` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<bool>,
+}
+
+/// What can be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Query {
+    /// Counts, types and workers.
+    Overview,
+    /// One intent with its tasks.
+    Intent(IntentId),
+    /// One task.
+    Task(TaskId),
+    /// Intents, newest first.
+    Intents {
+        /// Only those at this state.
+        #[serde(default)]
+        state: Option<IntentState>,
+        /// At most so many, and at most [`crate::limits::ROWS`].
+        limit: usize,
+        /// Only older ones, for the next page.
+        #[serde(default)]
+        before: Option<IntentId>,
+    },
+    /// Tasks that failed for good, newest first.
+    DeadLetters {
+        /// At most so many, and at most [`crate::limits::ROWS`].
+        limit: usize,
+    },
+}
+
+/// What it answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// It is in force.
+    Configured,
+    /// Types that are new or changed.
+    Defined {
+        /// By name.
+        changed: Vec<String>,
+    },
+    /// One for each intent, in their order.
+    Submitted {
+        /// Taken, or not.
+        results: Vec<Submitted>,
+    },
+    /// The worker is known.
+    Registered {
+        /// How often it is to give a sign of life, milliseconds.
+        beat_ms: u64,
+    },
+    /// The worker is gone.
+    Gone {
+        /// Tasks that it had.
+        tasks: usize,
+    },
+    /// The sign of life was heard.
+    Beaten {
+        /// Tasks that it need not go on with.
+        stop: Vec<Granted>,
+        /// How often it is to give a sign of life, milliseconds.
+        beat_ms: u64,
+    },
+    /// One for each ask, in their order.
+    Leased {
+        /// What each is given.
+        grants: Vec<Grants>,
+        /// When waiting tasks that a rate holds back may start, milliseconds from now.
+        wake_ms: Option<u64>,
+    },
+    /// One for each answer or extension, in their order.
+    Answered {
+        /// Taken, or not.
+        verdicts: Vec<Verdict>,
+    },
+    /// The intent ends.
+    Cancelled {
+        /// What it is at now.
+        state: IntentState,
+    },
+    /// The task waits again.
+    Retried,
+    /// The type is paused or resumed, or was before.
+    Switched,
+    /// What was due is done.
+    Ticked {
+        /// More is due at once.
+        more: bool,
+        /// When something is due next, milliseconds from now.
+        next_ms: Option<u64>,
+    },
+    /// Counts, types and workers.
+    Overview(Box<Overview>),
+    /// One intent.
+    Intent(Box<IntentView>),
+    /// One task.
+    Task(Box<TaskView>),
+    /// Intents.
+    Intents {
+        /// Newest first.
+        intents: Vec<IntentView>,
+        /// There are more.
+        more: bool,
+    },
+    /// Dead letters.
+    DeadLetters {
+        /// Newest first.
+        tasks: Vec<TaskView>,
+        /// There are more.
+        more: bool,
+    },
+}
+
+/// What became of a submission.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Submitted {
+    /// It is durable.
+    Accepted {
+        /// Its name.
+        id: IntentId,
+        /// It was there already, under the same key.
+        repeated: bool,
+    },
+    /// It was not taken.
+    Refused {
+        /// Stable: `unknown_type`, `invalid`, `key_reused`, `overloaded`, `too_large`, `bad_request`.
+        code: String,
+        /// One sentence for people.
+        message: String,
+        /// What is wrong with the payload.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        violations: Vec<Violation>,
+    },
+}
+
+/// What a worker is given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Grants {
+    /// Its name.
+    pub worker: String,
+    /// Its tasks.
+    pub tasks: Vec<Lease>,
+    /// Why there can be none: `unknown_worker` asks it to register.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// A task that a worker has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Which.
+    pub task: TaskId,
+    /// The fencing token: greater than every one before. It goes with the answer, and with what the task does elsewhere.
+    pub token: u64,
+    /// What it belongs to.
+    pub intent: IntentId,
+    /// The intent's type.
+    #[serde(rename = "type")]
+    pub intent_type: String,
+    /// The task's name in the plan.
+    pub name: String,
+    /// What is to be done.
+    pub kind: String,
+    /// With what.
+    pub input: Json,
+    /// Who wants it.
+    pub actor: String,
+    /// The how manieth attempt, from 1.
+    pub attempt: u16,
+    /// How long it may take. The lease ends a little later.
+    pub timeout_ms: u64,
+    /// Who approved the intent, and what caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<Origin>>,
+}
+
+/// What became of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It counts, now or since it was given first.
+    Taken,
+    /// It does not count; why.
+    Refused(String),
+}
+
+/// What an intent is at, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IntentState {
+    /// No task has begun.
+    Waiting,
+    /// Tasks have begun.
+    Running,
+    /// It fails or is cancelled; what it did is being taken back.
+    Compensating,
+    /// Every task succeeded.
+    Succeeded,
+    /// A task failed for good.
+    Failed,
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+/// What a task is at, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// A compensation that is not needed so far.
+    Unneeded,
+    /// It waits for other tasks.
+    Blocked,
+    /// It waits for a time.
+    Delayed,
+    /// It waits for a worker.
+    Waiting,
+    /// A worker has it.
+    Running,
+    /// It succeeded.
+    Succeeded,
+    /// It failed for good: a dead letter.
+    Dead,
+    /// It was not needed any more.
+    Cancelled,
+}
+
+/// An intent as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IntentView {
+    /// Its name.
+    pub id: IntentId,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Who wants it.
+    pub actor: String,
+    /// What it is at.
+    pub state: IntentState,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Its idempotency key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// What it is about.
+    pub payload: Json,
+    /// When it was taken, Unix milliseconds.
+    pub submitted: u64,
+    /// When it counts as late, Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<u64>,
+    /// Whether it is late.
+    pub late: bool,
+    /// Why it failed or was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who approved it, and what caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<Origin>>,
+    /// Its tasks; compensations that are not needed are left out.
+    pub tasks: Vec<TaskView>,
+}
+
+/// A task as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Its name.
+    pub id: TaskId,
+    /// Its name in the plan.
+    pub name: String,
+    /// What is to be done.
+    pub kind: String,
+    /// What it is at.
+    pub state: TaskState,
+    /// Who has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Attempts so far.
+    pub attempts: u16,
+    /// What came out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Json>,
+    /// Why the last attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it is tried again or its lease ends, Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<u64>,
+}
+
+/// Counts, types and workers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Overview {
+    /// How much waits.
+    pub level: Level,
+    /// Waiting tasks, most urgent first.
+    pub waiting: BTreeMap<Priority, u64>,
+    /// Tasks that are not over.
+    pub open: u64,
+    /// Tasks with a worker.
+    pub running: u64,
+    /// Intents with a dead letter.
+    pub dead_letters: usize,
+    /// What happened since the journal was begun.
+    pub totals: Totals,
+    /// By name.
+    pub types: BTreeMap<String, TypeView>,
+    /// By name.
+    pub workers: BTreeMap<String, WorkerView>,
+    /// What waits for a kind or a label that no worker has.
+    pub stuck: Vec<Reason>,
+}
+
+/// A type as it is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeView {
+    /// Why nothing of it is given out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
+    /// It takes no new intents.
+    pub retired: bool,
+    /// Its tasks with a worker.
+    pub running: u32,
+}
+
+/// A worker as it is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Kinds of task that it can run.
+    pub kinds: Vec<String>,
+    /// Labels that it has.
+    pub labels: Vec<String>,
+    /// Tasks that it can run at a time.
+    pub slots: u32,
+    /// Tasks that it has.
+    pub running: usize,
+    /// Its last sign of life on record, Unix milliseconds.
+    pub seen: u64,
+    /// Tasks that succeeded with it.
+    pub done: u64,
+    /// Attempts that failed with it.
+    pub failed: u64,
+}
+
+/// Why it does not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Stable: `not_configured`, `bad_request`, `unknown_worker`, `unknown_intent`, `unknown_task`, `unknown_type`, `over`,
+    /// `not_dead`, `compensated`, `full`.
+    pub code: String,
+    /// One sentence for people.
+    pub message: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}

@@ -1,0 +1,213 @@
+//! What there is, for people and for the layers above.
+
+use std::collections::BTreeMap;
+
+use grace_kernel::Decision;
+use grace_types::reason::Reason;
+
+use super::{
+    Decided, Reply,
+    command::{IntentState, IntentView, Overview, Query, TaskState, TaskView, TypeView, WorkerView},
+    id::{IntentId, TaskId},
+    refusal,
+    state::{Course, Ending, Intent, Stage, State, Task},
+};
+use crate::{intent::Priority, limits};
+
+pub(super) fn query(state: &State, query: &Query) -> Decided {
+    Ok(Decision::reply(match query {
+        Query::Overview => Reply::Overview(Box::new(overview(state))),
+        Query::Intent(id) => match state.intents.get(id) {
+            Some(intent) => Reply::Intent(Box::new(view(state, *id, intent))),
+            None => {
+                return Err(refusal(
+                    "unknown_intent",
+                    format!("there is no intent {id}, or it was forgotten"),
+                ));
+            }
+        },
+        Query::Task(id) => match state.task(*id) {
+            Some((intent, task)) => Reply::Task(Box::new(task_view(state, *id, intent, task))),
+            None => {
+                return Err(refusal("unknown_task", format!("there is no task {id}, or it was forgotten")));
+            }
+        },
+        Query::Intents { state: wanted, limit, before } => {
+            let older =
+                state.intents.iter().rev().filter(|(id, _)| before.is_none_or(|before| **id < before));
+            let fitting = older.filter(|(_, intent)| wanted.is_none_or(|wanted| intent.state() == wanted));
+            let (intents, more) = page(fitting.map(|(id, intent)| view(state, *id, intent)), *limit);
+            Reply::Intents { intents, more }
+        }
+        Query::DeadLetters { limit } => {
+            let intents =
+                state.index.dead.ids.values().rev().filter_map(|id| Some((*id, state.intents.get(id)?)));
+            let dead = intents.flat_map(|(id, intent)| {
+                let tasks = (0..).zip(&intent.tasks).filter(|(_, task)| task.stage == Stage::Dead);
+                tasks.map(move |(n, task)| task_view(state, id.task(n), intent, task))
+            });
+            let (tasks, more) = page(dead, *limit);
+            Reply::DeadLetters { tasks, more }
+        }
+    }))
+}
+
+/// At most `limit` rows, and whether there are more.
+fn page<T>(mut rows: impl Iterator<Item = T>, limit: usize) -> (Vec<T>, bool) {
+    let page = rows.by_ref().take(limit.min(limits::ROWS)).collect();
+    let more = rows.next().is_some();
+    (page, more)
+}
+
+fn overview(state: &State) -> Overview {
+    let index = &state.index;
+    let running = index.held.values().map(|held| held.len() as u64).sum();
+    let types = state.types.iter().map(|(name, kind)| {
+        let running = index.running.get(name).copied().unwrap_or(0);
+        (name.to_string(), TypeView { paused: kind.paused.clone(), retired: kind.retired, running })
+    });
+    let workers = state.workers.iter().map(|(number, worker)| {
+        let view = WorkerView {
+            kinds: worker.kinds.iter().map(ToString::to_string).collect(),
+            labels: worker.labels.iter().map(ToString::to_string).collect(),
+            slots: worker.slots,
+            running: index.held.get(number).map_or(0, std::collections::BTreeSet::len),
+            seen: worker.seen,
+            done: worker.done,
+            failed: worker.failed,
+        };
+        (worker.name.to_string(), view)
+    });
+    Overview {
+        level: state.base.level,
+        waiting: Priority::ALL.into_iter().map(|p| (p, index.waiting[p.rank()])).collect(),
+        open: index.open,
+        running,
+        dead_letters: index.dead.ids.len(),
+        totals: state.base.totals.clone(),
+        types: types.collect(),
+        workers: workers.collect(),
+        stuck: stuck(state),
+    }
+}
+
+/// What waits for something that no worker offers.
+fn stuck(state: &State) -> Vec<Reason> {
+    let mut waiting: BTreeMap<u32, usize> = BTreeMap::new();
+    for ((_, need), lane) in &state.index.lanes {
+        *waiting.entry(*need).or_default() += lane.queues.iter().map(BTreeMap::len).sum::<usize>();
+    }
+    let needs =
+        waiting.into_iter().filter_map(|(need, tasks)| Some((state.index.needs.get(need as usize)?, tasks)));
+    let alone = needs.filter(|(needs, _)| !state.workers.values().any(|worker| worker.can_run(needs)));
+    alone
+        .take(limits::ROWS)
+        .map(|(needs, tasks)| {
+            let labels: Vec<&str> = needs.labels.iter().map(|label| &**label).collect();
+            let with = if labels.is_empty() { String::new() } else { format!(" with {}", labels.join(", ")) };
+            let tasks = super::counted(tasks, "task");
+            Reason::new("dispatch.no_worker", format!("{tasks} wait for a worker for `{}`{with}", needs.kind))
+        })
+        .collect()
+}
+
+fn view(state: &State, id: IntentId, intent: &Intent) -> IntentView {
+    let tasks = (0..).zip(&intent.tasks).filter(|(_, task)| task.stage != Stage::Dormant);
+    IntentView {
+        id,
+        kind: intent.pin.definition.name.to_string(),
+        actor: intent.actor.to_string(),
+        state: intent.state(),
+        priority: intent.priority,
+        key: intent.key.as_deref().map(str::to_owned),
+        payload: intent.payload.clone(),
+        submitted: intent.submitted,
+        deadline: intent.deadline,
+        late: intent.late,
+        reason: intent.reason.as_deref().map(str::to_owned),
+        origin: intent.origin.clone(),
+        tasks: tasks.map(|(n, task)| task_view(state, id.task(n), intent, task)).collect(),
+    }
+}
+
+fn task_view(state: &State, id: TaskId, intent: &Intent, task: &Task) -> TaskView {
+    let spec = intent.spec(id.index);
+    let (worker, due) = match task.stage {
+        Stage::Leased { worker, until } => {
+            (state.workers.get(&worker).map(|w| w.name.to_string()), Some(until))
+        }
+        Stage::Delayed(due) => (None, Some(due)),
+        _ => (None, None),
+    };
+    TaskView {
+        id,
+        name: spec.map(|spec| spec.name.to_string()).unwrap_or_default(),
+        kind: spec.map(|spec| spec.needs.kind.to_string()).unwrap_or_default(),
+        state: task.stage.state(),
+        worker,
+        attempts: task.attempts,
+        output: task.output.clone(),
+        reason: task.reason.as_deref().map(str::to_owned),
+        due,
+    }
+}
+
+impl Intent {
+    pub(super) fn state(&self) -> IntentState {
+        match self.course {
+            Course::Running if self.tasks.iter().all(|task| task.attempts == 0) => IntentState::Waiting,
+            Course::Running => IntentState::Running,
+            Course::Unwinding(_) | Course::Compensating(_) => IntentState::Compensating,
+            Course::Over(Ending::Succeeded) => IntentState::Succeeded,
+            Course::Over(Ending::Failed) => IntentState::Failed,
+            Course::Over(Ending::Cancelled) => IntentState::Cancelled,
+        }
+    }
+}
+
+impl Stage {
+    pub(super) const fn state(self) -> TaskState {
+        match self {
+            Self::Dormant => TaskState::Unneeded,
+            Self::Blocked(_) => TaskState::Blocked,
+            Self::Delayed(_) => TaskState::Delayed,
+            Self::Waiting => TaskState::Waiting,
+            Self::Leased { .. } => TaskState::Running,
+            Self::Succeeded(_) => TaskState::Succeeded,
+            Self::Dead => TaskState::Dead,
+            Self::Cancelled => TaskState::Cancelled,
+        }
+    }
+}
+
+impl IntentState {
+    /// As it is written.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Compensating => "compensating",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl TaskState {
+    /// As it is written.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unneeded => "not needed",
+            Self::Blocked => "blocked",
+            Self::Delayed => "delayed",
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Taking intents: each is checked by itself, and refused by itself.
+//!
+//! A key that is known gives the intent that it gave before, before anything else is looked at: an intent that was accepted is never
+//! refused to a sender who asks again, however much waits.
+
+use std::collections::HashMap;
+
+use grace_kernel::Decision;
+use grace_types::{reason::Why, yaml::suggest};
+
+use super::{
+    Decided, Htm, Reply,
+    command::{Submission, Submitted},
+    event::{NewIntent, Origin, What},
+    id::IntentId,
+    recorded, refusal,
+    state::{Pinned, State, fingerprint},
+};
+use crate::{
+    intent::{Json, Priority, Violation},
+    limits,
+};
+
+/// Why an intent is not taken.
+struct Refused {
+    code: &'static str,
+    message: String,
+    violations: Vec<Violation>,
+}
+
+fn refuse<T>(code: &'static str, message: impl Into<String>) -> Result<T, Refused> {
+    Err(Refused { code, message: message.into(), violations: Vec::new() })
+}
+
+/// What a batch has taken so far.
+struct Batch<'s> {
+    state: &'s State,
+    at: u64,
+    taken: Vec<NewIntent>,
+    keys: HashMap<&'s str, (IntentId, u64)>,
+    /// Tasks that it adds: those that wait at once, and all.
+    waiting: u64,
+    tasks: u64,
+}
+
+pub(super) fn submit(state: &State, at: u64, intents: &[Submission]) -> Decided {
+    if intents.is_empty() || intents.len() > limits::BATCH {
+        let most = limits::BATCH;
+        return Err(refusal(
+            "bad_request",
+            format!("1 to {most} intents at a time; these are {}", intents.len()),
+        ));
+    }
+    let mut batch = Batch { state, at, taken: Vec::new(), keys: HashMap::new(), waiting: 0, tasks: 0 };
+    let mut results = Vec::with_capacity(intents.len());
+    for intent in intents {
+        results.push(batch.take(intent).unwrap_or_else(|refused| Submitted::Refused {
+            code: refused.code.to_owned(),
+            message: refused.message,
+            violations: refused.violations,
+        }));
+    }
+    let mut decision = Decision::reply(Reply::Submitted { results });
+    let (mut part, mut bytes) = (Vec::new(), 0);
+    for intent in batch.taken {
+        if bytes > 0 && bytes + intent.payload.len() > limits::EVENT_PAYLOAD_BYTES {
+            decision = record(decision, state, at, std::mem::take(&mut part));
+            bytes = 0;
+        }
+        bytes += intent.payload.len() + 200;
+        part.push(intent);
+    }
+    Ok(if part.is_empty() { decision } else { record(decision, state, at, part) })
+}
+
+fn record(decision: Decision<Htm>, state: &State, at: u64, intents: Vec<NewIntent>) -> Decision<Htm> {
+    let first = &intents[0];
+    let kind = state.definitions.get(&first.definition).map(|pin| &*pin.definition.name).unwrap_or_default();
+    let approved = first.origin.as_deref().and_then(approval);
+    let what = match intents.len() {
+        1 => format!("{} wants {kind}", first.actor),
+        n => format!("{} wants {kind}, the first of {n}", first.actor),
+    };
+    let mut why = Why::because("intent.wanted", what);
+    if let Some(approved) = approved {
+        why = why.and("intent.approved", approved);
+    }
+    for reason in first.origin.iter().flat_map(|origin| &origin.reasons).take(8) {
+        why = why.and(reason.code.as_str(), reason.text.as_str());
+    }
+    let waits = state.waiting();
+    why = why.and("intent.room", format!("{waits} tasks wait"));
+    let place = if intents.len() == 1 { first.id.to_string() } else { "htm".to_owned() };
+    decision.record(recorded(at, What::Submitted { intents }, place, "valid, with room in the queue", why))
+}
+
+fn approval(origin: &Origin) -> Option<String> {
+    let by = origin.approved_by.as_ref()?;
+    let tier = origin.tier.as_ref().map(|tier| format!(", tier {tier}")).unwrap_or_default();
+    let score = origin.score.map(|score| format!(", score {score}")).unwrap_or_default();
+    Some(format!("approved by {by}{tier}{score}"))
+}
+
+impl<'s> Batch<'s> {
+    fn take(&mut self, wanted: &'s Submission) -> Result<Submitted, Refused> {
+        for (what, text) in [("key", wanted.key.as_deref()), ("actor", Some(wanted.actor.as_str()))] {
+            if text.is_some_and(|text| text.is_empty() || text.len() > limits::KEY_BYTES) {
+                return refuse("bad_request", format!("`{what}` has 1 to {} bytes", limits::KEY_BYTES));
+            }
+        }
+        if wanted.payload.len() > limits::PAYLOAD_BYTES {
+            let (found, most) = (wanted.payload.len(), limits::PAYLOAD_BYTES);
+            return refuse("too_large", format!("a payload of {found} bytes; at most {most} are taken"));
+        }
+        let value = match wanted.payload.value() {
+            Ok(value) => value,
+            Err(_) => return refuse("invalid", "the payload is nested too deep"),
+        };
+        // Without spaces, so that the same payload is the same text.
+        let payload = Json::of(&value);
+        let mark = wanted.key.as_ref().map(|_| fingerprint(&wanted.kind, &wanted.actor, payload.text()));
+        if let Some(answer) = self.repeated(wanted, mark) {
+            return answer;
+        }
+        let pin = self.pin(&wanted.kind)?;
+        let definition = &pin.definition;
+        let violations = definition.check(&value);
+        if let Some(first) = violations.first() {
+            let more = match violations.len() {
+                1 => String::new(),
+                n => format!(", and {} more", n - 1),
+            };
+            let message = format!("the payload does not fit `{}`: {first}{more}", wanted.kind);
+            return Err(Refused { code: "invalid", message, violations });
+        }
+        for (what, span) in [("deadline_ms", wanted.deadline_ms), ("delay_ms", wanted.delay_ms)] {
+            if span.is_some_and(|span| span > limits::LONGEST_MS) {
+                return refuse("bad_request", format!("`{what}` is at most {}", limits::LONGEST_MS));
+            }
+        }
+        let shares = match definition.concurrency_key(&value) {
+            Ok(key) => key,
+            Err(why) => return refuse("invalid", format!("the concurrency key of `{}`: {why}", wanted.kind)),
+        };
+        let priority = wanted.priority.unwrap_or(definition.priority);
+        self.room(priority, definition.forward as u64)?;
+        let id = IntentId::new(self.state.base.era, self.state.base.next_intent + self.taken.len() as u64);
+        if let (Some(key), Some(mark)) = (&wanted.key, mark) {
+            self.keys.insert(key, (id, mark));
+        }
+        self.tasks += definition.forward as u64;
+        if wanted.delay_ms.is_none_or(|delay| delay == 0) {
+            self.waiting +=
+                definition.tasks[..definition.forward].iter().filter(|task| task.missing == 0).count() as u64;
+        }
+        self.taken.push(NewIntent {
+            id,
+            definition: pin.number,
+            actor: wanted.actor.clone(),
+            key: wanted.key.clone(),
+            payload,
+            priority,
+            start: wanted.delay_ms.filter(|delay| *delay > 0).map(|delay| self.at + delay),
+            deadline: wanted.deadline_ms.or(definition.deadline_ms).map(|span| self.at + span),
+            shares,
+            origin: wanted.origin.clone(),
+        });
+        Ok(Submitted::Accepted { id, repeated: false })
+    }
+
+    /// The answer that the key got before.
+    fn repeated(&self, wanted: &Submission, mark: Option<u64>) -> Option<Result<Submitted, Refused>> {
+        let key = wanted.key.as_deref()?;
+        let (id, known) = self.keys.get(key).or_else(|| self.state.index.keys.get(key))?;
+        Some(if mark == Some(*known) {
+            Ok(Submitted::Accepted { id: *id, repeated: true })
+        } else {
+            refuse("key_reused", format!("the idempotency key `{key}` was used for another intent, {id}"))
+        })
+    }
+
+    fn pin(&self, name: &str) -> Result<&'s Pinned, Refused> {
+        let in_force = self.state.types.get(name).filter(|kind| !kind.retired);
+        let pin = in_force.and_then(|kind| self.state.definitions.get(&kind.definition));
+        pin.map(AsRef::as_ref).ok_or_else(|| {
+            let known = self.state.types.iter().filter(|(_, kind)| !kind.retired).map(|(name, _)| &**name);
+            let help = suggest(name, known).map(|help| format!("; {help}")).unwrap_or_default();
+            let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+            let message = format!("there is no intent type `{shown}`{help}");
+            Refused { code: "unknown_type", message, violations: Vec::new() }
+        })
+    }
+
+    /// Whether there is room for so many tasks of this priority. Low priority is refused first.
+    fn room(&self, priority: Priority, tasks: u64) -> Result<(), Refused> {
+        let settings = &self.state.base.settings;
+        let waiting = self.state.waiting() + self.waiting;
+        let open = self.state.open_tasks() + self.tasks;
+        if open + tasks > settings.tasks {
+            let most = settings.tasks;
+            return refuse("overloaded", format!("{open} tasks are not over; at most {most} are taken"));
+        }
+        let most = match priority {
+            Priority::Low => settings.backlog_critical,
+            Priority::Normal => settings.backlog_normal,
+            Priority::High | Priority::Critical => settings.tasks,
+        };
+        if waiting >= most {
+            let word = priority.word();
+            let message = format!("{waiting} tasks wait; {word} priority is refused from {most} on");
+            return refuse("overloaded", message);
+        }
+        Ok(())
+    }
+}
