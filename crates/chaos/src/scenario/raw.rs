@@ -19,17 +19,25 @@ pub(super) struct RawScenario {
     /// Version of this format; 1 when not given.
     #[serde(default)]
     pub(super) version: Option<u32>,
-    /// Its name on the command line: a-z, 0-9 and `-`, at most 63.
-    pub(super) id: String,
+    /// Its name on the command line: a-z, 0-9, `-` and `_`, at most 63.
+    #[serde(default)]
+    #[schemars(required)]
+    pub(super) id: Option<String>,
     /// What it is, in a line.
-    pub(super) title: String,
+    #[serde(default)]
+    #[schemars(required)]
+    pub(super) title: Option<String>,
     /// The layer that it is about: 1, 2, 3, or 0 for the user's own programs.
     #[serde(default)]
     pub(super) layer: u8,
     /// What kind of trouble it stages, in a word: `process`, `network`, `resource` …
-    pub(super) category: String,
+    #[serde(default)]
+    #[schemars(required)]
+    pub(super) category: Option<String>,
     /// How bad that trouble would be.
-    pub(super) severity: Severity,
+    #[serde(default)]
+    #[schemars(required)]
+    pub(super) severity: Option<Severity>,
     /// What happens and why it matters, for people.
     #[serde(default)]
     pub(super) description: String,

@@ -80,9 +80,12 @@ impl Checks<'_> {
         if raw.version.is_some_and(|version| version != 1) {
             self.fault(&root.key("version"), "expected 1, the only version of this format so far");
         }
-        self.id(&root.key("id"), &raw.id);
-        self.line(&root.key("title"), &raw.title);
-        self.line(&root.key("category"), &raw.category);
+        let id = self.required(&root, "id", raw.id.as_ref(), Self::id);
+        let title = self.required(&root, "title", raw.title.as_ref(), Self::line);
+        let category = self.required(&root, "category", raw.category.as_ref(), Self::line);
+        if raw.severity.is_none() {
+            self.missing(&root, "severity");
+        }
         if raw.layer > 3 {
             self.fault(&root.key("layer"), format!("expected 0 to 3, found `{}`", raw.layer));
         }
@@ -93,11 +96,11 @@ impl Checks<'_> {
         let spare = root.key("blast_radius").key("spare");
         self.names(&spare, &raw.blast_radius.spare);
         let scenario = Scenario {
-            id: raw.id.clone(),
-            title: raw.title.clone(),
+            id,
+            title,
             layer: raw.layer,
-            category: raw.category.clone(),
-            severity: raw.severity,
+            category,
+            severity: raw.severity.unwrap_or(Severity::Low),
             description: raw.description.clone(),
             faults: self.each(&root.key("faults"), &raw.faults, |checks, at, raw| checks.one_fault(at, raw)),
             load: self.each(&root.key("load"), &raw.load, |checks, at, raw| checks.load(at, raw)),
@@ -121,18 +124,39 @@ impl Checks<'_> {
             self.names(&root.key(key), names);
         }
         self.subjects(&root.key("telemetry"), &raw.telemetry);
-        self.room_for_work(&root, &scenario);
+        self.worth_running(&root, raw);
         scenario
     }
 
-    /// A fault that begins after everything else is over would be meant differently; and one needs a way to be judged.
-    fn room_for_work(&mut self, root: &Field, scenario: &Scenario) {
-        let nothing = scenario.steady_state.is_empty() && scenario.verifications.is_empty();
-        if nothing && !self.document.is_lost(&root.key("verifications")) {
+    fn missing(&mut self, at: &Field, key: &str) {
+        if !self.document.is_lost(&at.key(key)) {
+            self.fault(at, format!("`{key}` is missing"));
+        }
+    }
+
+    fn required(
+        &mut self,
+        at: &Field,
+        key: &str,
+        text: Option<&String>,
+        check: impl FnOnce(&mut Self, &Field, &str),
+    ) -> String {
+        match text {
+            Some(text) => check(self, &at.key(key), text),
+            None => self.missing(at, key),
+        }
+        text.cloned().unwrap_or_default()
+    }
+
+    /// What can neither fail nor do harm says nothing about the system.
+    fn worth_running(&mut self, root: &Field, raw: &RawScenario) {
+        let judged =
+            ["verifications", "steady_state"].iter().any(|key| self.document.is_lost(&root.key(key)));
+        if raw.steady_state.is_empty() && raw.verifications.is_empty() && !judged {
             let message = "there is nothing to judge it by: it needs `steady_state` or `verifications`";
             self.document.fault_at_key(&root.key("id"), message, None);
         }
-        if scenario.severity == Severity::Critical && scenario.faults.is_empty() {
+        if raw.severity == Some(Severity::Critical) && raw.faults.is_empty() {
             self.document.fault_at_key(
                 &root.key("severity"),
                 "there is no fault that could be critical",
@@ -186,11 +210,17 @@ impl Checks<'_> {
             if names.is_empty() {
                 self.fault(&at.key("names"), "expected at least one name");
             }
-            let field = if raw.names.is_some() { at.key("names") } else { at.clone() };
-            self.names(&field, names);
+            match (&raw.name, &raw.names) {
+                (Some(name), _) => self.name(at, name),
+                (None, _) => self.names(&at.key("names"), names),
+            }
         }
         self.names(&at.key("not"), &raw.not);
-        let anything = names.is_some() || raw.critical.is_some() || raw.kind.is_some() || raw.layer.is_some();
+        let anything = raw.name.is_some()
+            || raw.names.is_some()
+            || raw.critical.is_some()
+            || raw.kind.is_some()
+            || raw.layer.is_some();
         let lost = ["name", "names", "critical", "kind", "layer"]
             .iter()
             .any(|key| self.document.is_lost(&at.key(key)));
@@ -317,12 +347,16 @@ impl Checks<'_> {
             let message = format!("{} names; at most {} are taken", names.len(), limits::SCENARIO_ENTRIES);
             self.document.fault_at_key(at, message, None);
         }
-        let sound = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
         for (index, name) in names.iter().enumerate().take(limits::SCENARIO_ENTRIES) {
-            if name.is_empty() || name.len() > NAME_BYTES || !name.chars().all(sound) {
-                let shown: String = name.chars().take(NAME_BYTES).flat_map(char::escape_debug).collect();
-                self.fault(&at.index(index), format!("`{shown}` cannot be a name"));
-            }
+            self.name(&at.index(index), name);
+        }
+    }
+
+    fn name(&mut self, at: &Field, name: &str) {
+        let sound = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > NAME_BYTES || !name.chars().all(sound) {
+            let shown: String = name.chars().take(NAME_BYTES).flat_map(char::escape_debug).collect();
+            self.fault(at, format!("`{shown}` cannot be a name"));
         }
     }
 
