@@ -5,6 +5,8 @@ mod instance;
 
 #[path = "faults/disk.rs"]
 mod disk;
+#[path = "faults/injected.rs"]
+mod injected;
 #[path = "faults/input.rs"]
 mod input;
 #[path = "faults/places.rs"]

@@ -32,6 +32,11 @@ fn beside_the_tests() -> PathBuf {
     path
 }
 
+/// The `grace` under test.
+pub(crate) fn program() -> &'static Path {
+    &GRACE
+}
+
 /// `grace` in an environment that holds little.
 pub(super) fn grace() -> Command {
     let mut command = Command::new(&*GRACE);

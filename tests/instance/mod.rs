@@ -32,7 +32,7 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 pub(crate) use self::{
-    binary::{Ran, puppet},
+    binary::{Ran, program, puppet},
     journal::Journal,
     wait::{holds, until},
 };
@@ -147,17 +147,22 @@ impl Instance {
 
     // ---- what is seen ----------------------------------------------------------------------------------------
 
-    /// The status, if the control plane answers.
-    pub(crate) fn try_status(&self) -> Option<Status> {
+    /// What the control plane answers, if it does.
+    pub(crate) fn ask(&self, request: &Request) -> Option<Answer> {
         use std::io::{BufRead as _, BufReader};
         let mut stream = std::os::unix::net::UnixStream::connect(self.place.control_socket()).ok()?;
         let patience = std::time::Duration::from_secs(5);
         stream.set_read_timeout(Some(patience)).ok()?;
-        let mut line = serde_json::to_string(&Request::Status).ok()? + "\n";
+        let mut line = serde_json::to_string(request).ok()? + "\n";
         stream.write_all(line.as_bytes()).ok()?;
         line.clear();
         BufReader::new(stream).read_line(&mut line).ok()?;
-        match serde_json::from_str(&line).ok()? {
+        serde_json::from_str(&line).ok()
+    }
+
+    /// The status, if the control plane answers.
+    pub(crate) fn try_status(&self) -> Option<Status> {
+        match self.ask(&Request::Status)? {
             Answer::Status(status) => Some(*status),
             Answer::Done { .. } | Answer::Refused { .. } => None,
         }
