@@ -28,6 +28,7 @@ use cel::{
 use grace_types::yaml::suggest;
 use serde_json::Value;
 
+pub(crate) use self::template::weight;
 pub use self::{
     scope::{EVENT_NAMES, Scope},
     template::{BadTemplate, Mapping, Template},

@@ -4,12 +4,20 @@
 //!
 //! | Module | What it holds |
 //! |---|---|
+//! | [`delivery`] | work that must reach somebody: lanes with rate, breaker, retries and dead letters |
 //! | [`expression`] | CEL over JSON, and `${ CEL }` in texts |
 //! | [`htm`] | the hierarchical task manager: durable trees of tasks, workers, leases |
 //! | [`intent`] | types of intents: payload schema, plan, mappings; compiled and checked |
 //! | [`limits`] | the bounds of intents and of the task manager, with their reasons |
+//! | [`pattern`] | patterns of event types, and finding those that match |
+//! | [`period`] | spans of time as people write them |
+//! | [`steady`] | a line of time that goes on over steps of the clock and boots |
 
+pub mod delivery;
 pub mod expression;
 pub mod htm;
 pub mod intent;
 pub mod limits;
+pub mod pattern;
+pub mod period;
+pub mod steady;

@@ -139,7 +139,7 @@ fn end_of(text: &str) -> Option<usize> {
 /// A JSON document whose texts are templates, compiled: what a task or an intent is given.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Mapping {
-    /// Stands for itself.
+    /// Stands for itself: there is no expression in it.
     Value(Value),
     /// A text with expressions.
     Template(Template),
@@ -168,6 +168,12 @@ impl Mapping {
         let mut bad = Vec::new();
         let mapping = compile_at(document, known, &mut Vec::new(), &mut bad);
         if bad.is_empty() { Ok(mapping) } else { Err(bad) }
+    }
+
+    /// Whether it gives the same whatever the scope: there is no expression in it.
+    #[must_use]
+    pub const fn is_constant(&self) -> bool {
+        matches!(self, Self::Value(_))
     }
 
     /// The document that it gives in this scope.
@@ -227,17 +233,27 @@ fn compile_at(
             }
         },
         Value::Array(list) => {
-            Mapping::List(list.iter().enumerate().map(|(i, value)| inside(i.to_string(), value)).collect())
+            let each: Vec<Mapping> =
+                list.iter().enumerate().map(|(i, value)| inside(i.to_string(), value)).collect();
+            if each.iter().all(Mapping::is_constant) {
+                return Mapping::Value(document.clone());
+            }
+            Mapping::List(each)
         }
-        Value::Object(object) => Mapping::Object(
-            object.iter().map(|(key, value)| (key.clone(), inside(key.clone(), value))).collect(),
-        ),
+        Value::Object(object) => {
+            let each: Vec<(String, Mapping)> =
+                object.iter().map(|(key, value)| (key.clone(), inside(key.clone(), value))).collect();
+            if each.iter().all(|(_, mapping)| mapping.is_constant()) {
+                return Mapping::Value(document.clone());
+            }
+            Mapping::Object(each)
+        }
         scalar => Mapping::Value(scalar.clone()),
     }
 }
 
 /// About as many bytes as the value has in JSON.
-fn weight(value: &Value) -> usize {
+pub(crate) fn weight(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len() + 2,
         Value::Array(list) => list.iter().map(|value| weight(value) + 1).sum::<usize>() + 2,
