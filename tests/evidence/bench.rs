@@ -16,10 +16,10 @@ use grace_bus::{
     client::native::{self, NativeOptions, Target},
     shell::{Listeners, ServeConfig, serve},
 };
-use grace_core::instance::Instance;
+use grace_core::{instance::Instance, kernels};
 use grace_kernel::{
     Envelope, Outcome,
-    evidence::{self, Sink, wire::evidence_pattern},
+    evidence::{self, Sink},
     process::wire,
 };
 use grace_store::{JournalReader as _, Seq, sqlite::SqliteReader};
@@ -36,7 +36,7 @@ use tokio::{
 };
 
 use crate::{
-    held::{Held, held},
+    held::{self, Held},
     instance::until,
     programs::{self, Ask, Counter},
 };
@@ -75,16 +75,17 @@ fn user(name: &str, publish: Vec<String>, subscribe: Vec<String>) -> User {
     }
 }
 
+fn is_sink(name: &str) -> bool {
+    Sink::ALL.iter().any(|sink| sink.name() == name)
+}
+
 /// What the control plane would allow them, and no more.
 fn users(sources: &[&str]) -> AuthTable {
     let everything = || vec![">".to_owned()];
     let mut users = vec![user(TESTER, everything(), everything())];
-    for sink in Sink::ALL {
-        users.push(user(
-            sink.name(),
-            Vec::new(),
-            vec![evidence_pattern(sink), format!("_INBOX.{}.>", sink.name())],
-        ));
+    for kernel in kernels::all().into_iter().filter(|kernel| is_sink(kernel.name)) {
+        let Permissions { publish, subscribe } = (kernel.permissions)();
+        users.push(user(kernel.name, publish.allow, subscribe.allow));
     }
     for name in sources {
         let mut publish = evidence::subjects(name);
@@ -137,7 +138,7 @@ impl Bench {
             _folder: folder,
         };
         for sink in Sink::ALL {
-            bench.start(sink.name(), programs::sink());
+            bench.start(sink.name(), programs::sink(sink.name()));
         }
         bench
     }
@@ -172,7 +173,7 @@ impl Bench {
     }
 
     fn command(&self, name: &str, loaded: bool) -> Command {
-        if self.sources.contains(&name) { programs::source(loaded) } else { programs::sink() }
+        if self.sources.contains(&name) { programs::source(loaded) } else { programs::sink(name) }
     }
 
     /// Kills a program, proves it, and starts it again.
@@ -258,16 +259,18 @@ impl Bench {
                 });
             }
         }
-        for sink in Sink::ALL {
-            let held = held(self.place.data(), sink);
-            let sources = |held: &Held| held.keys().cloned().collect::<Vec<_>>();
-            assert_eq!(sources(&held), sources(&journals), "{}", sink.name());
-            for (source, records) in &journals {
-                let differs = records.iter().zip(&held[source]).position(|(journal, sink)| journal != sink);
-                assert_eq!(differs, None, "{} differs from {source} at this record", sink.name());
-                assert_eq!(held[source].len(), records.len(), "{} of {source}", sink.name());
-            }
+        let data = self.place.data();
+        let total: usize = journals.values().map(Vec::len).sum();
+        // Sealed is acknowledged; the public files follow.
+        until("the log's files hold everything", || (held::log_size(data) >= total as u64).then_some(()));
+        let log = held::log(data);
+        assert!(log.keys().eq(journals.keys()), "{:?}", log.keys());
+        for (source, records) in &journals {
+            let differs = records.iter().zip(&log[source]).position(|(journal, log)| journal != log);
+            assert_eq!(differs, None, "the log differs from {source} at this record");
+            assert_eq!(log[source].len(), records.len(), "{source}");
         }
+        held::assert_narrated(data, &journals);
         journals
     }
 }

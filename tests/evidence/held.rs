@@ -1,93 +1,60 @@
-//! What a sink holds: each source's records in order, as files that the sink of the tests writes.
+//! What the sinks hold, read from their files alone.
 
-use std::{
-    collections::BTreeMap,
-    fs::{File, OpenOptions, read_dir},
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use grace_kernel::evidence::{
-    Sink,
-    wire::{Batch, Position},
+use grace_core::kernels::{clarity, immutable_log};
+use grace_log::tile::{Entries, Kind, Resource};
+use grace_store::narrative::NarrativeDb;
+use grace_types::{
+    evidence::{Content, LogEntry, Source},
+    narrative::Narrative,
 };
-use grace_types::evidence::Source;
 
 /// Records by source, the first of each at index 0.
 pub(crate) type Held = BTreeMap<Source, Vec<Vec<u8>>>;
 
-const LENGTH: usize = 4;
-
-fn folder(data: &Path, sink: Sink) -> PathBuf {
-    data.join(format!("held-{}", sink.name()))
+/// The number of entries in the log's public files.
+pub(crate) fn log_size(data: &Path) -> u64 {
+    let checkpoint = fs::read_to_string(data.join(immutable_log::LOG).join("checkpoint")).unwrap_or_default();
+    // C2SP tlog-checkpoint: the origin, the size, the root.
+    checkpoint.lines().nth(1).map_or(0, |size| size.parse().unwrap())
 }
 
-/// The sink's side.
-pub(crate) struct Holding {
-    folder: PathBuf,
-    files: BTreeMap<Source, (File, u64)>,
-}
-
-impl Holding {
-    /// What was held before; a record that was cut off in the middle was never acknowledged and is cut away.
-    pub(crate) fn open(data: &Path, sink: Sink) -> Self {
-        let folder = folder(data, sink);
-        std::fs::create_dir_all(&folder).unwrap();
-        let mut files = BTreeMap::new();
-        for (source, path) in sources(&folder) {
-            let bytes = std::fs::read(&path).unwrap();
-            let records = split(&bytes);
-            let whole: usize = records.iter().map(|record| LENGTH + record.len()).sum();
-            let file = OpenOptions::new().append(true).open(&path).unwrap();
-            file.set_len(whole as u64).unwrap();
-            files.insert(source, (file, records.len() as u64 + 1));
+/// The records in the log, in its order; each source's must be in the journal's order, without a gap and without a duplicate.
+pub(crate) fn log(data: &Path) -> Held {
+    let mut held = Held::new();
+    let size = log_size(data);
+    for bundle in 0..size.div_ceil(256) {
+        let name = Resource::in_tree(Kind::Entries, bundle, size).unwrap();
+        let read = |name: String| fs::read(data.join(immutable_log::LOG).join(name));
+        let bytes = read(name.to_string()).or_else(|_| read(name.full().to_string())).unwrap();
+        let left = usize::try_from(size - bundle * 256).unwrap();
+        for (entry, index) in Entries::of(&bytes).zip(bundle * 256..).take(left) {
+            let LogEntry { source, sequence, content } = LogEntry::read(entry).unwrap();
+            let Content::Record(record) = content else { panic!("entry {index} is too large") };
+            let records = held.entry(source.clone()).or_default();
+            assert_eq!(sequence, records.len() as u64 + 1, "entry {index}, of {source}");
+            records.push(record.get().as_bytes().to_vec());
         }
-        Self { folder, files }
     }
+    held
+}
 
-    /// Writes what is new, and says what is needed next when it is synced.
-    pub(crate) fn take(&mut self, batch: &Batch) -> Position {
-        let (file, next) = self.files.entry(batch.source.clone()).or_insert_with(|| {
-            let path = self.folder.join(batch.source.to_string());
-            (OpenOptions::new().append(true).create(true).open(path).unwrap(), 1)
-        });
-        let mut new = Vec::new();
-        for (sequence, record) in batch.records() {
-            if sequence == *next {
-                *next += 1;
-                new.extend_from_slice(&u32::try_from(record.len()).unwrap().to_le_bytes());
-                new.extend_from_slice(record);
-            }
+/// Asserts that the database of narratives holds one for each decision in the journals, and nothing else.
+pub(crate) fn assert_narrated(data: &Path, journals: &Held) {
+    let told = NarrativeDb::open_read_only(clarity::database(data)).unwrap();
+    let stands: BTreeMap<Source, u64> =
+        told.stands().unwrap().into_iter().map(|stand| (stand.source, stand.next)).collect();
+    let mut decisions = 0;
+    for (source, records) in journals {
+        assert_eq!(stands.get(source), Some(&(records.len() as u64 + 1)), "{source}");
+        for (record, sequence) in records.iter().zip(1..) {
+            let Some(narrative) = Narrative::read(record).unwrap() else { continue };
+            decisions += 1;
+            let found = told.by_id(narrative.id).unwrap().unwrap();
+            assert_eq!((&found.source, found.sequence), (source, sequence));
+            assert_eq!(found.narrative, narrative);
         }
-        file.write_all(&new).unwrap();
-        file.sync_data().unwrap();
-        Position::new(*next)
     }
-}
-
-fn sources(folder: &Path) -> Vec<(Source, PathBuf)> {
-    let files = read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    files
-        .map(|path| {
-            let name = path.file_name().unwrap().to_str().unwrap();
-            let (component, journal) = name.split_once('@').unwrap();
-            (Source::new(component, journal.parse().unwrap()).unwrap(), path)
-        })
-        .collect()
-}
-
-fn split(mut bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut records = Vec::new();
-    while let Some((length, rest)) = bytes.split_first_chunk::<LENGTH>() {
-        let Some(record) = rest.get(..u32::from_le_bytes(*length) as usize) else { break };
-        records.push(record.to_vec());
-        bytes = &rest[record.len()..];
-    }
-    records
-}
-
-/// What the sink of the tests holds.
-pub(crate) fn held(data: &Path, sink: Sink) -> Held {
-    let read = |path: PathBuf| split(&std::fs::read(path).unwrap());
-    sources(&folder(data, sink)).into_iter().map(|(source, path)| (source, read(path))).collect()
+    assert_eq!(told.count().unwrap(), decisions);
 }

@@ -1,17 +1,12 @@
-//! The programs that the tests run and kill: this test binary again, as a kernel with a journal or as a sink.
+//! The programs that the tests run and kill: Grace's own kernels as sinks, and this test binary again as a kernel with a journal.
 
-use std::{fmt, path::Path, process::Command, time::Duration};
+use std::{fmt, process::Command, time::Duration};
 
-use grace_bus::Message;
 use grace_core::instance::Instance;
 use grace_kernel::{
     Decider, Decision, Envelope, Recorded,
-    evidence::{
-        Sink,
-        wire::{Batch, evidence_pattern, reply},
-    },
     process::{
-        Context, Environment, run,
+        Environment, run,
         serve::{self, Storage},
         thread::Commands,
     },
@@ -19,9 +14,8 @@ use grace_kernel::{
 use grace_types::{reason::Why, time::Now};
 use serde::{Deserialize, Serialize};
 
-use crate::held::Holding;
+use crate::instance::program as grace;
 
-const CHILD: &str = "GRACE_TEST_EVIDENCE";
 const LOAD: &str = "GRACE_TEST_LOAD";
 
 /// How many ask at once; each rests a little after each answer.
@@ -30,40 +24,31 @@ const REST: Duration = Duration::from_millis(4);
 
 /// A kernel that counts, and does so without end if it is `loaded`.
 pub(crate) fn source(loaded: bool) -> Command {
-    let mut command = child("source");
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "programs::program", "--nocapture", "--test-threads=1"]);
     command.env(LOAD, if loaded { "1" } else { "0" });
     command
 }
 
-/// A sink that writes what it takes to files, and acknowledges when they are synced.
-pub(crate) fn sink() -> Command {
-    child("sink")
-}
-
-fn child(what: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "programs::program", "--nocapture", "--test-threads=1"]).env(CHILD, what);
+/// A sink: the kernel itself.
+pub(crate) fn sink(name: &str) -> Command {
+    let mut command = Command::new(grace());
+    command.args(["kernel", name]);
     command
 }
 
-/// Not a test by itself: what the tests start.
+/// Not a test by itself: the kernel with a journal.
 #[test]
 fn program() {
-    let Ok(what) = std::env::var(CHILD) else { return };
-    let environment = Environment::read().unwrap();
-    match what.as_str() {
-        "source" => run(environment, async |context| {
-            let path = Instance::at(&context.environment.data).journal(context.component());
-            let storage = Storage::sqlite(path, context.clock.now().wall);
-            serve::run_decider::<Counter, _>(context, storage, Load).await
-        })
-        .unwrap(),
-        _ => run(environment, async |context| {
-            take(context).await;
-            Ok(())
-        })
-        .unwrap(),
+    if std::env::var_os(LOAD).is_none() {
+        return;
     }
+    run(Environment::read().unwrap(), async |context| {
+        let path = Instance::at(&context.environment.data).journal(context.component());
+        let storage = Storage::sqlite(path, context.clock.now().wall);
+        serve::run_decider::<Counter, _>(context, storage, Load).await
+    })
+    .unwrap();
 }
 
 pub(crate) enum Counter {}
@@ -145,19 +130,4 @@ impl serve::Shell<Counter> for Load {
     }
 
     fn perform(&mut self, _commands: &Commands<Counter>, (): ()) {}
-}
-
-/// Takes batches until it is killed.
-async fn take(context: Context) {
-    let name = context.component().to_owned();
-    let sink = Sink::ALL.into_iter().find(|sink| sink.name() == name).unwrap();
-    let mut holding = Holding::open(Path::new(&context.environment.data), sink);
-    let bus = context.bus.unwrap();
-    let mut batches = bus.subscribe(&evidence_pattern(sink), None).await.unwrap();
-    while let Some(message) = batches.next().await {
-        let taken = Batch::read(sink, &message).map(|batch| holding.take(&batch));
-        if let Some(to) = message.reply {
-            let _ = bus.publish(Message::new(to, reply(&taken))).await;
-        }
-    }
 }
