@@ -3,6 +3,7 @@
 //! `grace kernel NAME` calls [`run`]; the control plane reads [`all`] to put the kernels into its plan. A kernel says about
 //! itself, in its own module: which subjects it uses, whether its loss is an emergency, how often it beats.
 
+pub mod clarity;
 pub mod health_monitor;
 pub mod immutable_log;
 pub mod message_bus;
@@ -33,7 +34,7 @@ pub struct BuiltIn {
 /// Every built-in kernel, in an order in which they can be started.
 #[must_use]
 pub fn all() -> Vec<BuiltIn> {
-    vec![message_bus::BUILT_IN, health_monitor::BUILT_IN]
+    vec![message_bus::BUILT_IN, immutable_log::BUILT_IN, clarity::BUILT_IN, health_monitor::BUILT_IN]
 }
 
 /// What `grace kernel NAME` does: runs the kernel until it is told to stop. Its status is 0 for an orderly end, 1 for a failure,

@@ -15,8 +15,8 @@
 //! | [`sample`] | readings from the status and `/proc` |
 //! | `shell` | the rounds |
 //!
-//! It watches and tells; it restarts nothing. Its loss costs the scores for as long as it is away and nothing else, so it is
-//! not critical. When the bus is away its rounds are left out, and go on when the client has reconnected.
+//! It watches and tells; it restarts nothing. It is critical all the same: while it is away nobody sees that anything else
+//! fails slowly. When the bus is away its rounds are left out, and go on when the client has reconnected.
 
 pub mod alerts;
 pub mod decider;
@@ -41,7 +41,7 @@ use crate::instance::Instance;
 /// What the control plane must know.
 pub const BUILT_IN: BuiltIn = BuiltIn {
     name: "health_monitor",
-    critical: false,
+    critical: true,
     depends_on: &["message_bus"],
     watchdog: Duration::from_secs(2),
     permissions,

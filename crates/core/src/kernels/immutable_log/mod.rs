@@ -1,5 +1,31 @@
-//! The kernel that keeps the tamper-evident log.
-#![expect(dead_code, reason = "in the making")]
+//! The kernel that keeps the tamper-evident log: what every journal says, sealed into a Merkle tree that strangers can check.
+//!
+//! ```text
+//! grace.evidence.immutable_log.<component> ─► intake ─► frame ─► log-pending/, one sync ─► answer {"next", "index", "size"}
+//!                                                         └────► log/: bundles, tiles, checkpoint ─► grace.log.checkpoint
+//! grace.cmd.immutable_log ─► the newest checkpoint
+//! ```
+//!
+//! A batch is answered when it is sealed (the log's key has signed the root over it) and synced. The public files follow some
+//! milliseconds later. Whoever reads them needs no running Grace: [`Folder`] is the log's folder, [`verifier_key`] the key, and
+//! [`remembered`] what the kernel knows beside them.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | `intake` | pure: duplicates out, records into entries, entries into the open frame |
+//! | `cursors` | which records the log holds |
+//! | `frame`, `pending` | what one sync makes durable, and where |
+//! | `publish` | the public files |
+//! | `known` | what was sealed and published last |
+//! | `open` | start: recovery, and what is refused |
+//! | [`writer`], `sealer` | the threads, and the log as a library |
+//! | [`disk`] | all IO, with a twin that crashes |
+//! | `keys` | the log's key |
+//! | `shell` | the bus and the life line |
+//! | [`limits`] | every bound, with its reason |
+//!
+//! It keeps no journal of its own: the log is one (`docs/decisions/0008-the-log-is-its-own-journal.md`).
+
 mod cursors;
 pub mod disk;
 mod frame;
@@ -11,12 +37,38 @@ mod open;
 mod pending;
 mod publish;
 mod sealer;
+mod shell;
 #[cfg(test)]
 mod tests;
 pub mod writer;
 
+use std::{path::Path, time::Duration};
+
+use grace_kernel::process::{Environment, KernelError};
+use grace_log::checkpoint::Checkpoint;
+use grace_types::manifest::Permissions;
+
+use super::BuiltIn;
+
+pub use disk::real::{Folder, RealDisk};
 pub use keys::{KeyFileError, verifier_key};
 pub use open::OpenError;
+pub use writer::{LogWriter, Running};
+
+/// What the control plane must know.
+pub const BUILT_IN: BuiltIn = BuiltIn {
+    name: NAME,
+    critical: true,
+    depends_on: &["message_bus"],
+    watchdog: Duration::from_secs(2),
+    permissions,
+    stateful: true,
+    run,
+};
+
+const NAME: &str = "immutable_log";
+/// Where each new checkpoint of the public files is announced: the signed note.
+pub const CHECKPOINTS: &str = "grace.log.checkpoint";
 
 /// The public files of the log, relative to the data folder.
 pub const LOG: &str = "log";
@@ -28,6 +80,27 @@ pub const PENDING: &str = "log-pending";
 pub const SECRET_KEY: &str = "keys/immutable_log.key";
 /// Its public half.
 pub const PUBLIC_KEY: &str = "keys/immutable_log.vkey";
+const LOCK: &str = "log-pending/lock";
 const CHECKPOINT: &str = "log/checkpoint";
 const CURSORS: &str = "log-pending/cursors";
 const KNOWN: &str = "log-pending/known";
+
+fn permissions() -> Permissions {
+    super::allow(
+        &[CHECKPOINTS],
+        &["grace.cmd.immutable_log", "grace.evidence.immutable_log.>", "_INBOX.immutable_log.>"],
+    )
+}
+
+fn run(environment: Environment) -> Result<(), KernelError> {
+    grace_kernel::process::run(environment, shell::main)
+}
+
+/// What the kernel of the instance in `data` remembers of its log beside the public files: checkpoints of which each must still be a
+/// part of the log. To be given to [`grace_log::verify::verify`]; they are not signed, and `origin` is the key's name.
+///
+/// # Errors
+/// A file is there and cannot be read, or is damaged.
+pub fn remembered(data: &Path, origin: &str) -> Result<Vec<Checkpoint>, OpenError> {
+    open::remembered(&RealDisk::at(data), origin)
+}

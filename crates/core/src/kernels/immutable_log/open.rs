@@ -41,6 +41,9 @@ pub enum OpenError {
     /// The key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// Another process appends to the log.
+    #[error("another process appends to this log: it holds {}", super::LOCK)]
+    InUse,
     /// A log without its key.
     #[error(
         "there is a log in {LOG} and no key in {}; put the key back. Without it, move {LOG} and {PENDING} away to begin a new log",
@@ -173,7 +176,7 @@ pub(super) fn open(disk: &dyn Disk, entropy: &mut dyn Entropy, step: &dyn Fn()) 
     start.clear_leftovers(published.size)?;
     let segments = [start.segment(0)?, start.segment(1)?];
     let sealed = known.map_or(Point::EMPTY, |known| known.sealed);
-    let (appender, cursors, segments) = start.replay(&edge, cursors, segments, sealed)?;
+    let (appender, cursors, segments) = start.replay(&edge, &cursors, segments, sealed)?;
 
     let now = Point { size: appender.size(), root: appender.root() };
     let known = start.known_file(known.is_some(), now, &published)?;
@@ -367,7 +370,7 @@ impl Start<'_> {
     fn replay(
         &mut self,
         edge: &Appender,
-        cursors: Cursors,
+        cursors: &Cursors,
         mut segments: [Segment; 2],
         sealed: Point,
     ) -> Result<(Appender, Cursors, [Segment; 2]), OpenError> {

@@ -101,8 +101,7 @@ impl Sealer {
             self.take_batches(failing.as_deref());
             self.seal_if_idle()?;
             self.publish_if_quiet(stop)?;
-            let quiet = !self.syncing && (self.publishing.is_none() || self.given_up);
-            if stop && quiet && self.backlog.is_empty() {
+            if stop && self.is_quiet(self.given_up) && self.backlog.is_empty() {
                 if let Some(job) = self.stuck.take() {
                     return Err(format!(
                         "the entries from {} on could not be written; their senders were told",
@@ -120,18 +119,21 @@ impl Sealer {
     /// Waits for something to do, and takes in what the other threads say. Whether to stop, and what the publisher meets.
     fn hear(&mut self) -> (bool, Option<String>) {
         let shared = Arc::clone(&self.shared);
-        let (syncing, publishing) = (self.syncing, self.publishing.is_some());
+        let (quiet, quiet_if_given_up) = (self.is_quiet(false), self.is_quiet(true));
         let (has_backlog, blocked) = (!self.backlog.is_empty(), self.is_blocked());
         let mut inbox = shared.wait(SEALER, |inbox: &Inbox| {
             let takes = !blocked || inbox.publishing_fails.is_some();
             let batches = takes && (has_backlog || !inbox.batches.is_empty());
-            let idle = inbox.stop && !syncing && (!publishing || inbox.given_up);
+            let idle = inbox.stop && (quiet || (inbox.given_up && quiet_if_given_up));
             inbox.synced.is_some() || inbox.published || batches || idle
         });
         let (synced, stop) = (inbox.synced.take(), inbox.stop);
         if mem::take(&mut inbox.published) {
             self.publishing = None;
         }
+        // What comes after the failure is a new try.
+        let failed = matches!(synced, Some(Synced::Failed { .. }));
+        let before = if failed { mem::take(&mut self.backlog) } else { VecDeque::new() };
         if self.backlog.is_empty() {
             self.backlog = shared.drain(&mut inbox);
         }
@@ -140,15 +142,21 @@ impl Sealer {
         drop(inbox);
         match synced {
             Some(Synced::Done { spare }) => self.synced(spare),
-            Some(Synced::Failed { job, detail }) => self.failed(job, &detail),
+            Some(Synced::Failed { job, detail }) => self.failed(*job, before, &detail),
             None => {}
         }
         (stop, failing)
     }
 
-    /// Whether no batch can be taken now: the frame is full, one could not be written, or too much is unpublished.
+    /// Whether a batch is of no use now: the frame is full, or too much is unpublished. Where a frame could not be written, a batch
+    /// makes it be tried again.
     fn is_blocked(&self) -> bool {
-        self.intake.is_full() || (self.stuck.is_some() && self.syncing) || self.is_far_behind()
+        self.stuck.is_none() && (self.intake.is_full() || self.is_far_behind())
+    }
+
+    /// Whether nothing is on its way that will be heard of.
+    fn is_quiet(&self, given_up: bool) -> bool {
+        !self.syncing && (self.publishing.is_none() || self.stuck.is_some() || given_up)
     }
 
     fn is_far_behind(&self) -> bool {
@@ -165,11 +173,11 @@ impl Sealer {
     }
 
     /// The frame is kept, and so are the entries in the open one; whoever waits is told.
-    fn failed(&mut self, job: Job, detail: &str) {
+    fn failed(&mut self, job: Job, before: VecDeque<Waiting>, detail: &str) {
         self.syncing = false;
         self.stuck = Some(job);
         let waiting = mem::take(&mut self.waiting).into_iter().map(|(to, _)| to);
-        for to in waiting.chain(mem::take(&mut self.backlog).into_iter().map(|waiting| waiting.to)) {
+        for to in waiting.chain(before.into_iter().map(|waiting| waiting.to)) {
             let _ = to.send(Err(NotSealed::NotDurable { detail: detail.to_owned() }));
         }
     }

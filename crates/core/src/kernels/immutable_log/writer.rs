@@ -24,11 +24,12 @@ use std::{
 };
 
 use grace_kernel::evidence::wire::Batch;
-use grace_log::{checkpoint::Checkpoint, tile::CHECKPOINT_PATH};
+use grace_log::{checkpoint::Checkpoint, note::VerifierKey, tile::CHECKPOINT_PATH};
 use grace_types::{chance::Entropy, time::Clock};
 use tokio::sync::{oneshot, watch};
 
 use super::{
+    LOCK,
     disk::{Disk, real::RealDisk},
     known::{KnownFile, Point},
     limits::{BATCHES_WAITING, BATCHES_WAITING_BYTES, PUBLISH_RETRY},
@@ -127,15 +128,14 @@ pub(super) struct Inbox {
     pub(super) given_up: bool,
     /// What the publisher meets, for as long as it does.
     pub(super) publishing_fails: Option<String>,
+    /// Nothing more is taken in.
     pub(super) stop: bool,
-    /// The sealer takes nothing any more.
-    ended: bool,
 }
 
 /// A job that is done; its frame's buffer may be used again.
 pub(super) enum Synced {
     Done { spare: Vec<u8> },
-    Failed { job: Job, detail: String },
+    Failed { job: Box<Job>, detail: String },
 }
 
 /// Whether a thread moves. Odd while it works.
@@ -170,6 +170,7 @@ pub(super) struct Shared {
     published: AtomicU64,
     pulses: [Pulse; 3],
     newest: watch::Sender<Published>,
+    key: VerifierKey,
     tell: fn(&str),
 }
 
@@ -223,14 +224,13 @@ pub struct LogWriter {
 /// The threads of a log.
 pub struct Running {
     shared: Arc<Shared>,
-    sealer: JoinHandle<Result<(), String>>,
-    others: [JoinHandle<()>; 2],
+    ended: oneshot::Receiver<Result<(), String>>,
     seen: [u64; 3],
 }
 
 impl LogWriter {
     /// Opens the log of the instance in the folder `data`, or begins one. Nobody else may write there. `tell` is for sentences about
-    /// what went wrong and goes on.
+    /// what went wrong and goes on; `step` is called now and then until the log is open, as a sign that it goes on.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -239,11 +239,13 @@ impl LogWriter {
         entropy: &mut dyn Entropy,
         clock: Arc<dyn Clock>,
         tell: fn(&str),
+        step: &dyn Fn(),
     ) -> Result<(Self, Running), OpenError> {
-        Self::on(Arc::new(RealDisk::at(data)), entropy, clock, tell, &|| {})
+        let disk = RealDisk::at(data).lock(LOCK)?.ok_or(OpenError::InUse)?;
+        Self::on(Arc::new(disk), entropy, clock, tell, step)
     }
 
-    /// The same on any disk. `step` is called now and then until it is open, as a sign that it goes on.
+    /// The same on any disk.
     ///
     /// # Errors
     /// As for [`LogWriter::open`].
@@ -272,6 +274,7 @@ impl LogWriter {
             published: AtomicU64::new(published.size),
             pulses: Default::default(),
             newest: watch::Sender::new(Published { checkpoint: published, note }),
+            key: intake.key().verifier().clone(),
             tell,
         });
         let known = Arc::new(Mutex::new(known));
@@ -291,8 +294,16 @@ impl LogWriter {
             spawn("syncer", move || syncer.run(&to_sync))?,
             spawn("publisher", move || publishing.run(&to_publish))?,
         ];
-        let sealer = spawn("sealer", move || sealer.run())?;
-        let running = Running { shared: Arc::clone(&shared), sealer, others, seen: [0; 3] };
+        let (end, ended) = oneshot::channel();
+        spawn("sealer", move || {
+            let done = sealer.run();
+            // Each ends when the one before it has.
+            for other in others {
+                let _ = other.join();
+            }
+            let _ = end.send(done);
+        })?;
+        let running = Running { shared: Arc::clone(&shared), ended, seen: [0; 3] };
         Ok((Self { shared }, running))
     }
 
@@ -304,7 +315,7 @@ impl LogWriter {
         let (to, answered) = oneshot::channel();
         let waiting = Waiting { batch, to };
         let inbox = self.shared.lock();
-        if inbox.ended {
+        if inbox.stop {
             return Err(NotSealed::Stopping);
         }
         if is_full(&inbox) {
@@ -321,10 +332,10 @@ impl LogWriter {
     pub fn append_blocking(&self, batch: Batch) -> Result<Answered, NotSealed> {
         let (to, answered) = oneshot::channel();
         let mut inbox = self.shared.lock();
-        while is_full(&inbox) && !inbox.ended {
+        while is_full(&inbox) && !inbox.stop {
             inbox = self.shared.room.wait(inbox).unwrap_or_else(PoisonError::into_inner);
         }
-        if inbox.ended {
+        if inbox.stop {
             return Err(NotSealed::Stopping);
         }
         self.push(inbox, Waiting { batch, to });
@@ -348,9 +359,16 @@ impl LogWriter {
         self.shared.newest.subscribe()
     }
 
+    /// The key with which checkpoints are checked.
+    #[must_use]
+    pub fn key(&self) -> &VerifierKey {
+        &self.shared.key
+    }
+
     /// Lets the log seal what waits, bring the public files up to it, and end. See [`Running::ended`].
     pub fn stop(&self) {
         self.shared.tell_sealer(|inbox| inbox.stop = true);
+        self.shared.room.notify_all();
         self.shared.retry.notify_all();
     }
 }
@@ -378,24 +396,24 @@ impl Running {
         alive
     }
 
-    /// Whether the log has ended, by itself or because it was told to.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.sealer.is_finished()
-    }
-
-    /// Waits for the end, after [`LogWriter::stop`].
+    /// Waits for the end, which [`LogWriter::stop`] asks for. Cancel-safe.
     ///
     /// # Errors
     /// What is not sealed or not published, and why. A later start publishes what is sealed.
-    pub fn ended(self) -> Result<(), String> {
-        let done = self.sealer.join().unwrap_or_else(|_| Err("the sealer has ended unexpectedly".to_owned()));
-        for other in self.others {
-            let _ = other.join();
-        }
-        done
+    pub async fn ended(&mut self) -> Result<(), String> {
+        (&mut self.ended).await.unwrap_or_else(|_| Err(UNEXPECTED.to_owned()))
+    }
+
+    /// The same for a thread that may wait.
+    ///
+    /// # Errors
+    /// As for [`Running::ended`].
+    pub fn ended_blocking(self) -> Result<(), String> {
+        self.ended.blocking_recv().unwrap_or_else(|_| Err(UNEXPECTED.to_owned()))
     }
 }
+
+const UNEXPECTED: &str = "the sealer has ended unexpectedly";
 
 /// Marks the log as ended however the sealer ends, so that nobody waits for it.
 pub(super) struct End(pub(super) Arc<Shared>);
@@ -403,7 +421,6 @@ pub(super) struct End(pub(super) Arc<Shared>);
 impl Drop for End {
     fn drop(&mut self) {
         let mut inbox = self.0.lock();
-        inbox.ended = true;
         inbox.stop = true;
         let left = mem::take(&mut inbox.batches);
         drop(inbox);
@@ -444,10 +461,12 @@ impl Syncer {
             if !mem::replace(&mut self.failing, true) {
                 (self.shared.tell)(&format!("entries cannot be made durable: {detail}"));
             }
-            for (to, _) in job.answers.drain(..) {
+            let answers = mem::take(&mut job.answers);
+            let failed = Synced::Failed { job: Box::new(job), detail: detail.clone() };
+            self.shared.tell_sealer(|inbox| inbox.synced = Some(failed));
+            for (to, _) in answers {
                 let _ = to.send(Err(NotSealed::NotDurable { detail: detail.clone() }));
             }
-            self.shared.tell_sealer(|inbox| inbox.synced = Some(Synced::Failed { job, detail }));
             return;
         }
         if mem::take(&mut self.failing) {
@@ -491,8 +510,7 @@ impl Publishing {
     /// Until it is done, or the log ends.
     fn publish(&mut self, publication: &Publication) -> bool {
         let pulse = &self.shared.pulses[PUBLISHER];
-        loop {
-            let Err(error) = self.publisher.carry_out(publication, &|| pulse.step()) else { break };
+        while let Err(error) = self.publisher.carry_out(publication, &|| pulse.step()) {
             let detail = error.to_string();
             let mut inbox = self.shared.lock();
             if inbox.publishing_fails.is_none() {

@@ -6,6 +6,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use grace_log::{append::Write, files::Files};
@@ -19,12 +20,28 @@ const OPEN_AT_ONCE: usize = 256;
 #[derive(Debug, Clone)]
 pub struct RealDisk {
     root: PathBuf,
+    /// Held for as long as a clone of this is there.
+    lock: Option<Arc<File>>,
 }
 
 impl RealDisk {
     /// The files under `root`, which exists.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), lock: None }
+    }
+
+    /// The same for one process alone: `None` if another one holds the lock, the file at `path`.
+    ///
+    /// # Errors
+    /// The file cannot be made or locked.
+    pub fn lock(mut self, path: &str) -> io::Result<Option<Self>> {
+        let file = self.create(path)?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => self.lock = Some(Arc::new(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        }
+        Ok(Some(self))
     }
 
     fn path(&self, path: &str) -> PathBuf {

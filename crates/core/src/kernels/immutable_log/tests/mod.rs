@@ -3,7 +3,7 @@
 mod crash;
 //mod damage;
 //mod intake;
-//mod threads;
+mod threads;
 
 use std::collections::BTreeMap;
 
