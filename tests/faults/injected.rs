@@ -19,7 +19,7 @@ use grace_types::{
 };
 use rustix::process::{Pid, Signal};
 
-use crate::instance::{Instance, holds, kill, program, state_of};
+use crate::instance::{Instance, holds, kill, state_of};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -32,7 +32,7 @@ const BEATING: &str = "
 ";
 
 fn injector(instance: &Instance) -> Injector {
-    Injector::start(program(), instance.data()).unwrap()
+    Injector::start(Instance::program(), instance.data()).unwrap()
 }
 
 fn target(instance: &Instance, name: &str) -> ProcessTarget {
@@ -100,7 +100,7 @@ fn a_muted_kernel_is_taken_for_hung_and_the_mute_ends_with_it() {
     );
     assert_replaced(&instance, "health_monitor", order.fault.target());
     // The watchdog found it, and no later than at the second heartbeat that was missed.
-    let kernels = grace_core::control_plane::kernel_specs(program());
+    let kernels = grace_core::control_plane::kernel_specs(Instance::program());
     let spec = kernels.iter().find(|spec| spec.name == "health_monitor").unwrap();
     let found = instance.recorded(1, |event| match event {
         Event::HangDetected { component, hang: Hang::Watchdog { silent }, .. }

@@ -33,7 +33,7 @@ fn beside_the_tests() -> PathBuf {
 }
 
 /// The `grace` under test.
-pub(crate) fn program() -> &'static Path {
+pub(super) fn program() -> &'static Path {
     &GRACE
 }
 

@@ -32,8 +32,8 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 pub(crate) use self::{
-    binary::{Ran, program, puppet},
-    journal::Journal,
+    binary::{Ran, puppet},
+    journal::{Journal, journal_of},
     wait::{holds, until},
 };
 
@@ -85,6 +85,11 @@ impl Instance {
 
     pub(crate) fn data(&self) -> &Path {
         self.place.data()
+    }
+
+    /// The `grace` under test.
+    pub(crate) fn program() -> &'static Path {
+        binary::program()
     }
 
     // ---- commands --------------------------------------------------------------------------------------------
