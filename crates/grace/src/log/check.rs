@@ -11,7 +11,7 @@ use grace_log::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    folder::Folder,
+    place::Place,
     view::{BLOBS, View},
 };
 use crate::limits;
@@ -28,9 +28,9 @@ pub(crate) struct Checked {
     pub(crate) unsealed: u64,
 }
 
-/// Checks the log in `folder`. Grace may be appending to it: then what is looked at is the log as it was at one checkpoint.
+/// Checks the log in `place`. Grace may be appending to it: then what is looked at is the log as it was at one checkpoint.
 pub(crate) fn check(
-    folder: &Folder,
+    place: &Place,
     trust: &Trust,
     known: &[Checkpoint],
     progress: &dyn Fn(u64),
@@ -38,62 +38,53 @@ pub(crate) fn check(
     let mut tries = 0;
     loop {
         tries += 1;
-        let view = View::of(folder, progress)?;
+        let view = View::of(&place.folder, progress)?;
         let mut report = verify(&view, trust, known);
         // A partial file that was listed and then replaced by its full one reads as something else than it was.
-        report.faults.retain(|fault| fault.problem != Problem::Stale || still_there(folder, &fault.path));
+        report.faults.retain(|fault| fault.problem != Problem::Stale || still_there(place, &fault.path));
         // With faults, and while the log grows, a newer checkpoint tells whether they are real.
         if report.faults.is_empty() || tries == limits::LOG_TRIES || !view.is_stale() {
-            return Ok(finish(folder, report, &view.blobs()));
+            return Ok(finish(place, report, &view.blobs()));
         }
     }
 }
 
-fn still_there(folder: &Folder, path: &str) -> bool {
-    folder.path().join(path).exists() || Resource::parse(path).is_none()
+fn still_there(place: &Place, path: &str) -> bool {
+    place.log.join(path).exists() || Resource::parse(path).is_none()
 }
 
-fn finish(folder: &Folder, report: Report, blobs: &BTreeMap<String, (u64, u64)>) -> Checked {
+fn finish(place: &Place, report: Report, blobs: &BTreeMap<String, (u64, u64)>) -> Checked {
     let mut checked = Checked { blobs: blobs.len() as u64, ..Checked::default() };
     checked.errors.extend(report.faults.iter().map(ToString::to_string));
     if report.more_faults > 0 {
         checked.errors.push(format!("and {} more; the verification gave up there", report.more_faults));
     }
     for path in &report.unknown {
-        if is_unfinished(path) {
-            checked.unsealed += 1;
-        } else {
-            checked.errors.push(format!("{path}: this file is no part of a log"));
-        }
+        checked.errors.push(format!("{path}: this file is no part of a log"));
     }
     checked.unsealed += report.unsealed.len() as u64;
     for (digest, (index, size)) in blobs {
-        if let Err(problem) = check_blob(folder, digest, *size) {
+        if let Err(problem) = check_blob(place, digest, *size) {
             checked.errors.push(format!("{BLOBS}{digest}: {problem} (the record of entry {index})"));
         }
     }
     if report.opened.is_some() {
-        stray_blobs(folder, blobs, &mut checked);
+        stray_blobs(place, blobs, &mut checked);
     }
     checked.report = report;
     checked
-}
-
-/// A file that is written under this name and then given its own.
-fn is_unfinished(path: &str) -> bool {
-    path.rsplit('/').next().is_some_and(|name| name.starts_with('.') || name.ends_with(".tmp"))
 }
 
 fn is_digest(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-fn check_blob(folder: &Folder, digest: &str, size: u64) -> Result<(), String> {
+fn check_blob(place: &Place, digest: &str, size: u64) -> Result<(), String> {
     if !is_digest(digest) {
         return Err("this is not a digest".to_owned());
     }
     let unreadable = |e: io::Error| format!("the file cannot be read: {e}");
-    let file = folder.open(&format!("{BLOBS}{digest}")).map_err(unreadable)?;
+    let file = place.open(&format!("{BLOBS}{digest}")).map_err(unreadable)?;
     let mut file = file.ok_or("the file is missing")?.take(size.saturating_add(1));
     let (mut hash, mut read, mut buffer) = (Sha256::new(), 0u64, vec![0; limits::READ_BYTES]);
     loop {
@@ -120,8 +111,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// A blob is written before the entry that names it is sealed, so one that no entry names is no fault. Other files are.
-fn stray_blobs(folder: &Folder, named: &BTreeMap<String, (u64, u64)>, checked: &mut Checked) {
-    let entries = match std::fs::read_dir(folder.path().join(BLOBS)) {
+fn stray_blobs(place: &Place, named: &BTreeMap<String, (u64, u64)>, checked: &mut Checked) {
+    let entries = match std::fs::read_dir(place.log.join(BLOBS)) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return,
         Err(e) => return checked.errors.push(format!("{BLOBS}: the folder cannot be read: {e}")),
@@ -130,7 +121,7 @@ fn stray_blobs(folder: &Folder, named: &BTreeMap<String, (u64, u64)>, checked: &
         if named.contains_key(&name) {
             continue;
         }
-        if is_digest(&name) || is_unfinished(&name) {
+        if is_digest(&name) {
             checked.unsealed += 1;
         } else {
             checked.errors.push(format!("{BLOBS}{name}: this file is no part of a log"));

@@ -51,7 +51,7 @@ pub(crate) fn run(place: &Place, args: &Cosign, out: &mut Output) -> Result<Exit
     for _ in 0..limits::WITNESS_TRIES {
         let request = AddCheckpoint::make(&place.folder, old, size, note.clone()).map_err(|e| {
             Failure::new(Exit::Failed, "log_not_whole", e.to_string())
-                .at(&place.folder.path().display())
+                .at(&place.log.display())
                 .help("`grace log verify` names every file that is not as it should be")
         })?;
         let (status, body) = post(&url, &request.to_string())?;

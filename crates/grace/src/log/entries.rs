@@ -4,6 +4,7 @@
 
 use std::{borrow::Cow, io, io::Read as _, ops::Range};
 
+use grace_core::kernels::immutable_log::Folder;
 use grace_log::{
     files::Files,
     limits::BUNDLE_BYTES,
@@ -15,7 +16,6 @@ use grace_types::{
 };
 
 use super::{
-    folder::Folder,
     place::{Place, unreadable},
     view::BLOBS,
 };
@@ -27,7 +27,7 @@ use crate::{
 
 /// Visits the entries of `range`, in order, in a log of `size` entries.
 pub(crate) fn each(
-    folder: &Folder,
+    place: &Place,
     size: u64,
     range: Range<u64>,
     mut visit: impl FnMut(u64, &[u8]) -> Result<(), Failure>,
@@ -36,7 +36,7 @@ pub(crate) fn each(
     while at < range.end {
         let bundle = Resource::in_tree(Kind::Entries, at / 256, size);
         let bytes = match bundle {
-            Some(bundle) => read(folder, bundle).map_err(|e| unreadable(folder.path(), &e))?,
+            Some(bundle) => read(&place.folder, bundle).map_err(|e| unreadable(&place.log, &e))?,
             None => None,
         };
         let first = at / 256 * 256;
@@ -49,7 +49,7 @@ pub(crate) fn each(
         }
         if at < range.end && !at.is_multiple_of(256) || at == first {
             return Err(Failure::new(Exit::Failed, "log_not_whole", format!("entry {at} is not there"))
-                .at(&folder.path().display())
+                .at(&place.log.display())
                 .help("`grace log verify` names every file that is not as it should be"));
         }
     }
@@ -69,8 +69,7 @@ fn record<'a>(place: &Place, entry: &'a LogEntry<'_>) -> io::Result<Cow<'a, [u8]
     match &entry.content {
         Content::Record(record) => Ok(Cow::Borrowed(record.get().as_bytes())),
         Content::Blob(blob) if blob.sha256.bytes().all(|b| b.is_ascii_hexdigit()) => {
-            let file =
-                place.folder.open(&format!("{BLOBS}{}", blob.sha256))?.ok_or(io::ErrorKind::NotFound)?;
+            let file = place.open(&format!("{BLOBS}{}", blob.sha256))?.ok_or(io::ErrorKind::NotFound)?;
             let mut bytes = Vec::new();
             file.take(limits::BLOB_SHOWN_BYTES as u64).read_to_end(&mut bytes)?;
             Ok(Cow::Owned(bytes))

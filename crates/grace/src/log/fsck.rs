@@ -94,7 +94,7 @@ type Logged = BTreeMap<Source, Vec<[u8; 32]>>;
 
 fn check_journals(instance: &Instance, place: &Place, size: u64) -> Result<Vec<JournalFindings>, Failure> {
     let (mut logged, mut errors) = (Logged::new(), Vec::new());
-    entries::each(&place.folder, size, 0..size, |index, entry| {
+    entries::each(place, size, 0..size, |index, entry| {
         if let Err(error) = take_in(&mut logged, entry)
             && errors.len() < limits::JOURNAL_ERRORS
         {

@@ -10,7 +10,6 @@ pub(crate) mod args;
 pub(crate) mod check;
 mod cosign;
 mod entries;
-mod folder;
 mod fsck;
 pub(crate) mod place;
 mod prove;

@@ -6,14 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use grace_core::instance::Instance;
+use grace_core::{
+    instance::Instance,
+    kernels::immutable_log::{Folder, LOG, PUBLIC_KEY, SECRET_KEY},
+};
 use grace_log::{
     checkpoint::{Opened, Trust},
     limits::{NAME_BYTES, NOTE_BYTES},
     note::VerifierKey,
 };
 
-use super::folder::Folder;
 use crate::{
     failure::{Exit, Failure},
     style::tame,
@@ -26,16 +28,21 @@ const KEY_BYTES: usize = NAME_BYTES + 128;
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) folder: Folder,
+    /// Where they lie.
+    pub(crate) log: PathBuf,
     /// The data folder that it belongs to: keys, journals, witnessed checkpoints.
     pub(crate) data: PathBuf,
 }
 
 impl Place {
+    fn new(log: PathBuf, data: PathBuf) -> Self {
+        Self { folder: Folder::at(&log), log, data }
+    }
+
     /// This instance's log.
     pub(crate) fn of(instance: &Instance) -> Result<Self, Failure> {
-        let place =
-            Self { folder: Folder::at(instance.data().join("log")), data: instance.data().to_owned() };
-        if !place.folder.path().is_dir() {
+        let place = Self::new(instance.data().join(LOG), instance.data().to_owned());
+        if !place.log.is_dir() {
             return Err(
                 no_log(instance.data()).help("`grace up` begins one; --data DIR names another instance")
             );
@@ -48,23 +55,23 @@ impl Place {
         let absolute = std::path::absolute(dir).map_err(|e| unreadable(dir, &e))?;
         if ["checkpoint", "tile"].iter().any(|name| absolute.join(name).exists()) {
             let data = absolute.parent().unwrap_or(&absolute).to_owned();
-            return Ok(Self { folder: Folder::at(absolute), data });
+            return Ok(Self::new(absolute, data));
         }
-        let log = absolute.join("log");
+        let log = absolute.join(LOG);
         if log.is_dir() {
-            return Ok(Self { folder: Folder::at(log), data: absolute });
+            return Ok(Self::new(log, absolute));
         }
         Err(no_log(dir).help("name a log's folder (with `checkpoint` and `tile/` in it) or a data folder"))
     }
 
     /// The public key, beside the log.
     pub(crate) fn key_file(&self) -> PathBuf {
-        self.data.join("keys/immutable_log.vkey")
+        self.data.join(PUBLIC_KEY)
     }
 
     /// The secret key.
     pub(crate) fn secret_key_file(&self) -> PathBuf {
-        self.data.join("keys/immutable_log.key")
+        self.data.join(SECRET_KEY)
     }
 
     /// Checkpoints that witnesses have cosigned.
@@ -91,15 +98,25 @@ impl Place {
         let note = self.note()?;
         let opened = trust.open(&note).map_err(|e| {
             Failure::new(Exit::Failed, "log_not_whole", format!("the checkpoint cannot be trusted: {e}"))
-                .at(&self.folder.path().join("checkpoint").display())
+                .at(&self.log.join("checkpoint").display())
                 .help("`grace log verify` looks at the whole log")
         })?;
         Ok((note, opened))
     }
 
+    /// Opens a file of the log; `None` if there is none.
+    pub(crate) fn open(&self, path: &str) -> io::Result<Option<File>> {
+        match File::open(self.log.join(path)) {
+            Ok(file) => Ok(Some(file)),
+            // A file where a folder should be hides what would lie in it.
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// The bytes of the checkpoint.
     pub(crate) fn note(&self) -> Result<Vec<u8>, Failure> {
-        let path = self.folder.path().join("checkpoint");
+        let path = self.log.join("checkpoint");
         read_bounded(&path, NOTE_BYTES).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => Failure::new(Exit::Failed, "no_log", "the log has no checkpoint yet")
                 .at(&path.display())

@@ -24,12 +24,12 @@ pub(crate) fn run(place: &Place, args: &Prove, out: &mut Output) -> Result<Exit,
     if args.index >= size {
         let what = format!("the log has no entry {}: it has {size}, from 0", args.index);
         return Err(Failure::new(Exit::Usage, "not_found", what)
-            .at(&place.folder.path().display())
+            .at(&place.log.display())
             .help("`grace log tail` shows the last ones with their indexes"));
     }
     let not_whole = |why: String| {
         Failure::new(Exit::Failed, "log_not_whole", why)
-            .at(&place.folder.path().display())
+            .at(&place.log.display())
             .help("`grace log verify` names every file that is not as it should be")
     };
     let read = |e: ReadError| not_whole(e.to_string());

@@ -37,7 +37,7 @@ pub(crate) fn run(place: &Place, args: &Tail, out: &mut Output) -> Result<Exit, 
             let what =
                 format!("the log has {size} entries and had {shown}: it was rolled back or begun anew");
             return Err(Failure::new(Exit::Failed, "log_not_whole", what)
-                .at(&place.folder.path().display())
+                .at(&place.log.display())
                 .help("`grace log verify --known` holds it against a checkpoint that you kept"));
         }
         print(place, size, shown..size, out)?;
@@ -49,7 +49,7 @@ pub(crate) fn run(place: &Place, args: &Tail, out: &mut Output) -> Result<Exit, 
 fn size(place: &Place) -> Result<u64, Failure> {
     let failed = |why: String| {
         Failure::new(Exit::Failed, "log_not_whole", format!("the checkpoint is damaged: {why}"))
-            .at(&place.folder.path().join("checkpoint").display())
+            .at(&place.log.join("checkpoint").display())
             .help("`grace log verify` looks at the whole log")
     };
     let note = Note::parse(&place.note()?).map_err(|e| failed(e.to_string()))?;
@@ -57,7 +57,7 @@ fn size(place: &Place) -> Result<u64, Failure> {
 }
 
 fn print(place: &Place, size: u64, range: Range<u64>, out: &mut Output) -> Result<(), Failure> {
-    entries::each(&place.folder, size, range, |index, entry| {
+    entries::each(place, size, range, |index, entry| {
         if out.json {
             // Whatever was logged, a line stays one JSON document.
             let parsed =

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use grace_core::instance::Instance;
+use grace_core::{instance::Instance, kernels::immutable_log};
 use grace_log::{
     checkpoint::{Checkpoint, CheckpointError, Opened, Trust},
     limits::NOTE_BYTES,
@@ -62,6 +62,8 @@ pub(crate) struct Findings {
     pub(crate) key_from: Option<String>,
     /// Checkpoints that the log was held against.
     known: Vec<Opened>,
+    /// And those that the kernel remembers beside it.
+    remembered: Vec<Checkpoint>,
 }
 
 impl Findings {
@@ -91,11 +93,17 @@ pub(crate) fn inspect(
             Err(why) => errors.push(format!("witnessed/{name}: {why}")),
         }
     }
-    let checkpoints: Vec<Checkpoint> = opened.iter().map(|opened| opened.checkpoint.clone()).collect();
+    // Before the log's own checkpoint is read, which can only be newer.
+    let remembered = remembered(place, &trust).unwrap_or_else(|why| {
+        errors.push(format!("log-pending/: {why}"));
+        Vec::new()
+    });
+    let mut checkpoints: Vec<Checkpoint> = opened.iter().map(|opened| opened.checkpoint.clone()).collect();
+    checkpoints.extend(remembered.iter().cloned());
     let progress = Progress::default();
-    let checked = check(&place.folder, &trust, &checkpoints, &|entries| progress.at(entries));
+    let checked = check(place, &trust, &checkpoints, &|entries| progress.at(entries));
     progress.clear();
-    let mut checked = checked.map_err(|e| super::place::unreadable(place.folder.path(), &e))?;
+    let mut checked = checked.map_err(|e| super::place::unreadable(&place.log, &e))?;
     let now = checked.report.opened.iter();
     let by: Vec<_> = now.chain(&opened).flat_map(|opened| &opened.cosigned).collect();
     let found = asked.iter().filter(|key| by.iter().any(|by| by.witness == key.name())).count();
@@ -103,7 +111,21 @@ pub(crate) fn inspect(
         errors.push(format!("checkpoint: {}", CheckpointError::Witnesses { found, needed: quorum }));
     }
     checked.errors.extend(errors);
-    Ok(Findings { checked, trust: Some(trust), key_from: None, known: opened })
+    Ok(Findings { checked, trust: Some(trust), key_from: None, known: opened, remembered })
+}
+
+/// What the kernel remembers of this log beside its public files.
+fn remembered(place: &Place, trust: &Trust) -> Result<Vec<Checkpoint>, String> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match immutable_log::remembered(&place.data, &trust.origin) {
+            Ok(remembered) => return Ok(remembered),
+            // It is written in place, and may have been read in the middle of it.
+            Err(_) if tries < limits::LOG_TRIES => {}
+            Err(e) => return Err(e.to_string()),
+        }
+    }
 }
 
 fn open_known(path: &Path, trust: &Trust) -> Result<Opened, Failure> {
@@ -181,7 +203,8 @@ fn show(place: &Place, findings: &Findings, out: &mut Output) -> Result<Exit, Fa
 
 /// As a script reads it.
 pub(crate) fn as_json(findings: &Findings) -> serde_json::Value {
-    let Findings { checked, trust, key_from, known } = findings;
+    let Findings { checked, trust, key_from, known, remembered } = findings;
+    let known = known.iter().map(|opened| &opened.checkpoint).chain(remembered);
     let checkpoint = checked.report.opened.as_ref().map(|opened| &opened.checkpoint);
     let cosigned: Vec<_> = cosigned(findings)
         .map(|(size, by)| json!({"witness": by.witness, "time_seconds": by.time_seconds, "size": size}))
@@ -197,7 +220,7 @@ pub(crate) fn as_json(findings: &Findings) -> serde_json::Value {
         "entry_bytes": checked.report.entry_bytes,
         "blobs": checked.blobs,
         "unsealed_files": checked.unsealed,
-        "known": known.iter().map(|opened| opened.checkpoint.size).collect::<Vec<_>>(),
+        "known": known.map(|checkpoint| checkpoint.size).collect::<Vec<_>>(),
         "cosigned": cosigned,
     })
 }
@@ -209,10 +232,10 @@ fn cosigned(findings: &Findings) -> impl Iterator<Item = (u64, &grace_log::check
 
 /// As a person reads it, without the errors.
 pub(crate) fn print(place: &Place, findings: &Findings, out: &mut Output) -> Result<(), Failure> {
-    let Findings { checked, key_from, known, .. } = findings;
+    let Findings { checked, key_from, known, remembered, .. } = findings;
     let style = out.style;
     let Some(opened) = &checked.report.opened else {
-        writeln!(out, "{}  {}", style.bad("not whole"), tame(&place.folder.path().display().to_string()))?;
+        writeln!(out, "{}  {}", style.bad("not whole"), tame(&place.log.display().to_string()))?;
         return Ok(());
     };
     let checkpoint = &opened.checkpoint;
@@ -232,6 +255,9 @@ pub(crate) fn print(place: &Place, findings: &Findings, out: &mut Output) -> Res
     for opened in known {
         let Checkpoint { size, .. } = opened.checkpoint;
         writeln!(out, "known  the checkpoint of {size} entries{}", by(opened))?;
+    }
+    for Checkpoint { size, .. } in remembered {
+        writeln!(out, "known  the tree of {size} entries, which the kernel remembers")?;
     }
     if checked.unsealed > 0 {
         let note = format!("{} files lie past the checkpoint, not sealed yet", checked.unsealed);

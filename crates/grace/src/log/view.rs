@@ -9,13 +9,12 @@ use std::{
     io,
 };
 
+use grace_core::kernels::immutable_log::Folder;
 use grace_log::{
     files::Files,
     tile::{CHECKPOINT_PATH, Entries, Kind, Resource},
 };
 use grace_types::evidence::{Blob, Content, LogEntry};
-
-use super::folder::Folder;
 
 /// The folder of records that do not fit an entry.
 pub(crate) const BLOBS: &str = "blobs/";
@@ -90,11 +89,8 @@ impl Files for View<'_> {
         Ok(bytes)
     }
 
-    /// All but the blobs.
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut paths = self.folder.list()?;
-        paths.retain(|path| !path.starts_with(BLOBS));
-        Ok(paths)
+        self.folder.list()
     }
 }
 

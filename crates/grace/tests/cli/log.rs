@@ -7,7 +7,12 @@ use std::{
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -391,9 +396,60 @@ fn what_follows_is_shown() {
     child.wait().unwrap();
 }
 
+#[test]
+fn a_log_that_grows_is_whole_all_the_while() {
+    let data = Data::new(0);
+    let log = data.path("log");
+    let key = SignerKey::generate(ORIGIN, &mut SeededEntropy::new(4)).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (begin, begun) = std::sync::mpsc::channel();
+    let writer = std::thread::spawn({
+        let (log, stop) = (log.clone(), stop.clone());
+        move || {
+            let mut appender = Appender::new();
+            fs::remove_dir_all(log.join("tile")).unwrap();
+            let mut batch = 0;
+            while !stop.load(Ordering::Relaxed) && appender.size() < 100_000 {
+                batch = batch % 97 + 1;
+                for _ in 0..batch {
+                    appender.append(b"{\"source\":\"a\",\"journal\":\"0\",\"sequence\":1}").unwrap();
+                }
+                let plan = appender.seal(ORIGIN, &[&key]).unwrap();
+                for write in plan.writes {
+                    let path = log.join(write.path);
+                    fs::create_dir_all(path.parent().unwrap()).unwrap();
+                    if path.ends_with("checkpoint") {
+                        // Outside the log's folder, as the kernel does.
+                        replace_by_way_of(&log.with_file_name("new"), &path, &write.bytes);
+                    } else {
+                        fs::write(&path, &write.bytes).unwrap();
+                    }
+                }
+                // Until then the log that lay here was half gone; nobody waits for more than the first.
+                let _ = begin.send(());
+                for folder in plan.superseded {
+                    let _ = fs::remove_dir_all(log.join(folder));
+                }
+            }
+        }
+    });
+    begun.recv_timeout(Duration::from_secs(20)).unwrap();
+    for _ in 0..25 {
+        assert_eq!(data.errors(&[]), [""; 0]);
+        let proved = data.run(&["log", "prove", "0"]);
+        assert_eq!(proved.code, Some(0), "{proved:?}");
+        assert_eq!(data.run(&["log", "tail", "-n", "300"]).code, Some(0));
+    }
+    stop.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+}
+
+fn replace_by_way_of(new: &Path, path: &Path, bytes: &[u8]) {
+    fs::write(new, bytes).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
 /// As the log replaces its checkpoint: at once.
 fn replace(path: &Path, bytes: &[u8]) {
-    let new = path.with_extension("tmp");
-    fs::write(&new, bytes).unwrap();
-    fs::rename(new, path).unwrap();
+    replace_by_way_of(&path.with_extension("tmp"), path, bytes);
 }
