@@ -33,7 +33,7 @@ use tempfile::TempDir;
 
 pub(crate) use self::{
     binary::{Ran, puppet},
-    journal::{Journal, journal_of},
+    journal::Journal,
     wait::{holds, until},
 };
 
