@@ -33,9 +33,16 @@ use tempfile::TempDir;
 
 pub(crate) use self::{
     binary::{Ran, puppet},
-    journal::Journal,
+    journal::{Journal, journal_of},
     wait::{holds, until},
 };
+
+/// `grace kernel NAME` without an instance around it, not started yet.
+pub(crate) fn kernel(name: &str) -> Command {
+    let mut command = binary::grace();
+    command.args(["kernel", name]);
+    command
+}
 
 /// See the module's page.
 pub(crate) struct Instance {
