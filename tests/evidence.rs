@@ -13,3 +13,5 @@ mod held;
 mod kills;
 #[path = "evidence/programs.rs"]
 mod programs;
+#[path = "evidence/whole.rs"]
+mod whole;

@@ -37,7 +37,7 @@ use tokio::{
 
 use crate::{
     held::{self, Held},
-    instance::until,
+    instance::{kernel, until},
     programs::{self, Ask, Counter},
 };
 
@@ -83,9 +83,9 @@ fn is_sink(name: &str) -> bool {
 fn users(sources: &[&str]) -> AuthTable {
     let everything = || vec![">".to_owned()];
     let mut users = vec![user(TESTER, everything(), everything())];
-    for kernel in kernels::all().into_iter().filter(|kernel| is_sink(kernel.name)) {
-        let Permissions { publish, subscribe } = (kernel.permissions)();
-        users.push(user(kernel.name, publish.allow, subscribe.allow));
+    for sink in kernels::all().into_iter().filter(|kernel| is_sink(kernel.name)) {
+        let Permissions { publish, subscribe } = (sink.permissions)();
+        users.push(user(sink.name, publish.allow, subscribe.allow));
     }
     for name in sources {
         let mut publish = evidence::subjects(name);
@@ -138,7 +138,7 @@ impl Bench {
             _folder: folder,
         };
         for sink in Sink::ALL {
-            bench.start(sink.name(), programs::sink(sink.name()));
+            bench.start(sink.name(), kernel(sink.name()));
         }
         bench
     }
@@ -173,7 +173,7 @@ impl Bench {
     }
 
     fn command(&self, name: &str, loaded: bool) -> Command {
-        if self.sources.contains(&name) { programs::source(loaded) } else { programs::sink(name) }
+        if self.sources.contains(&name) { programs::source(loaded) } else { kernel(name) }
     }
 
     /// Kills a program, proves it, and starts it again.

@@ -1,4 +1,4 @@
-//! The programs that the tests run and kill: Grace's own kernels as sinks, and this test binary again as a kernel with a journal.
+//! The kernel with a journal that the tests run and kill: this test binary again.
 
 use std::{fmt, process::Command, time::Duration};
 
@@ -14,8 +14,6 @@ use grace_kernel::{
 use grace_types::{reason::Why, time::Now};
 use serde::{Deserialize, Serialize};
 
-use crate::instance::program as grace;
-
 const LOAD: &str = "GRACE_TEST_LOAD";
 
 /// How many ask at once; each rests a little after each answer.
@@ -27,13 +25,6 @@ pub(crate) fn source(loaded: bool) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "programs::program", "--nocapture", "--test-threads=1"]);
     command.env(LOAD, if loaded { "1" } else { "0" });
-    command
-}
-
-/// A sink: the kernel itself.
-pub(crate) fn sink(name: &str) -> Command {
-    let mut command = Command::new(grace());
-    command.args(["kernel", name]);
     command
 }
 
