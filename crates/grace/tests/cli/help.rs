@@ -9,7 +9,8 @@ fn every_help_page() {
     let commands =
         ["", "up", "down", "status", "logs", "restart", "pause", "resume", "doctor", "log", "verify"];
     let log = ["log tail", "log checkpoint", "log prove", "log verify", "log fsck", "log cosign"];
-    for command in commands.into_iter().chain(log) {
+    let chaos = ["chaos", "chaos list", "chaos run", "chaos abort"];
+    for command in commands.into_iter().chain(log).chain(chaos) {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let ran = grace(folder.path(), &args);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{command}");
