@@ -19,7 +19,11 @@ pub const READER_CACHE_KIB: i32 = 128;
 pub const REOPENINGS: u32 = 5;
 
 /// Page cache of a narrative database, KiB: room for the inner pages of its indexes at a million rows, in a kernel that is to stay under 4 MiB.
-pub const NARRATIVE_CACHE_KIB: i32 = 1024;
+pub const NARRATIVE_CACHE_KIB: i32 = 2048;
+
+/// Pages of 4 KiB in a narrative database's log before they are folded into the file. A row touches a dozen pages, which the next rows touch
+/// again: the longer the log, the fewer times each is written. Past it a commit takes longer, and readers that are in the way put it off.
+pub const NARRATIVE_LOG_PAGES: i32 = 4000;
 
 /// Text of one narrative that is searched. Past it the end of its event is not found by its words; it is stored and shown all the same.
 pub const NARRATIVE_TEXT_BYTES: usize = 64 << 10;

@@ -35,7 +35,7 @@ use grace_types::{
     evidence::{JournalId, Source},
     narrative::Narrative,
 };
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 
 pub use position::{BadPosition, Position};
 pub use query::{Order, Page, Query};
@@ -101,6 +101,26 @@ pub struct LogStand {
     pub next: u64,
 }
 
+/// Gives a database that nobody has open another name, with the files beside it.
+///
+/// # Errors
+/// The system's failure.
+pub fn set_aside(path: &Path, aside: &Path) -> Result<(), StoreError> {
+    let with = |path: &Path, suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    // The log first: one that stayed would be taken for the next file's.
+    for suffix in ["-wal", "-shm", ""] {
+        match std::fs::rename(with(path, suffix), with(aside, suffix)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(error::io(path, &e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 impl NarrativeDb {
     /// Opens the database at `path` for writing, making it if need be.
     ///
@@ -120,6 +140,21 @@ impl NarrativeDb {
         let path = path.into();
         let connection = schema::open_read_only(&path)?;
         Ok(Self { path, connection, words: HashMap::new() })
+    }
+
+    /// Sets the file aside as `aside`, since it is damaged, and begins an empty one.
+    ///
+    /// # Errors
+    /// As for [`set_aside`] and [`NarrativeDb::open`]; the database is not to be used any more then.
+    pub fn begin_anew(&mut self, aside: &Path) -> Result<(), StoreError> {
+        let failed = |e: rusqlite::Error| error::sqlite(&self.path, &e);
+        // On closing, SQLite would fold the log in and remove it by its name, which is the new file's by then.
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
+        self.connection = Connection::open_in_memory().map_err(failed)?;
+        self.words.clear();
+        set_aside(&self.path, aside)?;
+        self.connection = schema::open(&self.path)?;
+        Ok(())
     }
 
     /// The file.

@@ -48,6 +48,8 @@ CREATE INDEX by_causation ON narratives (causation) WHERE causation IS NOT NULL;
 CREATE VIRTUAL TABLE told USING fts5 (
   text, content='', columnsize=0, detail=full, tokenize='unicode61 remove_diacritics 2'
 );
+INSERT INTO told (told, rank) VALUES ('automerge', 8);
+INSERT INTO told (told, rank) VALUES ('crisismerge', 32);
 CREATE TABLE links (
   source INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, log_index INTEGER NOT NULL,
   PRIMARY KEY (source, first)
@@ -78,6 +80,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     }
     check(path, &connection)?;
     connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").map_err(failed)?;
+    connection.pragma_update(None, "wal_autocheckpoint", limits::NARRATIVE_LOG_PAGES).map_err(failed)?;
     Ok(connection)
 }
 
