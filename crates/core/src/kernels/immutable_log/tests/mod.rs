@@ -1,8 +1,8 @@
 //! The log on a disk that crashes, fills up, is altered, or is gone.
 
 mod crash;
-//mod damage;
-//mod intake;
+mod damage;
+mod intake;
 mod threads;
 
 use std::collections::BTreeMap;
