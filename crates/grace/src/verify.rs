@@ -7,7 +7,10 @@ use std::{
 };
 
 use clap::Args;
-use grace_chaos::bundle::{self, Verdict};
+use grace_chaos::{
+    bundle::{self, Verdict},
+    evidence::BUNDLE,
+};
 use grace_log::{
     checkpoint::{Opened, Trust},
     limits::{ENTRY_BYTES, PROOF_FILE_BYTES},
@@ -40,7 +43,7 @@ running Grace.
 Without --key, the key that lies in the bundle is believed: that finds accidents, but not somebody
 who made everything anew with a key of their own. `grace log checkpoint` prints a log's key.")]
 pub(crate) struct Verify {
-    /// A bundle (bundle.tar.zst), or a proof of one entry (.tlog-proof)
+    /// A bundle (bundle.tar.zst) or the folder of a run that has one, or a proof of one entry (.tlog-proof)
     pub(crate) file: PathBuf,
     /// The log's verifier key, or a file that holds it
     #[arg(long, value_name = "VKEY|FILE")]
@@ -53,7 +56,9 @@ pub(crate) struct Verify {
 /// Checks the file.
 pub(crate) fn run(args: &Verify, out: &mut Output) -> Result<Exit, Failure> {
     let key = args.key.as_deref().map(|given| key_given("--key", given)).transpose()?;
-    let bytes = read(&args.file, bundle::limits::BUNDLE_BYTES)?;
+    // A run's folder stands for the bundle in it.
+    let file = if args.file.is_dir() { args.file.join(BUNDLE) } else { args.file.clone() };
+    let bytes = read(&file, bundle::limits::BUNDLE_BYTES)?;
     if bytes.starts_with(PROOF_BEGINS) {
         return proof(args, &bytes, key, out);
     }
@@ -78,7 +83,7 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
     read_bounded(path, limit).map_err(|e| {
         Failure::new(Exit::Usage, "unreadable_file", format!("the file cannot be read: {e}"))
             .at(&path.display())
-            .help("`grace chaos run` names the bundle that it made; it lies in DATA/runs/RUN/")
+            .help("a run that came to its end has its bundle in DATA/runs/RUN/; one that was killed has none")
     })
 }
 
@@ -117,13 +122,11 @@ fn print(verdict: &Verdict, out: &mut Output) -> Result<(), Failure> {
     if verdict.files > 0 {
         let left_out = match verdict.left_out {
             0 => String::new(),
-            n => format!(" ({n} more were left out of the bundle)"),
+            n => format!("; {n} more were left out of the bundle"),
         };
-        writeln!(
-            out,
-            "files  {} of {} bytes; {} log entries proved{left_out}",
-            verdict.files, verdict.bytes, verdict.entries
-        )?;
+        let (files, bytes, entries) = (verdict.files, verdict.bytes, verdict.entries);
+        writeln!(out, "files  {files}, with {bytes} bytes")?;
+        writeln!(out, "log    {entries} entries of the run's time proved{left_out}")?;
     }
     if let Some(index) = verdict.seal_index {
         writeln!(out, "seal   entry {index} of the log")?;

@@ -204,7 +204,7 @@ impl Folder {
         write(&self.path, REPORT, report::html(&record, &samples).as_bytes())?;
 
         let mut files = read_files(&self.path)?;
-        let digests = serde_json::to_vec_pretty(&Digests::of(&record.run, &files))?;
+        let digests = serde_json::to_vec(&Digests::of(&record.run, &files))?;
         write(&self.path, DIGESTS, &digests)?;
         let event = SealEvent { run: record.run.clone(), digest: bundle::digests::sha256(&digests) };
         files.insert(DIGESTS.to_owned(), digests);

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
     plot::{cpu, memory, plot},
-    scale::{Time, clock, duration, number, size},
+    scale::{Time, clock, duration, moment, number, size},
     timeline::timeline,
 };
 use crate::{
@@ -95,7 +95,7 @@ fn facts(record: &RunRecord) -> Markup {
             (fact("Recovery, from the end of the last fault", recovery))
             (fact("Faults that bit", format!("{} of {}", record.faults.iter().filter(|f| f.bit).count(), record.faults.len())))
             (fact("Down at once, at most", record.down_at_once.to_string()))
-            (fact("Began", record.started.to_string()))
+            (fact("Began", format!("{} UTC", moment(record.started))))
             (fact("Took", duration(record.ended.since(record.started))))
             @if let Some(load) = &record.load {
                 (fact("Acknowledged records under load", load.acknowledged.to_string()))

@@ -91,6 +91,12 @@ pub(super) fn duration(time: Duration) -> String {
     }
 }
 
+/// `2026-11-23 15:04:05.678`
+pub(super) fn moment(at: Timestamp) -> String {
+    let text = at.to_string();
+    format!("{} {}", text.split_once('T').map_or("", |(date, _)| date), clock(at))
+}
+
 /// To the millisecond: `15:04:05.678`.
 pub(super) fn clock(at: Timestamp) -> String {
     let text = at.to_string();
