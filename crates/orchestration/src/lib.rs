@@ -12,6 +12,7 @@
 //! | [`pattern`] | patterns of event types, and finding those that match |
 //! | [`period`] | spans of time as people write them |
 //! | [`steady`] | a line of time that goes on over steps of the clock and boots |
+//! | [`triggers`] | the trigger mesh: events that set off intents and other events |
 
 pub mod delivery;
 pub mod expression;
@@ -21,3 +22,4 @@ pub mod limits;
 pub mod pattern;
 pub mod period;
 pub mod steady;
+pub mod triggers;

@@ -133,6 +133,11 @@ pub enum Work {
         /// Its payload.
         data: Value,
     },
+    /// Nothing yet: the action could not be rendered. Only dead letters have it; it is rendered again when it is requeued.
+    Unrendered {
+        /// What it was to be rendered over.
+        event: Box<Event>,
+    },
 }
 
 /// The event that set something off: what work carries on as its cause.
@@ -258,6 +263,7 @@ impl Work {
         match self {
             Self::Submit { intent, .. } => format!("submit {intent}"),
             Self::Publish { kind, .. } => format!("publish {kind}"),
+            Self::Unrendered { event } => format!("react to {}", event.kind),
         }
     }
 
@@ -267,6 +273,7 @@ impl Work {
         let document = match self {
             Self::Submit { payload, .. } => payload,
             Self::Publish { data, .. } => data,
+            Self::Unrendered { event } => &event.data,
         };
         200 + crate::expression::weight(document)
     }

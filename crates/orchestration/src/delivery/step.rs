@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use grace_types::{
     chance::{Entropy as _, SeededEntropy},
+    event::Event,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
+    action::Work,
     breaker::{Breaker, Change},
     lane::{DeadLetter, Delivery, Lane, Settings},
 };
@@ -281,19 +283,45 @@ impl Lanes {
         steps
     }
 
-    /// The step by which dead letters wait again: those of `keys`, or all, oldest first, as far as the queue has room.
+    /// The steps by which dead letters wait again: those of `keys`, or all, oldest first, as far as the queue has room. `render`
+    /// makes the work of those that could not be rendered; those that it gives nothing for stay where they are.
     #[must_use]
-    pub fn requeue(&self, owner: &str, keys: Option<&[String]>) -> Option<Step> {
-        let lane = self.lanes.get(owner)?;
+    pub fn requeue(
+        &self,
+        owner: &str,
+        keys: Option<&[String]>,
+        render: impl Fn(&Event) -> Option<Work>,
+    ) -> Vec<Step> {
+        let Some(lane) = self.lanes.get(owner) else { return Vec::new() };
         let room = usize::try_from(lane.settings.queue).unwrap_or(usize::MAX).saturating_sub(lane.depth());
-        let keys = chosen(lane, keys, room.min(limits::STARTS));
-        (!keys.is_empty()).then(|| Step::Requeued { owner: owner.to_owned(), keys })
+        let chosen = chosen(lane, keys).take(room.min(limits::STARTS));
+        let (mut ready, mut steps) = (Vec::new(), Vec::new());
+        for delivery in chosen {
+            let Work::Unrendered { event } = &delivery.work else {
+                ready.push(delivery.key.clone());
+                continue;
+            };
+            if let Some(work) = render(event) {
+                let (owner, keys) = (owner.to_owned(), vec![delivery.key.clone()]);
+                steps.push(Step::Discarded { owner: owner.clone(), keys });
+                steps.push(Step::Queued {
+                    owner,
+                    delivery: Delivery { work, ..delivery.clone() },
+                    start: false,
+                });
+            }
+        }
+        if !ready.is_empty() {
+            steps.push(Step::Requeued { owner: owner.to_owned(), keys: ready });
+        }
+        steps
     }
 
     /// The step by which dead letters are thrown away: those of `keys`, or all.
     #[must_use]
     pub fn discard(&self, owner: &str, keys: Option<&[String]>) -> Option<Step> {
-        let keys = chosen(self.lanes.get(owner)?, keys, limits::LANE_DEAD_LETTERS);
+        let keys: Vec<String> =
+            chosen(self.lanes.get(owner)?, keys).map(|letter| letter.key.clone()).collect();
         (!keys.is_empty()).then(|| Step::Discarded { owner: owner.to_owned(), keys })
     }
 
@@ -427,9 +455,9 @@ fn remove_dead(lane: &mut Lane, keys: &[String]) -> Vec<DeadLetter> {
     taken.into()
 }
 
-fn chosen(lane: &Lane, keys: Option<&[String]>, most: usize) -> Vec<String> {
-    let all = lane.dead.iter().map(|letter| &letter.delivery.key);
-    all.filter(|key| keys.is_none_or(|keys| keys.contains(key))).take(most).cloned().collect()
+fn chosen<'l>(lane: &'l Lane, keys: Option<&'l [String]>) -> impl Iterator<Item = &'l Delivery> {
+    let all = lane.dead.iter().map(|letter| &letter.delivery);
+    all.filter(move |delivery| keys.is_none_or(|keys| keys.contains(&delivery.key)))
 }
 
 /// What becomes of deliveries that one decision takes in: the lanes do not change until it is recorded.

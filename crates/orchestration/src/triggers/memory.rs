@@ -1,0 +1,80 @@
+//! Which events were taken lately, so that a copy is known as one.
+
+use std::collections::{HashSet, VecDeque};
+
+use grace_types::event::Event;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::limits;
+
+/// What stands for an event's source and id: half of a SHA-256, so that nobody can make an event that passes for another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mark(u128);
+
+impl Mark {
+    /// Of this event.
+    #[must_use]
+    pub fn of(event: &Event) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(event.id.as_bits().to_be_bytes());
+        hash.update(event.source.as_bytes());
+        let digest = hash.finalize();
+        let mut half = [0u8; 16];
+        half.copy_from_slice(&digest[..16]);
+        Self(u128::from_be_bytes(half))
+    }
+}
+
+impl Serialize for Mark {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:032x}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Mark {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        u128::from_str_radix(&text, 16).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The events that were taken lately, bounded in number and time.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "VecDeque<(u64, Mark)>", into = "VecDeque<(u64, Mark)>")]
+pub(super) struct Memory {
+    order: VecDeque<(u64, Mark)>,
+    known: HashSet<Mark>,
+}
+
+impl From<VecDeque<(u64, Mark)>> for Memory {
+    fn from(order: VecDeque<(u64, Mark)>) -> Self {
+        let known = order.iter().map(|(_, mark)| *mark).collect();
+        Self { order, known }
+    }
+}
+
+impl From<Memory> for VecDeque<(u64, Mark)> {
+    fn from(memory: Memory) -> Self {
+        memory.order
+    }
+}
+
+impl Memory {
+    pub(super) fn knows(&self, mark: Mark) -> bool {
+        self.known.contains(&mark)
+    }
+
+    pub(super) fn add(&mut self, mark: Mark, at_ms: u64) {
+        if self.known.insert(mark) {
+            self.order.push_back((at_ms, mark));
+        }
+        while let Some((then, mark)) = self.order.front().copied() {
+            if self.order.len() <= limits::SEEN && then.saturating_add(limits::SEEN_FOR_MS) > at_ms {
+                break;
+            }
+            self.order.pop_front();
+            self.known.remove(&mark);
+        }
+    }
+}
