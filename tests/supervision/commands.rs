@@ -53,7 +53,7 @@ fn status_works_with_the_bus_and_every_kernel_stopped() {
     let instance = Instance::of("  web: {command: [PUPPET, say=hello, wait]}\n");
     instance.up();
     let before = instance.status();
-    for name in ["message_bus", "health_monitor"] {
+    for name in ["message_bus", "immutable_log", "clarity", "health_monitor"] {
         kill(component(&before, name).pid.unwrap(), Signal::STOP);
     }
     let ran = instance.grace(&["status", "--json"]);
@@ -61,7 +61,7 @@ fn status_works_with_the_bus_and_every_kernel_stopped() {
     let status: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let names: Vec<&str> =
         status["components"].as_array().unwrap().iter().filter_map(|c| c["name"].as_str()).collect();
-    assert_eq!(names, ["health_monitor", "message_bus", "web"]);
+    assert_eq!(names, ["clarity", "health_monitor", "immutable_log", "message_bus", "web"]);
     // Orders and logs too.
     assert_eq!(instance.grace(&["pause", "web"]).code, Some(0));
     assert_eq!(instance.component("web").state, ComponentState::Paused);

@@ -82,19 +82,19 @@ fn a_kernel_that_is_not_critical_degrades_the_instance_and_an_operator_brings_it
     instance.up();
     // Its fourth end within a minute.
     for _ in 0..4 {
-        let c = instance.until_component("health_monitor", "runs", |c| {
+        let c = instance.until_component("clarity", "runs", |c| {
             c.pid.is_some() || is(c, ComponentState::Degraded)
         });
         if let Some(pid) = c.pid {
             kill(pid, Signal::KILL);
-            instance.until_component("health_monitor", "ended", |c| c.pid != Some(pid));
+            instance.until_component("clarity", "ended", |c| c.pid != Some(pid));
         }
     }
-    let c = instance.until_component("health_monitor", "is given up on", |c| is(c, ComponentState::Degraded));
+    let c = instance.until_component("clarity", "is given up on", |c| is(c, ComponentState::Degraded));
     assert!(c.message.as_deref().unwrap_or_default().contains("3 restarts in 60.0 s are used up"), "{c:?}");
     let status = instance.status();
     assert_eq!((status.state, component(&status, "web").ready), (InstanceState::Degraded, true));
-    assert_eq!(instance.grace(&["restart", "health_monitor"]).code, Some(0));
+    assert_eq!(instance.grace(&["restart", "clarity"]).code, Some(0));
     instance.all_ready();
     instance.down();
 }
