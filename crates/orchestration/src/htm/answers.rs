@@ -102,7 +102,9 @@ pub(super) fn extend(state: &State, at: u64, worker: &str, tasks: &[Granted]) ->
                 longer.push((*task, at + timeout + state.base.settings.lease_grace_ms));
                 verdicts.push(Verdict::Taken);
             }
-            Standing::Again => verdicts.push(Verdict::Refused("it is done".to_owned())),
+            Standing::Again => {
+                verdicts.push(Verdict::Refused("it is over: it was answered before".to_owned()))
+            }
             Standing::Not(why) => {
                 refused.push((*task, *token, why.clone()));
                 verdicts.push(Verdict::Refused(why));
@@ -159,7 +161,7 @@ fn standing(state: &State, at: u64, worker: u32, answer: &TaskAnswer) -> Standin
         {
             Standing::Again
         }
-        Stage::Succeeded(_) | Stage::Dead => Standing::Not("it was answered before, otherwise".to_owned()),
+        Stage::Succeeded(_) | Stage::Dead => Standing::Not("it is over: it was answered before".to_owned()),
         Stage::Cancelled => Standing::Not("it was cancelled".to_owned()),
         _ => Standing::Not("the lease has ended".to_owned()),
     }

@@ -257,7 +257,7 @@ impl<'s> Picker<'s> {
             };
             self.advance(lane, priority.rank());
             let given: usize = self.askers.iter().map(|asker| asker.given.len()).sum();
-            let token = self.state.base.next_token + given as u64;
+            let token = self.state.base.last_token + 1 + given as u64;
             match self.describe(task, token, true) {
                 Ok(lease) => {
                     self.bytes += lease.input.len() + 300;

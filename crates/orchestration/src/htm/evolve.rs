@@ -255,7 +255,7 @@ impl State {
     }
 
     fn granted(&mut self, worker: u32, id: TaskId, token: u64) {
-        self.base.next_token = self.base.next_token.max(token + 1);
+        self.base.last_token = self.base.last_token.max(token);
         self.base.totals.dispatched += 1;
         let (now, grace) = (self.base.now, self.base.settings.lease_grace_ms);
         let Some((intent, at)) = self.task_mut(id) else { return };

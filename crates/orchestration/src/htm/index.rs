@@ -370,3 +370,17 @@ pub(super) struct Over {
     /// What they hold.
     bytes: usize,
 }
+
+#[cfg(test)]
+impl Index {
+    /// Tasks that share keys, without their lanes' numbers.
+    pub(super) fn shared_as_text(&self) -> String {
+        let sorted: BTreeMap<_, _> = self.shared.iter().collect();
+        let ids = |list: &BTreeMap<(usize, u64), (TaskId, u32)>| {
+            list.iter().map(|(at, (id, _))| (*at, *id)).collect::<Vec<_>>()
+        };
+        let list: Vec<_> =
+            sorted.iter().map(|(key, s)| (key, s.leased, ids(&s.admitted), ids(&s.parked))).collect();
+        format!("{list:?}")
+    }
+}

@@ -43,7 +43,8 @@ pub(super) struct Base {
     pub(super) next_intent: u64,
     /// Places in the queue.
     pub(super) next_place: u64,
-    pub(super) next_token: u64,
+    /// The greatest fencing token given.
+    pub(super) last_token: u64,
     pub(super) next_worker: u32,
     pub(super) next_definition: u32,
     /// Intents that are over, ever.

@@ -1,1 +1,5 @@
-//! Tests.
+//! The task manager's rules, one by one and all together at random.
+
+mod random;
+mod rules;
+mod world;
