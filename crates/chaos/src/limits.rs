@@ -83,8 +83,8 @@ pub const INJECTOR_PATIENCE: Duration = Duration::from_secs(45);
 /// How long the facts may take to be gathered after the recovery: the log has to be caught up with.
 pub const GATHER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Entries of the log that are read before the checkpoint with which a run begins, to know each source's last sequence
-/// number. Where a source's last entry lies further back, its first entry within the run is taken as it comes.
+/// Entries of the log before a run that are looked through for the last one of each source. Most are found within the last
+/// hundreds; where a source's last entry lies further back than this, its first one within the run is taken as it comes.
 pub const LOG_LOOK_BACK: u64 = 100_000;
 /// Entries that a run may add to the log and that are looked through. Past this, continuity is no fact.
 pub const LOG_ENTRIES: u64 = 3_000_000;

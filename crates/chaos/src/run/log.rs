@@ -115,6 +115,8 @@ pub(super) struct Survey {
     before: Point,
     /// The next entry to be looked at.
     next: u64,
+    /// Where each source's first entry of the run is, and its sequence number.
+    first: BTreeMap<Source, (u64, u64)>,
     /// The last sequence number of each source.
     last: HashMap<Source, u64>,
     /// How often each record of the load was found as it was sent: by the writer's source, the record's number.
@@ -130,11 +132,11 @@ impl Survey {
     #[must_use]
     pub(super) fn new(run: RunId, before: Point, writers: &[Written]) -> Self {
         let counts = |writer: &Written| vec![0; usize::try_from(writer.sent).unwrap_or(0)];
-        let next = before.checkpoint.size.saturating_sub(limits::LOG_LOOK_BACK);
         Self {
             run,
-            next: next - next % 256,
+            next: before.checkpoint.size,
             before,
+            first: BTreeMap::new(),
             last: HashMap::new(),
             found: writers.iter().map(|writer| (writer.source.clone(), counts(writer))).collect(),
             sizes: writers.iter().map(|writer| (writer.source.clone(), writer.size_bytes)).collect(),
@@ -150,17 +152,16 @@ impl Survey {
     /// They cannot be read, or are too many; in a sentence.
     pub(super) fn go_on(&mut self, log: &Log, after: &Point) -> Result<(), String> {
         let size = after.checkpoint.size;
-        if size.saturating_sub(self.next) > limits::LOG_ENTRIES + limits::LOG_LOOK_BACK {
+        if size.saturating_sub(self.next) > limits::LOG_ENTRIES {
             return Err(format!("more than {} entries were added", limits::LOG_ENTRIES));
         }
-        let whole = self.before.checkpoint.size <= limits::LOG_LOOK_BACK;
         while self.next < size {
             let (resource, bytes) = log.entries(self.next / 256, size)?;
             let skip = usize::try_from(self.next % 256).unwrap_or(0);
             let width = usize::from(resource.width);
             let mut seen = skip;
             for entry in Entries::of(&bytes).take(width).skip(skip) {
-                self.entry(self.next, entry, whole);
+                self.entry(self.next, entry);
                 self.next += 1;
                 seen += 1;
             }
@@ -171,20 +172,15 @@ impl Survey {
         Ok(())
     }
 
-    fn entry(&mut self, index: u64, bytes: &[u8], whole: bool) {
+    fn entry(&mut self, index: u64, bytes: &[u8]) {
         let entry = match LogEntry::read(bytes) {
             Ok(entry) => entry,
             Err(error) => return self.tell(format!("entry {index}: {error}")),
         };
         let sequence = entry.sequence;
-        let during = index >= self.before.checkpoint.size;
-        let expected = self.last.get(&entry.source).map_or(if whole { 1 } else { sequence }, |last| last + 1);
-        if during && sequence > expected {
-            self.gaps += sequence - expected;
-            self.tell(format!("entry {index}: {} {expected} to {} are missing", entry.source, sequence - 1));
-        } else if during && sequence < expected {
-            self.duplicates += 1;
-            self.tell(format!("entry {index}: {} {sequence} is here again", entry.source));
+        match self.last.get(&entry.source).copied() {
+            Some(last) => self.follows(&entry.source, last, sequence, index),
+            None => drop(self.first.insert(entry.source.clone(), (index, sequence))),
         }
         let (run, sizes) = (self.run, &self.sizes);
         if let Some(counts) = self.found.get_mut(&entry.source)
@@ -201,6 +197,46 @@ impl Survey {
         }
         let last = self.last.entry(entry.source).or_insert(sequence);
         *last = sequence.max(*last);
+    }
+
+    /// Whether a source's entry is the one that follows its `last`.
+    fn follows(&mut self, source: &Source, last: u64, sequence: u64, index: u64) {
+        if sequence > last + 1 {
+            self.gaps += sequence - last - 1;
+            self.tell(format!("entry {index}: {source} {} to {} are missing", last + 1, sequence - 1));
+        } else if sequence <= last {
+            self.duplicates += 1;
+            self.tell(format!("entry {index}: {source} {sequence} is here again"));
+        }
+    }
+
+    /// Whether each source's first entry of the run follows its last one before: looks back until all are found.
+    fn look_back(&mut self, log: &Log, size: u64) -> Result<(), String> {
+        let mut open = std::mem::take(&mut self.first);
+        let before = self.before.checkpoint.size;
+        let end = before.saturating_sub(limits::LOG_LOOK_BACK);
+        let mut bundle = before.div_ceil(256);
+        while bundle > end / 256 && !open.is_empty() {
+            bundle -= 1;
+            let (_, bytes) = log.entries(bundle, size)?;
+            let old = usize::try_from((before - bundle * 256).min(256)).unwrap_or(256);
+            let mut last = HashMap::new();
+            for entry in Entries::of(&bytes).take(old).filter_map(|entry| LogEntry::read(entry).ok()) {
+                last.insert(entry.source, entry.sequence);
+            }
+            for (source, last) in last {
+                if let Some((index, sequence)) = open.remove(&source) {
+                    self.follows(&source, last, sequence, index);
+                }
+            }
+        }
+        if bundle == 0 {
+            // The whole past was seen: these begin within the run.
+            for (source, (index, sequence)) in open {
+                self.follows(&source, 0, sequence, index);
+            }
+        }
+        Ok(())
     }
 
     fn tell(&mut self, error: String) {
@@ -225,7 +261,8 @@ impl Survey {
 
     /// What was found, with the proof that the log at `after` contains the log before. `read` says whether its entries were.
     #[must_use]
-    pub(super) fn record(mut self, log: &Log, after: &Point, read: &Result<(), String>) -> LogRecord {
+    pub(super) fn record(mut self, log: &Log, after: &Point, read: Result<(), String>) -> LogRecord {
+        let read = read.and_then(|()| self.look_back(log, after.checkpoint.size));
         let (old, new) = (&self.before.checkpoint, &after.checkpoint);
         let proved = prove_consistency(&log.folder, old.size, new.size).map_err(|error| error.to_string());
         let consistent = proved.and_then(|proof| {
@@ -245,5 +282,141 @@ impl Survey {
             duplicates: known.then_some(duplicates),
             errors: self.errors,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grace_log::{append::Appender, note::SignerKey};
+    use grace_types::{
+        chance::SeededEntropy,
+        evidence::{JournalId, write_entry},
+    };
+
+    use super::*;
+
+    const RUN: RunId = RunId::from_bits(1);
+
+    /// A log in a folder, sealed as often as a test likes.
+    struct Bench {
+        folder: tempfile::TempDir,
+        appender: Appender,
+        key: SignerKey,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let key = SignerKey::generate("grace/test", &mut SeededEntropy::new(1)).unwrap();
+            std::fs::create_dir_all(folder.path().join("keys")).unwrap();
+            let path = folder.path().join("keys/immutable_log.vkey");
+            std::fs::write(path, format!("{}\n", key.verifier())).unwrap();
+            Self { folder, appender: Appender::new(), key }
+        }
+
+        fn append(&mut self, source: &Source, sequence: u64, record: &[u8]) {
+            let mut entry = Vec::new();
+            write_entry(&mut entry, source, sequence, record);
+            self.appender.append(&entry).unwrap();
+        }
+
+        fn seal(&mut self) -> (Log, Point) {
+            let plan = self.appender.seal("grace/test", &[&self.key]).unwrap();
+            for write in plan.writes {
+                let path = self.folder.path().join("log").join(write.path);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, write.bytes).unwrap();
+            }
+            let log = Log::of(self.folder.path()).unwrap();
+            let point = log.point().unwrap();
+            (log, point)
+        }
+    }
+
+    fn source(name: &str) -> Source {
+        Source::new(name, JournalId(7)).unwrap()
+    }
+
+    fn survey(bench: &mut Bench, before: Point, writers: &[Written]) -> (LogRecord, (u64, u64)) {
+        let (log, after) = bench.seal();
+        let mut survey = Survey::new(RUN, before, writers);
+        let read = survey.go_on(&log, &after);
+        let load = survey.load(writers);
+        (survey.record(&log, &after, read), load)
+    }
+
+    #[test]
+    fn a_log_that_goes_on_where_it_was_is_continuous() {
+        let mut bench = Bench::new();
+        for sequence in 1..=600 {
+            bench.append(&source("a"), sequence, b"{}");
+        }
+        bench.append(&source("b"), 1, b"{}");
+        let (_, before) = bench.seal();
+        for sequence in 601..=900 {
+            bench.append(&source("a"), sequence, b"{}");
+        }
+        bench.append(&source("b"), 2, b"{}");
+        bench.append(&source("new"), 1, b"{}");
+        let (record, _) = survey(&mut bench, before, &[]);
+        assert_eq!((record.consistent, record.continuous, record.gaps), (Some(true), Some(true), Some(0)));
+        assert_eq!((record.before.size, record.after.size), (601, 903));
+        assert_eq!(record.errors, [""; 0]);
+    }
+
+    #[test]
+    fn gaps_and_duplicates_are_counted_also_across_the_beginning_of_the_run() {
+        let mut bench = Bench::new();
+        bench.append(&source("a"), 1, b"{}");
+        bench.append(&source("b"), 1, b"{}");
+        let (_, before) = bench.seal();
+        for (name, sequence) in [("a", 4), ("a", 5), ("a", 5), ("b", 1), ("c", 3)] {
+            bench.append(&source(name), sequence, b"{}");
+        }
+        let (record, _) = survey(&mut bench, before, &[]);
+        assert_eq!((record.continuous, record.gaps, record.duplicates), (Some(false), Some(4), Some(2)));
+        assert!(record.errors.iter().any(|error| error.contains("a@0000000000000007 2 to 3 are missing")));
+    }
+
+    #[test]
+    fn acknowledged_records_are_looked_for_one_by_one() {
+        let mut bench = Bench::new();
+        let (_, before) = {
+            bench.append(&source("a"), 1, b"{}");
+            bench.seal()
+        };
+        let writer = Written { source: source("chaos-load-1"), size_bytes: 200, sent: 4, acknowledged: 3 };
+        let sent = |number| load::record(RUN, &writer.source, number, 200);
+        bench.append(&writer.source, 1, &sent(1));
+        bench.append(&writer.source, 2, &sent(1));
+        bench.append(&writer.source, 4, &sent(4));
+        bench.append(&writer.source, 4, &sent(4));
+        let (record, load) = survey(&mut bench, before, std::slice::from_ref(&writer));
+        assert_eq!(
+            load,
+            (2, 1),
+            "the second is another's, the third is not there, the fourth is there twice"
+        );
+        assert_eq!((record.gaps, record.duplicates), (Some(1), Some(1)));
+    }
+
+    #[test]
+    fn a_log_that_was_rewritten_is_not_consistent() {
+        let (mut bench, mut other) = (Bench::new(), Bench::new());
+        bench.append(&source("a"), 1, b"{}");
+        let (_, before) = bench.seal();
+        for sequence in 1..=3 {
+            other.append(&source("b"), sequence, b"{}");
+        }
+        let (record, _) = survey(&mut other, before, &[]);
+        assert_eq!(record.consistent, Some(false));
+        assert!(!record.errors.is_empty());
+    }
+
+    #[test]
+    fn without_a_log_the_reason_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = Log::of(folder.path()).err().unwrap();
+        assert!(told.contains("immutable_log.vkey"), "{told}");
     }
 }

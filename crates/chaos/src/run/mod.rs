@@ -11,6 +11,7 @@
 
 mod account;
 mod back;
+mod desk;
 mod journals;
 mod load;
 mod lock;

@@ -1,103 +1,45 @@
 //! One run while it goes on. See the module above for how its parts hang together.
 
+mod end;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, mpsc::Receiver},
     time::Duration,
 };
 
-use grace_faults::{Fault, FaultOrder, ProcessTarget, Report, UndoProof, client::Injector};
-use grace_kernel::{Envelope, Host};
-use grace_store::sqlite::SqliteJournal;
+use grace_faults::{
+    BiteProof, Fault, FaultOrder, ProcessTarget, Report, UndoProof,
+    client::{ClientError, Injector},
+};
 use grace_types::{
     chance::OsEntropy,
-    id::{CorrelationId, EventId, FaultId, RunId},
-    time::{Clock, Monotonic, Now, SystemClock, Timestamp},
+    id::{FaultId, RunId},
+    time::{Clock as _, Monotonic, SystemClock, Timestamp},
 };
-use sha2::{Digest as _, Sha256};
 
+use self::end::{Findings, sha256};
 use super::{
     Assignment, COMPONENT, News, Outcome, RunError, System,
     account::Account,
     back::{Back, Setup},
-    journals::{CONTROL_PLANE, Journals},
-    log::{Log, Point, Survey},
-    verdict::{self, Gathered},
+    desk::Desk,
+    journals::Journals,
+    log::{Log, Point},
+    verdict,
     watch::Watch,
 };
 use crate::{
-    evidence::{Folder, Sample, Sources},
+    evidence::{Folder, Sample},
     limits,
     plan::PlannedFault,
-    record::{
-        ExpectedRecord, FORMAT, HostRecord, LoadRecord, LogRecord, Phase, RunRecord, SafeguardRecord,
-        ScenarioRecord, VerificationRecord,
-    },
-    runner::{Command, Effect, Event, Orders, ProbeOrder, Runner},
+    record::Phase,
+    runner::{Command, Effect, Event, Orders, ProbeOrder},
     scenario::FaultKind,
 };
 
 /// How long a kill may take.
 const KILL_TIME: Duration = Duration::from_secs(5);
-
-/// What was decided, with its time, and what is to be done.
-type Decided = (Vec<(Timestamp, Event)>, Vec<Effect>);
-
-/// The decider on its journal, and the thread of causes.
-struct Desk {
-    host: Host<Runner, ()>,
-    journal: SqliteJournal,
-    correlation: CorrelationId,
-    causation: Option<EventId>,
-}
-
-impl Desk {
-    fn open(path: std::path::PathBuf, now: Timestamp) -> Result<Self, RunError> {
-        let fail = |error: String| RunError::Journal(error);
-        let mut journal = SqliteJournal::open(path, now).map_err(|error| fail(error.to_string()))?;
-        let host = Host::load(COMPONENT, &mut journal).map_err(|error| fail(error.to_string()))?;
-        let correlation = CorrelationId::new(now, &mut OsEntropy);
-        Ok(Self { host, journal, correlation, causation: None })
-    }
-
-    /// Decides all of it, and makes it durable at once. What was decided, with its time, and what is to be done.
-    fn tell(&mut self, commands: Vec<Command>) -> Result<Decided, RunError> {
-        for command in commands {
-            let now = SystemClock.now();
-            let mut envelope = Envelope::new(command);
-            (envelope.correlation, envelope.causation) = (Some(self.correlation), self.causation);
-            self.host.take(now, &mut OsEntropy, envelope, ());
-        }
-        let released = self.host.commit(&mut self.journal);
-        if let Some(error) = released.error {
-            return Err(RunError::Journal(error.to_string()));
-        }
-        let refused = released.answers.into_iter().find_map(|(_, answer)| answer.err());
-        if let Some(error) = refused {
-            return Err(RunError::Journal(error.to_string()));
-        }
-        let events = released.entries.into_iter().map(|(_, entry)| {
-            self.causation = Some(entry.id);
-            (entry.time, entry.record.event().clone())
-        });
-        Ok((events.collect(), released.effects))
-    }
-
-    fn phase(&self) -> Phase {
-        self.host.state().run.as_ref().map_or(Phase::Judged, |run| run.phase)
-    }
-}
-
-/// What was gathered in the end.
-#[derive(Default)]
-struct Findings {
-    verifications: Vec<VerificationRecord>,
-    safeguards: Vec<SafeguardRecord>,
-    playbooks: Vec<ExpectedRecord>,
-    load: Option<LoadRecord>,
-    log: Option<LogRecord>,
-    facts: serde_json::Value,
-}
 
 /// See the module's page.
 pub(super) struct Session<'a> {
@@ -140,7 +82,7 @@ impl<'a> Session<'a> {
             .map_err(RunError::Evidence)?;
         let mut injector = None;
         if !job.plan.faults.is_empty() {
-            let fail = |error: grace_faults::client::ClientError| RunError::Injector(error.to_string());
+            let fail = |error: ClientError| RunError::Injector(error.to_string());
             let mut started = Injector::start(&job.place.program, data).map_err(fail)?;
             started.spare(job.plan.spared.clone(), Vec::new()).map_err(fail)?;
             injector = Some(started);
@@ -293,7 +235,7 @@ impl<'a> Session<'a> {
     fn command(&mut self, commands: Vec<Command>) -> Result<(), RunError> {
         let (events, effects) = self.desk.tell(commands)?;
         if !events.is_empty() {
-            self.back.written(self.desk.host.durable());
+            self.back.written(self.desk.durable());
         }
         for (at, event) in &events {
             // What an earlier run left unfinished is settled by ours, and is not about it.
@@ -377,7 +319,7 @@ impl<'a> Session<'a> {
                 Command::Failed { number, error: format!("refused: {message}"), clean: true }
             }
             Report::Bitten { proof, .. } => {
-                if matches!(proof, grace_faults::BiteProof::Ended) {
+                if matches!(proof, BiteProof::Ended) {
                     self.watch.gone.extend(self.aimed.get(&number).cloned());
                 }
                 Command::Bitten { number, proof: proof.to_string() }
@@ -420,184 +362,5 @@ impl<'a> Session<'a> {
         }
         self.back.stop_load();
         self.command(vec![Command::Cleared])
-    }
-
-    // ---- the end --------------------------------------------------------------------------------------------
-
-    fn verify(&mut self) -> Result<(), RunError> {
-        self.look_at_the_system(true);
-        self.journals.read(true);
-        let writers = self.back.tally.writers();
-        let mut load = (!writers.is_empty()).then(|| self.back.tally.record());
-        let surveyed = self.survey(&writers, load.as_mut());
-        let log = surveyed.as_ref().map_err(Clone::clone);
-        let telemetry = self.back.telemetry();
-        let status = match (&self.watch.status, &self.watch.trouble) {
-            (Some(status), None) => Ok(status),
-            (_, trouble) => Err(trouble.clone().unwrap_or_else(|| "there is none".to_owned())),
-        };
-        let told = &self.journals.told;
-        let narratives = if self.journals.follows_the_control_plane() {
-            Ok(told.as_slice())
-        } else {
-            Err(format!("the journal of {CONTROL_PLANE} cannot be read: {}", self.journals.errors.join("; ")))
-        };
-        let facts = verdict::facts(&Gathered {
-            status,
-            faults: &self.account.faults,
-            narratives,
-            log,
-            load: load.as_ref(),
-            recovery_seconds: self.account.recovery_seconds,
-            down_at_once: self.watch.down_at_once,
-            telemetry: &telemetry,
-        });
-        let verifications = verdict::verifications(self.job.scenario, &facts);
-        let targets = self.job.plan.targets();
-        let safeguards = verdict::safeguards(self.job.safeguards, told, &targets, &self.account.faults);
-        let playbooks = verdict::playbooks(self.job.scenario);
-        let (against, checked) = verdict::against(&verifications, &safeguards, &playbooks, &telemetry);
-        (self.tell)(&News::Verified(&verifications, &safeguards));
-        let facts = facts.document().clone();
-        self.findings = Findings { verifications, safeguards, playbooks, load, log: surveyed.ok(), facts };
-        self.command(vec![Command::Verified { against, checked }])
-    }
-
-    /// Looks through the log; waits, for a bounded time, until every acknowledged record of the load is in it.
-    fn survey(
-        &mut self,
-        writers: &[super::load::Written],
-        load: Option<&mut LoadRecord>,
-    ) -> Result<LogRecord, String> {
-        let (log, before) = self.log.as_ref().map_err(Clone::clone)?;
-        let deadline = SystemClock.now().mono.plus(limits::GATHER_PATIENCE);
-        let mut survey = Survey::new(self.run, before.clone(), writers);
-        let (after, read) = loop {
-            let after = log.point()?;
-            let read = survey.go_on(log, &after);
-            let (lost, _) = survey.load(writers);
-            if read.is_err() || lost == 0 || SystemClock.now().mono >= deadline {
-                break (after, read);
-            }
-            std::thread::park_timeout(limits::LOOK_EVERY);
-        };
-        if let (Some(load), Ok(())) = (load, &read) {
-            let (lost, duplicated) = survey.load(writers);
-            (load.lost, load.duplicated) = (Some(lost), Some(duplicated));
-        }
-        Ok(survey.record(log, &after, &read))
-    }
-
-    fn finish(mut self) -> Result<Outcome, RunError> {
-        self.keep_what_was_heard();
-        self.journals.read(true);
-        let record = self.record();
-        let Self { job, mut desk, back, folder, mut journals, .. } = self;
-        journals.told.sort_by_key(|told| (told.hlc, told.id));
-        let mut warnings = Vec::new();
-        let mut seal = |event: &crate::evidence::SealEvent| {
-            let command = Command::Seal { run: event.run.clone(), digest: event.digest.clone() };
-            desk.tell(vec![command]).map_err(|error| error.to_string())?;
-            back.written(desk.host.durable());
-            Ok(())
-        };
-        let sources = Sources {
-            data: &job.place.data,
-            narratives: &journals.told,
-            seal: &mut seal,
-            clock: &SystemClock,
-        };
-        let bundle = match folder.finish(&record, sources) {
-            Ok(finished) => {
-                warnings.extend(finished.unsealed.map(|why| format!("the bundle has no seal: {why}")));
-                warnings.extend(finished.errors);
-                Some(finished.bundle)
-            }
-            Err(error) => {
-                warnings.push(format!("the evidence could not be completed: {error}"));
-                None
-            }
-        };
-        let snapshot = desk.host.snapshot_if_due(&mut desk.journal);
-        warnings.extend(snapshot.err().map(|error| format!("the journal of the runs: {error}")));
-        back.finish();
-        Ok(Outcome { record, bundle, warnings })
-    }
-
-    fn record(&mut self) -> RunRecord {
-        let scenario = self.job.scenario;
-        let Now { wall: ended, .. } = SystemClock.now();
-        self.account.enter(ended, Phase::Judged);
-        let since = self.account.faults.iter().filter_map(|fault| fault.ordered).min();
-        let targets = self.job.plan.targets();
-        let told = &self.journals.told;
-        let detections = since.map(|since| verdict::detections(told, &targets, since).collect());
-        let mut findings = std::mem::take(&mut self.findings);
-        if findings.facts.is_null() {
-            findings.verifications = verdict::not_verified(scenario);
-            findings.safeguards =
-                verdict::safeguards(self.job.safeguards, told, &targets, &self.account.faults);
-            findings.playbooks = verdict::playbooks(scenario);
-            findings.load = (!scenario.load.is_empty()).then(|| self.back.tally.record());
-        }
-        let mut evidence_errors = std::mem::take(&mut self.evidence_errors);
-        evidence_errors.extend(self.journals.errors.iter().cloned());
-        match self.back.dropped() {
-            0 => {}
-            dropped => {
-                evidence_errors.push(format!("{dropped} messages came faster than they could be kept"));
-            }
-        }
-        RunRecord {
-            format: FORMAT,
-            run: self.run.to_string(),
-            scenario: ScenarioRecord {
-                id: scenario.id.clone(),
-                title: scenario.title.clone(),
-                layer: scenario.layer,
-                category: scenario.category.clone(),
-                severity: scenario.severity.word().to_owned(),
-                description: scenario.description.clone(),
-                origin: scenario.origin.to_string(),
-                sha256: sha256(&scenario.text),
-                text: scenario.text.clone(),
-            },
-            host: host(&self.job.place.version),
-            started: self.started,
-            ended,
-            phases: std::mem::take(&mut self.account.phases),
-            faults: self.account.faults.clone(),
-            detections: detections.unwrap_or_default(),
-            recoveries: std::mem::take(&mut self.watch.recoveries),
-            down_at_once: self.watch.down_at_once,
-            recovery_seconds: self.account.recovery_seconds,
-            safeguards: findings.safeguards,
-            playbooks: findings.playbooks,
-            telemetry: self.back.telemetry(),
-            steady_state: std::mem::take(&mut self.account.steady_state),
-            verifications: findings.verifications,
-            load: findings.load,
-            log: findings.log,
-            judgement: self.account.judgement.clone(),
-            facts: findings.facts,
-            evidence_errors,
-        }
-    }
-}
-
-fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn host(version: &str) -> HostRecord {
-    let name = rustix::system::uname();
-    let memory = rustix::system::sysinfo();
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    HostRecord {
-        grace: version.to_owned(),
-        kernel: format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()),
-        architecture: std::env::consts::ARCH.to_owned(),
-        processors: u32::try_from(processors).unwrap_or(u32::MAX),
-        memory_bytes: memory.totalram.saturating_mul(u64::from(memory.mem_unit)),
     }
 }

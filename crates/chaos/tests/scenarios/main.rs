@@ -1,4 +1,5 @@
 //! Scenarios as their writers meet them: what is refused and in which words, and the schemas that editors read.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::{Path, PathBuf};
 

@@ -39,8 +39,8 @@ Examples:
   grace chaos run ./mine.yaml --json                      a scenario of your own; for scripts
   grace chaos run --all                                   one after the other
 
-Ctrl-C ends a run and undoes what it has on. So does its death: a process of its own holds the faults,
-and undoes them when the run is gone. The evidence lies in runs/ of the data folder.")]
+Ctrl-C ends a run and undoes what it has on. So does its death: a process of its own holds the
+faults, and undoes them when the run is gone. The evidence lies in runs/ of the data folder.")]
 pub(crate) struct Run {
     /// Which scenarios: ids, or paths of files
     #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
