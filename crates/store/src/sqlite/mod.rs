@@ -49,6 +49,9 @@ CREATE TABLE snapshots (
 ) STRICT;
 ";
 
+/// How long closing waits for those who read the journal at that moment.
+const FOLD_WAIT: Duration = Duration::from_millis(100);
+
 /// Another process holds the write lock only while it appends; one that was stopped there is waited for this long.
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(5);
 
@@ -166,6 +169,18 @@ impl From<rusqlite::Error> for WriteError {
 impl From<StoreError> for WriteError {
     fn from(e: StoreError) -> Self {
         Self::Store(e)
+    }
+}
+
+/// Folds the log in, as SQLite does where the last connection closes: readers of this journal may stay, and a file without its log
+/// is easier to copy and to mend. One that reads just now keeps the log; then it is folded in at the next close.
+impl Drop for SqliteJournal {
+    fn drop(&mut self) {
+        let ours =
+            !self.stale && read_meta(&self.path, &self.connection).is_ok_and(|m| m.epoch == self.epoch);
+        if ours && self.connection.busy_timeout(FOLD_WAIT).is_ok() {
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
     }
 }
 

@@ -240,3 +240,16 @@ fn a_reader_follows_a_writer_that_is_killed() {
     let whole = records(&mut open(&path).unwrap(), 1).unwrap();
     assert!(whole.len() as u64 >= next - 1);
 }
+
+#[test]
+fn a_journal_that_is_closed_needs_no_log_even_while_somebody_is_open_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.db");
+    let mut journal = SqliteJournal::open(&path, Timestamp::EPOCH).unwrap();
+    journal.append(&[b"one"]).unwrap();
+    let mut reader = SqliteReader::open(&path).unwrap();
+    assert_eq!(reader.last().unwrap(), Seq(1));
+    drop(journal);
+    assert_eq!(std::fs::metadata(folder.path().join("x.db-wal")).unwrap().len(), 0);
+    assert_eq!(reader.last().unwrap(), Seq(1));
+}
