@@ -3,6 +3,8 @@
 
 #[path = "parts/kernels.rs"]
 mod kernels;
+#[path = "parts/log_kill.rs"]
+mod log_kill;
 #[path = "parts/notify.rs"]
 mod notify;
 #[path = "parts/output.rs"]
