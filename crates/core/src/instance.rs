@@ -6,6 +6,9 @@
 //!   journals/NAME.db        one journal a component
 //!   logs/NAME.log[.N]       captured output
 //!   faults/ID.json          0600, what undoes an injected fault; absent while there is none
+//!   chaos.lock              held by the chaos run under way; says which
+//!   runs/RUN/               the evidence of each chaos run
+//!   scenarios/, safeguards/ the user's own, which win over those built in; Grace does not make them
 //!   run/                    emptied by a clean `grace down`
 //!     control.sock          the control plane's socket
 //!     notify.sock           the life line
