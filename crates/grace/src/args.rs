@@ -103,6 +103,10 @@ Examples:
 Examples:
   grace resume worker             its watchdog and probes begin again")]
     Resume(Name),
+    /// Search what was decided: who, what, when, where, why and how
+    Narratives(crate::narratives::args::Narratives),
+    /// Show what led to something, and what it led to
+    Why(crate::narratives::args::Why),
     /// Look into the tamper-evident log, and check it
     #[command(after_help = "\
 Examples:

@@ -83,3 +83,9 @@ pub(crate) const WATCH_STATUSES: usize = 256;
 
 /// How long a run may take to end once it is asked to: the injector tries to undo for 30 s, and the evidence is closed.
 pub(crate) const ABORT_TIME: Duration = Duration::from_secs(90);
+
+/// Narratives in one answer of `grace why`. A story that is longer is cut, and says so: nobody reads a thousand reasons in one go.
+pub(crate) const WHY_NARRATIVES: usize = 1000;
+
+/// Levels of a story's tree that are drawn. Deeper ones are drawn at this depth, so that a long chain of causes stays on the screen.
+pub(crate) const WHY_DEPTH: usize = 12;

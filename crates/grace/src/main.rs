@@ -19,6 +19,7 @@ mod internal;
 mod limits;
 mod log;
 mod logs;
+mod narratives;
 mod output;
 mod place;
 mod progress;
@@ -27,6 +28,7 @@ mod style;
 mod systemd;
 mod up;
 mod verify;
+mod why;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
@@ -75,6 +77,8 @@ fn run(command: Command, data: Option<std::path::PathBuf>, out: &mut Output) -> 
         Command::Restart(args) => order(&instance, &Request::Restart { name: args.name }, out),
         Command::Pause(args) => order(&instance, &Request::Pause { name: args.name }, out),
         Command::Resume(args) => order(&instance, &Request::Resume { name: args.name }, out),
+        Command::Narratives(args) => narratives::run(&instance, &args, out),
+        Command::Why(args) => why::run(&instance, &args, out),
         Command::Log { command } => log::run(&instance, &command, out),
         Command::Verify(args) => verify::run(&args, out),
         Command::Chaos { command } => chaos::run(&instance, &command, out),

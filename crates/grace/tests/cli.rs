@@ -10,6 +10,7 @@ mod cli {
     mod golden;
     mod help;
     mod log;
+    mod narratives;
     mod running;
     mod up;
     mod verify;

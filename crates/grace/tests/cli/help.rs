@@ -8,9 +8,10 @@ fn every_help_page() {
     let mut pages = String::new();
     let commands =
         ["", "up", "down", "status", "logs", "restart", "pause", "resume", "doctor", "log", "verify"];
+    let narratives = ["narratives", "narratives rebuild", "why"];
     let log = ["log tail", "log checkpoint", "log prove", "log verify", "log fsck", "log cosign"];
     let chaos = ["chaos", "chaos list", "chaos run", "chaos abort"];
-    for command in commands.into_iter().chain(log).chain(chaos) {
+    for command in commands.into_iter().chain(narratives).chain(log).chain(chaos) {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let ran = grace(folder.path(), &args);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{command}");
