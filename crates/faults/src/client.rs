@@ -180,6 +180,14 @@ impl Injector {
         self.say(&Request::Inject { order: order.clone() })
     }
 
+    /// Gives orders that are to bite at one time, and does not wait for them; see [`Injector::bitten`] for each.
+    ///
+    /// # Errors
+    /// [`ClientError::Gone`], [`ClientError::Silent`], [`ClientError::TooLong`].
+    pub fn volley(&mut self, orders: Vec<FaultOrder>) -> Result<(), ClientError> {
+        self.say(&Request::Volley { orders })
+    }
+
     /// Gives an order, and waits until it has bitten.
     ///
     /// # Errors

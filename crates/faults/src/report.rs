@@ -24,6 +24,11 @@ pub enum Request {
         /// Which.
         order: FaultOrder,
     },
+    /// Bring on faults at one time: all of them are written down first, and then bite one right after the other.
+    Volley {
+        /// Which.
+        orders: Vec<FaultOrder>,
+    },
     /// Undo a fault before its deadline.
     Undo {
         /// Which.

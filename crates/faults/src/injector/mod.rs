@@ -107,6 +107,7 @@ pub fn serve(data: &Path, life_line: Box<dyn LifeLine + Send>, streams: Streams)
         },
         held: BTreeMap::new(),
         known: BTreeSet::new(),
+        poised: None,
         outbox: Outbox::default(),
         ending: false,
         clean: true,
@@ -121,6 +122,8 @@ struct Injector {
     held: BTreeMap<FaultId, (Injection, Hand)>,
     /// Every id that was ordered.
     known: BTreeSet<FaultId>,
+    /// While a volley is written down: those of its faults that are ready to bite.
+    poised: Option<Vec<FaultId>>,
     outbox: Outbox,
     ending: bool,
     /// Whether everything that is over was undone.
@@ -250,10 +253,16 @@ impl Injector {
                     self.end(UndoCause::Failed);
                 }
             }
-            Ok(Request::Inject { order }) => {
-                let id = order.id;
-                if let Err((code, message)) = self.accept(order) {
-                    self.refuse(Some(id), code, message);
+            Ok(Request::Inject { order }) => self.inject(order),
+            Ok(Request::Volley { orders }) => {
+                self.poised = Some(Vec::new());
+                for order in orders {
+                    self.inject(order);
+                }
+                for id in self.poised.take().unwrap_or_default() {
+                    if let Some(struck) = self.perform(id, Step::Bite) {
+                        self.tell(id, struck);
+                    }
                 }
             }
             Ok(Request::Undo { id }) if self.held.contains_key(&id) => {
@@ -265,6 +274,13 @@ impl Injector {
                 self.refuse(Some(id), RefusalCode::NotFound, format!("{id} was never ordered"));
             }
             Err(message) => self.refuse(None, RefusalCode::BadRequest, message),
+        }
+    }
+
+    fn inject(&mut self, order: FaultOrder) {
+        let id = order.id;
+        if let Err((code, message)) = self.accept(order) {
+            self.refuse(Some(id), code, message);
         }
     }
 
@@ -316,6 +332,10 @@ impl Injector {
 
     /// Does one step; its result, unless that comes from the desk.
     fn perform(&mut self, id: FaultId, step: Step) -> Option<Input> {
+        if let (Step::Bite, Some(poised)) = (&step, &mut self.poised) {
+            poised.push(id);
+            return None;
+        }
         let (injection, hand) = self.held.get(&id)?;
         match step {
             Step::Journal => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use grace_faults::{
-    BiteProof, Report, UndoCause, UndoProof,
+    BiteProof, RefusalCode, Report, UndoCause, UndoProof,
     client::{ClientError, Ended},
     process::STOPPED,
 };
@@ -115,6 +115,24 @@ fn several_at_once_each_end_at_their_own_deadline() {
     assert!(sleepers.iter().all(|sleeper| sleeper.state() != Some(STOPPED)));
     drop(injector);
     assert!(bench.ended() && bench.records() == 0);
+}
+
+#[test]
+fn a_volley_bites_whatever_becomes_of_one_of_it() {
+    let (bench, mut injector) = Bench::new();
+    let sleepers: Vec<_> = (0..3).map(|_| bench.sleeper()).collect();
+    injector.spare(Vec::new(), vec![sleepers[1].target.pid]).unwrap();
+    let orders: Vec<_> =
+        sleepers.iter().zip(["kill", "stop", "stop"]).map(|(sleeper, kind)| order(kind, sleeper)).collect();
+    injector.volley(orders.clone()).unwrap();
+    injector.bitten(&orders[0]).unwrap();
+    assert!(matches!(
+        injector.bitten(&orders[1]),
+        Err(ClientError::Refused { code: RefusalCode::Spared, .. })
+    ));
+    injector.bitten(&orders[2]).unwrap();
+    assert_ne!(sleepers[1].state(), Some(STOPPED));
+    assert_eq!((sleepers[2].state(), bench.records()), (Some(STOPPED), 1));
 }
 
 #[test]
