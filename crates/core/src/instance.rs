@@ -5,6 +5,9 @@
 //!   lock                    held by the guardian for as long as it lives
 //!   journals/NAME.db        one journal a component
 //!   logs/NAME.log[.N]       captured output
+//!   log/                    the tamper-evident log: public files, for anybody to check
+//!   log-pending/            what is sealed and not yet in them, and what its kernel remembers
+//!   keys/                   the log's key, and its public half
 //!   faults/ID.json          0600, what undoes an injected fault; absent while there is none
 //!   chaos.lock              held by the chaos run under way; says which
 //!   runs/RUN/               the evidence of each chaos run

@@ -67,12 +67,34 @@ fn holds(found: &Acknowledged, acknowledged: &Acknowledged) {
     }
 }
 
+// In four parts, so that they run beside each other.
+
 #[test]
-fn acknowledged_entries_survive_a_crash_at_every_step() {
-    let mut steps = 0;
+fn acknowledged_entries_survive_a_crash_at_every_fourth_step() {
+    crash_at_each(0);
+}
+
+#[test]
+fn acknowledged_entries_survive_a_crash_one_step_later() {
+    crash_at_each(1);
+}
+
+#[test]
+fn acknowledged_entries_survive_a_crash_two_steps_later() {
+    crash_at_each(2);
+}
+
+#[test]
+fn acknowledged_entries_survive_a_crash_three_steps_later() {
+    crash_at_each(3);
+}
+
+/// Crashes at each step of which `first` is the first.
+fn crash_at_each(first: u64) {
+    let mut steps = first;
     loop {
         let mut reached_the_end = false;
-        let extreme = if steps % 2 == 0 { Loss::All } else { Loss::None };
+        let extreme = if steps / 4 % 2 == 0 { Loss::All } else { Loss::None };
         for loss in [extreme, Loss::Mixed(steps)] {
             let disk = MemoryDisk::default();
             let mut acknowledged = Acknowledged::new();
@@ -99,7 +121,7 @@ fn acknowledged_entries_survive_a_crash_at_every_step() {
         if reached_the_end {
             break;
         }
-        steps += 1;
+        steps += 4;
     }
     assert!(steps > 100, "only {steps} steps were there to crash at");
 }

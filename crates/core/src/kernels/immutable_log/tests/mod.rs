@@ -11,7 +11,11 @@ use grace_kernel::evidence::{
     Sink,
     wire::{Batch, BatchWriter, Joined},
 };
-use grace_log::{checkpoint::Trust, files::read_entry, tile::CHECKPOINT_PATH, verify::verify};
+use grace_log::{
+    checkpoint::Trust,
+    tile::{CHECKPOINT_PATH, Entries, Kind, resources},
+    verify::verify,
+};
 use grace_types::evidence::{Content, JournalId, LogEntry, Source};
 use sha2::{Digest as _, Sha256};
 
@@ -61,9 +65,11 @@ pub(super) fn check(disk: &MemoryDisk) -> BTreeMap<Source, u64> {
     );
     let size = trust.open(&log[CHECKPOINT_PATH]).unwrap().checkpoint.size;
     let mut found = BTreeMap::new();
-    for index in 0..size {
-        let bytes = read_entry(&log, size, index).unwrap();
-        let entry = LogEntry::read(&bytes).unwrap();
+    let bundles = resources(size).take_while(|resource| resource.kind == Kind::Entries);
+    let bundles = bundles
+        .filter_map(|bundle| log.get(&bundle.to_string()).or_else(|| log.get(&bundle.full().to_string())));
+    for bytes in bundles.flat_map(|bundle| Entries::of(bundle)) {
+        let entry = LogEntry::read(bytes).unwrap();
         let count = found.entry(entry.source.clone()).or_insert(0);
         *count += 1;
         assert_eq!(entry.sequence, *count, "{}", entry.source);
