@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{PROGRAMS, lasting, told, write};
-use crate::instance::{Instance, Ran, holds, journal_of, kill, until};
+use crate::instance::{Instance, Ran, holds, kill, until};
 
 /// A run under way whose fault has taken effect, and the process that it hit.
 fn begin(instance: &Instance) -> (Child, u32) {
@@ -25,7 +25,7 @@ fn begin(instance: &Instance) -> (Child, u32) {
 
 fn kinds(instance: &Instance) -> Vec<String> {
     let kind = |record: &Value| record["event"]["type"].as_str().unwrap_or_default().to_owned();
-    journal_of(instance, "chaos").iter().map(kind).collect()
+    instance.records_of("chaos").iter().map(kind).collect()
 }
 
 /// That the program goes on as it was, heard again, and that no fault is left.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{PROGRAMS, failed, scenario, told, write};
-use crate::instance::{Instance, journal_of};
+use crate::instance::Instance;
 
 #[test]
 fn the_critical_kernels_are_killed_and_everything_comes_back() {
@@ -90,7 +90,7 @@ fn a_scenario_without_faults_is_a_check_of_the_steady_state() {
         "{ran}"
     );
     // Each decision has its reasons, in the journal of the runs.
-    let journal = journal_of(&instance, "chaos");
+    let journal = instance.records_of("chaos");
     let kinds: Vec<_> = journal.iter().map(|record| record["event"]["type"].as_str().unwrap()).collect();
     assert_eq!(kinds.first(), Some(&"dev.grace.chaos.run_started.v1"));
     assert_eq!(kinds.iter().filter(|kind| **kind == "dev.grace.chaos.judged.v1").count(), 2);

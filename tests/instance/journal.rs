@@ -24,12 +24,6 @@ impl Journal {
     }
 }
 
-/// Every record of a component's journal as JSON, oldest first.
-pub(crate) fn journal_of(instance: &super::Instance, component: &str) -> Vec<serde_json::Value> {
-    let payloads = payloads(&instance.place().journal(component));
-    payloads.iter().map(|bytes| serde_json::from_slice(bytes).unwrap()).collect()
-}
-
 /// Every record of a journal, oldest first.
 pub(super) fn payloads(path: &Path) -> Vec<Vec<u8>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -33,7 +33,7 @@ use tempfile::TempDir;
 
 pub(crate) use self::{
     binary::{Ran, puppet},
-    journal::{Journal, journal_of},
+    journal::Journal,
     wait::{holds, until},
 };
 
@@ -239,6 +239,12 @@ impl Instance {
     /// The control plane's records so far. Decisions are carried out before they are written: see [`Instance::recorded`].
     pub(crate) fn journal(&self) -> Journal {
         Journal::read(&self.place.journal("control_plane"))
+    }
+
+    /// Every record of a component's journal as JSON, oldest first.
+    pub(crate) fn records_of(&self, component: &str) -> Vec<serde_json::Value> {
+        let payloads = journal::payloads(&self.place.journal(component));
+        payloads.iter().map(|bytes| serde_json::from_slice(bytes).unwrap()).collect()
     }
 
     /// The recorded events that `pick` picks, with their reasons, as soon as there are so many.
