@@ -33,11 +33,13 @@ pub(crate) fn run(instance: &Instance, out: &mut Output) -> Result<Exit, Failure
     findings.key_from = Some(place.key_file().display().to_string());
     let key_error = check_key_pair(&place, &findings).err();
     findings.checked.errors.extend(key_error);
-    let journals = match findings.checked.report.opened.as_ref().map(|opened| opened.checkpoint.size) {
-        // What is in a log that is not whole is no measure for journals.
-        Some(size) if findings.is_ok() => check_journals(instance, &place, size)?,
-        _ => Vec::new(),
-    };
+    let (journals, errors) =
+        match findings.checked.report.opened.as_ref().map(|opened| opened.checkpoint.size) {
+            // What is in a log that is not whole is no measure for journals.
+            Some(size) if findings.is_ok() => check_journals(instance, &place, size)?,
+            _ => (Vec::new(), Vec::new()),
+        };
+    findings.checked.errors.extend(errors);
     findings.checked.errors.extend(journals.iter().flat_map(|journal| journal.errors.clone()));
     if out.json {
         let mut json = as_json(&findings);
@@ -92,7 +94,12 @@ struct JournalFindings {
 /// The digests of the records of each source, in order of their sequence numbers.
 type Logged = BTreeMap<Source, Vec<[u8; 32]>>;
 
-fn check_journals(instance: &Instance, place: &Place, size: u64) -> Result<Vec<JournalFindings>, Failure> {
+/// What there is to tell about each journal, and what is wrong with the log's own order.
+fn check_journals(
+    instance: &Instance,
+    place: &Place,
+    size: u64,
+) -> Result<(Vec<JournalFindings>, Vec<String>), Failure> {
     let (mut logged, mut errors) = (Logged::new(), Vec::new());
     entries::each(place, size, 0..size, |index, entry| {
         if let Err(error) = take_in(&mut logged, entry)
@@ -102,20 +109,13 @@ fn check_journals(instance: &Instance, place: &Place, size: u64) -> Result<Vec<J
         }
         Ok(())
     })?;
-    let mut findings = Vec::new();
-    if !errors.is_empty() {
-        findings.push(JournalFindings { name: "the log's sources".into(), logged: size, waiting: 0, errors });
-    }
     let mut names: Vec<String> = std::fs::read_dir(instance.journals())
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".db").map(str::to_owned))
         .collect();
     names.sort();
-    for name in names {
-        findings.push(check_journal(instance, &name, &logged));
-    }
-    Ok(findings)
+    Ok((names.iter().map(|name| check_journal(instance, name, &logged)).collect(), errors))
 }
 
 /// Notes the digest of an entry's record, which must be the next of its source.
@@ -223,4 +223,38 @@ fn first_kept(reader: &mut SqliteReader, mut gone: u64, logged: u64) -> Result<u
         }
     }
     Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use grace_types::evidence::{Blob, JournalId, write_blob_entry, write_entry};
+
+    use super::*;
+
+    #[test]
+    fn a_gap_a_duplicate_and_a_stranger_are_told_apart() {
+        let mut logged = Logged::new();
+        let mut take = |journal, sequence| {
+            let mut entry = Vec::new();
+            write_entry(&mut entry, &Source::new("a", JournalId(journal)).unwrap(), sequence, b"{}");
+            take_in(&mut logged, &entry)
+        };
+        // A journal that was begun anew is another source.
+        for (journal, sequence) in [(1, 1), (1, 2), (2, 1), (1, 3)] {
+            assert_eq!(take(journal, sequence), Ok(()));
+        }
+        let name = "a@0000000000000001";
+        assert_eq!(take(1, 3).unwrap_err(), format!("record 3 of {name} is there a second time"));
+        assert_eq!(
+            take(1, 6).unwrap_err(),
+            format!("2 records of {name} from 4 on are missing before this one")
+        );
+        assert!(take_in(&mut logged, b"{}").is_err());
+        let (mut entry, source) = (Vec::new(), Source::new("b", JournalId(1)).unwrap());
+        write_blob_entry(&mut entry, &source, 1, &Blob { sha256: "AB".repeat(32), size: 1 });
+        assert!(take_in(&mut logged, &entry).unwrap_err().contains("not a digest"));
+        entry.clear();
+        write_blob_entry(&mut entry, &source, 1, &Blob { sha256: "ab".repeat(32), size: 1 });
+        assert_eq!((take_in(&mut logged, &entry), logged[&source][0]), (Ok(()), [0xab; 32]));
+    }
 }
