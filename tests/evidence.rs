@@ -11,6 +11,8 @@ mod bench;
 mod held;
 #[path = "evidence/kills.rs"]
 mod kills;
+#[path = "evidence/narratives.rs"]
+mod narratives;
 #[path = "evidence/programs.rs"]
 mod programs;
 #[path = "evidence/whole.rs"]
