@@ -7,6 +7,7 @@
 //! | [`safeguard`] | what the system does by itself, and how a run recognises that it did |
 //! | [`plan`] | from a scenario and what runs now to what will be done |
 //! | [`runner`] | the decisions of a run, pure |
+//! | [`run`](mod@run) | the shell around them |
 //! | [`record`] | what a run was: the content of `incident.json`, and what the runner calls to keep evidence |
 //! | [`evidence`] | the folder of a run, filled while it goes on |
 //! | [`report`] | the page for people |

@@ -6,15 +6,15 @@
 //!
 //! # What the runner calls
 //!
-//! The evidence of one run is one `crate::evidence::Folder`, in `DATA/runs/<run>/`:
+//! The evidence of one run is one [`crate::evidence::Folder`], in `DATA/runs/<run>/`:
 //!
 //! ```text
 //! Folder::create(DATA/runs/<run>, scenario text)   before anything is attacked; a failure here refuses the run
 //!   folder.dump(at, cause, &status)                 the control plane's status: every 5 s and at each transition
 //!   folder.resources(at, &sample)                   one sample of each process: every 5 s and at each transition
 //!   folder.message(at, subject, payload)            each telemetry message, as it comes
-//! folder.finish(&record, &Sources {…})              once, at the end: incident.json, narratives, log entries with proofs,
-//!                                                   report.html, bundle.tar.zst; gives the bundle's path
+//! folder.finish(&record, Sources {…})               once, at the end: incident.json, narratives, log entries with proofs,
+//!                                                   report.html, seal, bundle.tar.zst; gives the bundle's path
 //! ```
 //!
 //! `at` is a [`Timestamp`], `cause` one word or a short sentence (`every 5 s`, `phase: faults`, `fault 1 bit`), `status` the JSON

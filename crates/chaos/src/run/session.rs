@@ -149,9 +149,8 @@ impl<'a> Session<'a> {
     /// Waits a moment, or until the injector or somebody who wants the end has something to say.
     fn pause(&mut self, stops: &Receiver<String>) -> Result<(), RunError> {
         if let Some(injector) = &mut self.injector {
-            if injector.listen(limits::LOOK_EVERY).is_err() {
-                self.injector_gone()?;
-            }
+            // What it said, and that it has ended, is taken in by the next turn.
+            let _ = injector.listen(limits::LOOK_EVERY);
         } else if let Ok(by) = stops.recv_timeout(limits::LOOK_EVERY) {
             self.command(vec![Command::Stop { by }])?;
         }

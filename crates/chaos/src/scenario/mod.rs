@@ -1,8 +1,8 @@
 //! Scenarios: what is done to a running Grace, and what is expected of it.
 //!
-//! Text → [`raw`] (the keys as they are written; also the source of the JSON Schema) → [`resolve`] (bounds, defaults, conditions
+//! Text → `raw` (the keys as they are written; also the source of the JSON Schema) → `resolve` (bounds, defaults, conditions
 //! compiled) → [`Scenario`]. A bad one is refused as a whole, with every fault in it named by file, line, column and field.
-//! [`library`] finds them: embedded in the binary, and in folders of the user's, which win.
+//! `library` finds them: embedded in the binary, and in folders of the user's, which win.
 //!
 //! Not here: whether targets exist. That is known only of a running instance (`crate::plan`).
 

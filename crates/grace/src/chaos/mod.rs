@@ -226,7 +226,7 @@ fn not_run(error: &RunError) -> Failure {
         }
         RunError::Lock(LockError::Io { .. }) | RunError::Evidence(_) => failure("not_writable"),
         RunError::Journal(_) => {
-            failure("run_failed").help("what the run had on was undone; see what holds the journal")
+            failure("run_failed").help("what the run had on was undone; look at the named journal")
         }
         RunError::Injector(_) => {
             failure("run_failed").help("nothing was attacked; `grace doctor` looks at the host")
