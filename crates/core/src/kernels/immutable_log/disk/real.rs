@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
 use grace_log::{append::Write, files::Files};
@@ -15,6 +16,15 @@ use super::{Disk, InPlace};
 
 /// Files of one store at a time: each is open until it is synced. Far below the usual limit of 1,024 open files.
 const OPEN_AT_ONCE: usize = 256;
+
+/// Threads that sync them. Each sync ends in a flush of the disk's cache, and the system makes one of all that are asked for
+/// at the same time: with eight threads, syncing 400 files took a twentieth of the time.
+const SYNCING_AT_ONCE: usize = 8;
+
+/// Files for which a further thread is worth its start.
+const FILES_A_THREAD: usize = 4;
+/// They do nothing else.
+const STACK_BYTES: usize = 64 << 10;
 
 /// Files under one folder.
 #[derive(Debug, Clone)]
@@ -123,13 +133,34 @@ impl Disk for RealDisk {
                 files.push(file);
                 step();
             }
-            for file in files {
-                file.sync_all()?;
-                step();
-            }
+            sync_all(&files)?;
+            step();
         }
         Ok(())
     }
+}
+
+/// Makes all of them durable.
+fn sync_all(files: &[File]) -> io::Result<()> {
+    let threads = (files.len() / FILES_A_THREAD).clamp(1, SYNCING_AT_ONCE);
+    let share = |first: usize| files.iter().skip(first).step_by(threads).try_for_each(File::sync_all);
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..threads)
+            .map(|first| {
+                thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, move || share(first))
+            })
+            .collect();
+        let mut done = share(0);
+        for (first, other) in (1..).zip(others) {
+            let other = match other {
+                Ok(other) => other.join().unwrap_or_else(|_| Err(io::Error::other("a sync panicked"))),
+                // Without a thread it only takes longer.
+                Err(_) => share(first),
+            };
+            done = done.and(other);
+        }
+        done
+    })
 }
 
 fn missing_is_fine(done: io::Result<()>) -> io::Result<()> {
