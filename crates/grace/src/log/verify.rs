@@ -120,7 +120,11 @@ fn remembered(place: &Place, trust: &Trust) -> Result<Vec<Checkpoint>, String> {
     loop {
         tries += 1;
         match immutable_log::remembered(&place.data, &trust.origin) {
-            Ok(remembered) => return Ok(remembered),
+            Ok(mut remembered) => {
+                // It may remember one tree for two reasons.
+                remembered.dedup();
+                return Ok(remembered);
+            }
             // It is written in place, and may have been read in the middle of it.
             Err(_) if tries < limits::LOG_TRIES => {}
             Err(e) => return Err(e.to_string()),
