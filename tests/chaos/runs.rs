@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{PROGRAMS, failed, scenario, told, write};
-use crate::instance::Instance;
+use crate::instance::{Instance, until};
 
 #[test]
 fn the_critical_kernels_are_killed_and_everything_comes_back() {
@@ -53,8 +53,12 @@ fn a_safeguard_that_does_not_fire_fails_the_run() {
     assert_eq!(quiet.restarts, 1);
     // What was decided is in the tamper-evident log by now, as the seal proves.
     assert_eq!(told["warnings"], serde_json::json!([]));
-    let why = instance.grace(&["narratives", "--actor", "chaos", "--json"]);
-    assert!(why.code != Some(0) || why.out.contains("fault_bitten"), "{why}");
+    let told = until("the run is told among the narratives", || {
+        let told = instance.grace(&["narratives", "--actor", "chaos", "--action", "fault_bitten", "--json"]);
+        assert_eq!(told.code, Some(0), "{told}");
+        Some(told.out).filter(|told| !told.is_empty())
+    });
+    assert!(told.contains("the process has ended") && told.contains("\"where\":\"quiet\""), "{told}");
     instance.down();
 }
 
