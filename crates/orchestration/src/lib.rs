@@ -11,6 +11,7 @@
 //! | [`limits`] | the bounds of intents and of the task manager, with their reasons |
 //! | [`pattern`] | patterns of event types, and finding those that match |
 //! | [`period`] | spans of time as people write them |
+//! | [`scheduler`] | what is to be done at a time: cron, once, every, after |
 //! | [`steady`] | a line of time that goes on over steps of the clock and boots |
 //! | [`triggers`] | the trigger mesh: events that set off intents and other events |
 
@@ -21,5 +22,6 @@ pub mod intent;
 pub mod limits;
 pub mod pattern;
 pub mod period;
+pub mod scheduler;
 pub mod steady;
 pub mod triggers;

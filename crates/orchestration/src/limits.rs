@@ -204,3 +204,37 @@ pub const SEEN_FOR_MS: u64 = 600_000;
 
 /// A filter that cannot be evaluated is recorded once in this time for each subscription, so that it does not fill the journal.
 pub const FAILURES_EVERY_MS: u64 = 60_000;
+
+// Schedules.
+
+/// Schedules. At under a kilobyte each they fit in memory. More are refused.
+pub const SCHEDULES: usize = 200_000;
+
+/// A cron pattern. The longest that makes sense lists every minute of an hour.
+pub const CRON_BYTES: usize = 256;
+
+/// Fixed times of the day in one cron pattern that are looked at one by one in a night when the clocks change: every minute of a
+/// day. A pattern with more is taken for one that follows elapsed time.
+pub const CRON_TIMES: usize = 1440;
+
+/// The last moment that is computed, milliseconds since 1970: the year 2200. Later occurrences do not exist.
+pub const LAST_MS: u64 = 7_258_118_400_000;
+
+/// The shortest time between two occurrences of `every`, milliseconds. A shorter one is refused: it would be the journal's load.
+pub const SHORTEST_EVERY_MS: u64 = 1000;
+
+/// The longest jitter and grace, milliseconds: a day.
+pub const LONGEST_LATE_MS: u64 = 86_400_000;
+
+/// Late occurrences of one schedule that are counted one by one. What lies between the last of them and the present is recorded as
+/// "more": a schedule of every second after a year away has millions, and nobody needs their number.
+pub const MISFIRES_COUNTED: usize = 1000;
+
+/// Late occurrences that `run_all` fires after one absence, oldest first. The rest is recorded and skipped.
+pub const MISFIRE_RUNS: usize = 100;
+
+/// Occurrences of one schedule that fire in one tick. The rest fires with the next, at once.
+pub const FIRINGS: usize = 200;
+
+/// Times that are computed ahead for somebody who asks.
+pub const UPCOMING: usize = 1000;
