@@ -55,19 +55,21 @@ fn main() {
     let number = |name: &str, default: usize| given(name).map_or(default, |n| n.parse().expect("a number"));
     let (rounds, entries) = (number("--rounds", 5), number("--entries", 1_000_000));
     let place = given("--dir").map_or_else(std::env::temp_dir, PathBuf::from);
-    let folder = || tempfile::tempdir_in(&place).unwrap();
+    // All in one that goes at the end: some file systems are slow to make files where many were just removed.
+    let temporary = tempfile::tempdir_in(&place).unwrap();
+    let folder = || tempfile::tempdir_in(&temporary).unwrap().keep();
 
     let rows = rows(entries);
     let mut bulk = Figures::default();
     let (mut floor, mut public, mut senders, mut median) =
         (Figures::default(), Figures::default(), Figures::default(), Figures::default());
     for _ in 0..rounds {
-        floor.add(entries, seconds(|| hash_and_sync(&rows, &folder().path().join("floor"))));
-        let (sealed, published) = in_bulk(&rows, folder().path());
+        floor.add(entries, seconds(|| hash_and_sync(&rows, &folder().join("floor"))));
+        let (sealed, published) = in_bulk(&rows, &folder());
         bulk.add(entries, sealed);
         public.add(entries, published);
         let each = entries / SENDERS / 2;
-        let (time, p50) = from_senders(each, folder().path());
+        let (time, p50) = from_senders(each, &folder());
         senders.add(each * SENDERS, time);
         median.0.push(p50 * 1e3);
     }

@@ -41,6 +41,13 @@ pub const SNAPSHOT_BYTES: usize = 4 << 20;
 /// A key's file.
 pub const KEY_FILE_BYTES: usize = 4096;
 
+/// From the end of a publication to the next one while entries keep coming: its syncs hold up those of the frames, and what waits
+/// for one goes into one. When nothing is on its way the public files are brought up at once.
+pub const PUBLISH_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes of entries that are published without a pause: then there are more full bundles than partial ones to write.
+pub const PUBLISH_BYTES: usize = 4 << 20;
+
 /// Before a publication that failed is tried again. Room on a disk comes back at no particular time, and trying costs a few writes.
 pub const PUBLISH_RETRY: Duration = Duration::from_millis(250);
 

@@ -13,7 +13,7 @@ use super::{
     disk::Disk,
     frame::Frame,
     intake::{Intake, Taken},
-    limits::{GATHER, SNAPSHOT_ENTRIES, UNPUBLISHED_BYTES},
+    limits::{GATHER, PUBLISH_BYTES, PUBLISH_PAUSE, SNAPSHOT_ENTRIES, UNPUBLISHED_BYTES},
     publish::{Publication, store_blob},
     writer::{End, Inbox, NotSealed, SEALER, Sealed, Shared, Synced, To, Waiting},
 };
@@ -43,6 +43,8 @@ pub(super) struct Sealer {
     stuck: Option<Job>,
     /// A plan is on the way; these are the bytes of its entries.
     publishing: Option<usize>,
+    /// When the last one was carried out.
+    published: Option<Monotonic>,
     /// The plan will not be carried out, nor may a later one.
     given_up: bool,
     /// The frame that could not be written was tried once more after the log was told to end.
@@ -83,6 +85,7 @@ impl Sealer {
             syncing: false,
             stuck: None,
             publishing: None,
+            published: None,
             given_up: false,
             tried: false,
             snapshot,
@@ -130,6 +133,7 @@ impl Sealer {
         let (synced, stop) = (inbox.synced.take(), inbox.stop);
         if mem::take(&mut inbox.published) {
             self.publishing = None;
+            self.published = Some(self.clock.now().mono);
         }
         // What comes after the failure is a new try.
         let failed = matches!(synced, Some(Synced::Failed { .. }));
@@ -243,7 +247,7 @@ impl Sealer {
             .map(|(to, Taken { next, index })| (to, Sealed { next, index, size }))
             .collect();
         self.last.answers = answers.len();
-        let publication = if self.publishing.is_none() { Some(self.plan(false)?) } else { None };
+        let publication = if self.is_publication_due() { Some(self.plan(false)?) } else { None };
         self.send(Job { frame, answers, publication })
     }
 
@@ -272,6 +276,13 @@ impl Sealer {
                 return;
             }
         }
+    }
+
+    /// Whether to publish though more is coming.
+    fn is_publication_due(&self) -> bool {
+        let now = self.clock.now().mono;
+        let paused = self.published.is_none_or(|at| now.since(at) >= PUBLISH_PAUSE);
+        self.publishing.is_none() && (paused || self.intake.unplanned_bytes() >= PUBLISH_BYTES)
     }
 
     /// Publishes what is sealed, if neither syncer nor publisher has anything to do.
