@@ -72,7 +72,7 @@ impl Cluster {
         if !status.success() {
             return Err("its server does not start".to_owned());
         }
-        cluster.run("create table entries (id bigserial primary key, entry text not null)\n".to_owned())?;
+        cluster.run("create table entries (id bigserial primary key, entry text not null);\n")?;
         Ok(cluster)
     }
 
@@ -84,7 +84,7 @@ impl Cluster {
     }
 
     /// Runs a script in one session.
-    fn run(&self, script: String) -> Result<(), String> {
+    fn run(&self, script: &str) -> Result<(), String> {
         let mut psql = self.as_postgres("psql");
         psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-h"]).arg(&self.folder);
         let mut child =
@@ -107,7 +107,7 @@ impl Drop for Cluster {
 
 /// Rows per second in statements of many, and one a transaction from several clients.
 fn postgres(rows: &Rows, place: &Path) -> Result<(f64, f64), String> {
-    let cluster = Cluster::start(place)?;
+    let cluster = &Cluster::start(place)?;
     let entries: Vec<&str> = rows
         .entries
         .chunks_exact(ENTRY_BYTES)
@@ -118,7 +118,7 @@ fn postgres(rows: &Rows, place: &Path) -> Result<(f64, f64), String> {
     let script: String = entries.chunks(STATEMENT_ROWS).map(insert).collect();
     let mut failed = Ok(());
     let mut many = Figures::default();
-    many.add(entries.len(), seconds(|| failed = cluster.run(script)));
+    many.add(entries.len(), seconds(|| failed = cluster.run(&script)));
     failed?;
     let scripts: Vec<String> = (0..CLIENTS)
         .map(|n| entries.iter().skip(n).take(CLIENT_ROWS).map(|entry| insert(&[*entry])).collect())
@@ -128,7 +128,7 @@ fn postgres(rows: &Rows, place: &Path) -> Result<(f64, f64), String> {
     let time = seconds(|| {
         results = std::thread::scope(|scope| {
             let running: Vec<_> =
-                scripts.into_iter().map(|script| scope.spawn(|| cluster.run(script))).collect();
+                scripts.into_iter().map(|script| scope.spawn(move || cluster.run(&script))).collect();
             running.into_iter().map(|thread| thread.join().unwrap_or(Err("a panic".to_owned()))).collect()
         });
     });

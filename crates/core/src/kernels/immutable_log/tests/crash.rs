@@ -94,7 +94,7 @@ fn crash_at_each(first: u64) {
     let mut steps = first;
     loop {
         let mut reached_the_end = false;
-        let extreme = if steps / 4 % 2 == 0 { Loss::All } else { Loss::None };
+        let extreme = if (steps / 4).is_multiple_of(2) { Loss::All } else { Loss::None };
         for loss in [extreme, Loss::Mixed(steps)] {
             let disk = MemoryDisk::default();
             let mut acknowledged = Acknowledged::new();

@@ -27,8 +27,11 @@ pub(super) fn source(name: &str) -> Source {
 
 /// The record of a sequence number; some of those of `large` do not fit an entry.
 pub(super) fn record(source: &Source, sequence: u64) -> Vec<u8> {
-    let filling =
-        if source.component == "large" && sequence % 16 == 0 { 66_000 } else { 40 + sequence as usize % 300 };
+    let filling = if source.component == "large" && sequence.is_multiple_of(16) {
+        66_000
+    } else {
+        40 + sequence as usize % 300
+    };
     format!("{{\"n\":{sequence},\"of\":\"{source}\",\"x\":\"{}\"}}", "x".repeat(filling)).into_bytes()
 }
 
