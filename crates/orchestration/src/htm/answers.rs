@@ -57,7 +57,7 @@ pub(super) fn answer(state: &State, at: u64, worker: &str, answers: &[TaskAnswer
                     None => done.push(Done {
                         task: answer.task,
                         token: answer.token,
-                        output: answer.output.clone(),
+                        output: output(answer).cloned(),
                     }),
                     Some(reason) => {
                         let wanted = answer.retry.unwrap_or(true) && !ending.contains(&answer.task.intent);
@@ -103,7 +103,7 @@ pub(super) fn extend(state: &State, at: u64, worker: &str, tasks: &[Granted]) ->
                 verdicts.push(Verdict::Taken);
             }
             Standing::Again => {
-                verdicts.push(Verdict::Refused("it is over: it was answered before".to_owned()))
+                verdicts.push(Verdict::Refused("it is over: it was answered before".to_owned()));
             }
             Standing::Not(why) => {
                 refused.push((*task, *token, why.clone()));
@@ -157,7 +157,7 @@ fn standing(state: &State, at: u64, worker: u32, answer: &TaskAnswer) -> Standin
         }
         Stage::Leased { .. } => Standing::Holds,
         Stage::Succeeded(_)
-            if answer.failed.is_none() && answer.token > 0 && task.output == answer.output =>
+            if answer.failed.is_none() && answer.token > 0 && task.output.as_ref() == output(answer) =>
         {
             Standing::Again
         }
@@ -165,6 +165,11 @@ fn standing(state: &State, at: u64, worker: u32, answer: &TaskAnswer) -> Standin
         Stage::Cancelled => Standing::Not("it was cancelled".to_owned()),
         _ => Standing::Not("the lease has ended".to_owned()),
     }
+}
+
+/// What came out. `null` is nothing: in JSON the two are the same.
+fn output(answer: &TaskAnswer) -> Option<&super::Json> {
+    answer.output.as_ref().filter(|output| output.text() != "null")
 }
 
 /// What becomes of a task whose attempt failed, and the rule.

@@ -18,7 +18,7 @@
 //! Every one of them may be sent again when its answer was lost: a `lease` under the same `request` gets the same tasks, an answer
 //! that was taken is taken again. An answer under a lease that is no more is refused with the reason, and changes nothing.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use grace_types::reason::Reason;
 use serde::{Deserialize, Serialize};
@@ -350,15 +350,15 @@ pub struct Lease {
     pub intent: IntentId,
     /// The intent's type.
     #[serde(rename = "type")]
-    pub intent_type: String,
+    pub intent_type: Arc<str>,
     /// The task's name in the plan.
-    pub name: String,
+    pub name: Arc<str>,
     /// What is to be done.
-    pub kind: String,
+    pub kind: Arc<str>,
     /// With what.
     pub input: Json,
     /// Who wants it.
-    pub actor: String,
+    pub actor: Arc<str>,
     /// The how manieth attempt, from 1.
     pub attempt: u16,
     /// How long it may take. The lease ends a little later.

@@ -110,6 +110,8 @@ struct Picker<'s> {
     fairness: Fairness,
     /// Tasks whose input cannot be made, and why.
     unfit: Vec<(TaskId, String)>,
+    /// Tasks given so far.
+    given: u64,
     bytes: usize,
     wake: Option<u64>,
 }
@@ -126,6 +128,7 @@ impl<'s> Picker<'s> {
             budgets: Vec::new(),
             fairness: state.base.fairness,
             unfit: Vec::new(),
+            given: 0,
             bytes: 0,
             wake: None,
         };
@@ -256,8 +259,7 @@ impl<'s> Picker<'s> {
                 continue;
             };
             self.advance(lane, priority.rank());
-            let given: usize = self.askers.iter().map(|asker| asker.given.len()).sum();
-            let token = self.state.base.last_token + 1 + given as u64;
+            let token = self.state.base.last_token + 1 + self.given;
             match self.describe(task, token, true) {
                 Ok(lease) => {
                     self.bytes += lease.input.len() + 300;
@@ -267,6 +269,7 @@ impl<'s> Picker<'s> {
                     asker.given.push((Granted { task, token }, priority));
                     asker.leases.push(lease);
                     asker.left -= 1;
+                    self.given += 1;
                     left -= 1;
                 }
                 Err(why) => self.unfit.push((task, why)),
@@ -304,11 +307,11 @@ impl<'s> Picker<'s> {
             task: id,
             token,
             intent: id.intent,
-            intent_type: definition.name.to_string(),
-            name: spec.name.to_string(),
-            kind: spec.needs.kind.to_string(),
+            intent_type: Arc::clone(&definition.name),
+            name: Arc::clone(&spec.name),
+            kind: Arc::clone(&spec.needs.kind),
             input,
-            actor: intent.actor.to_string(),
+            actor: Arc::clone(&intent.actor),
             attempt,
             timeout_ms: spec.timeout_ms,
             origin: intent.origin.clone(),

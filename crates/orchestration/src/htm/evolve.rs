@@ -147,7 +147,7 @@ impl State {
             reason: None,
         };
         let intent = Intent {
-            actor: self.base_actor(&new.actor),
+            actor: self.shared_actor(&new.actor),
             key: new.key.as_deref().map(Into::into),
             payload: new.payload.clone(),
             priority: new.priority,
@@ -278,7 +278,7 @@ impl State {
     }
 
     /// One text for all intents of an actor who sends many in a row.
-    fn base_actor(&self, actor: &str) -> Arc<str> {
+    fn shared_actor(&self, actor: &str) -> Arc<str> {
         let last = self.intents.last_key_value().map(|(_, intent)| &intent.actor);
         last.filter(|last| ***last == *actor).cloned().unwrap_or_else(|| actor.into())
     }

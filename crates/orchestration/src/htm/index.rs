@@ -112,7 +112,7 @@ impl Index {
                         shared.parked.insert((place.rank, place.place), (id, place.need));
                         self.settle(&key, cap);
                     }
-                    _ => self.into_lane(&intent.pin.definition.name, place, id),
+                    _ => self.line_up(&intent.pin.definition.name, place, id),
                 }
             }
             Stage::Leased { worker, until } => {
@@ -134,13 +134,13 @@ impl Index {
                 self.waiting[place.rank] -= 1;
                 let name = &intent.pin.definition.name;
                 let (Some(key), Some(cap)) = (intent.lane_key(), cap) else {
-                    return self.out_of_lane(name, place);
+                    return self.step_out(name, place);
                 };
                 if let Some(shared) = self.shared.get_mut(&key)
                     && shared.parked.remove(&(place.rank, place.place)).is_none()
                 {
                     shared.admitted.remove(&(place.rank, place.place));
-                    self.out_of_lane(name, place);
+                    self.step_out(name, place);
                 }
                 self.settle(&key, cap);
             }
@@ -185,12 +185,12 @@ impl Index {
             if admitted > room || admitted == room && first_is_behind {
                 let Some(((rank, place), (id, need))) = shared.admitted.pop_last() else { break };
                 shared.parked.insert((rank, place), (id, need));
-                self.out_of_lane(&key.0, Place { rank, place, need });
+                self.step_out(&key.0, Place { rank, place, need });
             } else if admitted < room
                 && let Some(((rank, place), (id, need))) = shared.parked.pop_first()
             {
                 shared.admitted.insert((rank, place), (id, need));
-                self.into_lane(&key.0, Place { rank, place, need }, id);
+                self.line_up(&key.0, Place { rank, place, need }, id);
             } else {
                 break;
             }
@@ -200,12 +200,12 @@ impl Index {
         }
     }
 
-    fn into_lane(&mut self, name: &Arc<str>, place: Place, id: TaskId) {
+    fn line_up(&mut self, name: &Arc<str>, place: Place, id: TaskId) {
         let lane = self.lanes.entry((Arc::clone(name), place.need)).or_default();
         lane.queues[place.rank].insert(place.place, id);
     }
 
-    fn out_of_lane(&mut self, name: &Arc<str>, place: Place) {
+    fn step_out(&mut self, name: &Arc<str>, place: Place) {
         let lane = (Arc::clone(name), place.need);
         if let Some(found) = self.lanes.get_mut(&lane) {
             found.queues[place.rank].remove(&place.place);

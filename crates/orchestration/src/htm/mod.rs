@@ -162,10 +162,7 @@ fn decide(state: &State, now: Now, command: &Command) -> Decided {
 impl State {
     /// The own time, milliseconds. It never goes back.
     fn time(&self, now: Now) -> u64 {
-        let own = self
-            .base
-            .offset
-            .map_or(0, |offset| millis(now.mono).saturating_add_unsigned(0).saturating_add(offset));
+        let own = self.base.offset.map_or(0, |offset| millis(now.mono).saturating_add(offset));
         self.base.now.max(u64::try_from(own).unwrap_or(0))
     }
 

@@ -250,7 +250,7 @@ impl Compiler<'_> {
             }
             "required" => match value.as_array().map(|list| list.iter().map(Value::as_str).collect()) {
                 Some(Some::<Vec<&str>>(names)) => {
-                    node.required = names.into_iter().map(str::to_owned).collect()
+                    node.required = names.into_iter().map(str::to_owned).collect();
                 }
                 _ => self.fault(at, format!("expected a list of names, found {}", shown(value)), None),
             },

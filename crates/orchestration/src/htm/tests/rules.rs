@@ -52,10 +52,7 @@ fn a_task_goes_its_way_and_every_step_says_why() {
     assert_eq!(world.effects, [Effect::Ready]);
     assert_eq!(world.show(id).state, IntentState::Waiting);
     let lease = world.lease("w", 5).remove(0);
-    assert_eq!(
-        (lease.task, lease.attempt, lease.kind.as_str(), lease.input.text()),
-        (id.task(0), 1, "k", "{}")
-    );
+    assert_eq!((lease.task, lease.attempt, &*lease.kind, lease.input.text()), (id.task(0), 1, "k", "{}"));
     assert_eq!(world.show(id).tasks[0].worker.as_deref(), Some("w"));
     assert_eq!(world.done("w", lease.task, lease.token), Verdict::Taken);
     assert_eq!(world.effects.last(), Some(&Effect::Ended { intent: id, ending: Ending::Succeeded }));
@@ -194,6 +191,21 @@ fn stale_answers_are_refused_with_the_reason() {
     });
     assert_eq!(error.unwrap_err().code, "unknown_worker");
     world.check();
+}
+
+#[test]
+fn an_answer_of_null_is_taken_again_too() {
+    let mut world = World::new(ONE);
+    world.join("w", &["k"], 1);
+    world.submit(intent("one"));
+    let lease = world.lease("w", 1).remove(0);
+    let answers = vec![ok(lease.task, lease.token, &json!(null))];
+    let command = Command::Answer { worker: "w".into(), answers, chance: 0 };
+    for _ in 0..2 {
+        let reply = world.ask_directly(&command).unwrap();
+        assert_eq!(reply, Reply::Answered { verdicts: vec![Verdict::Taken] });
+    }
+    assert_eq!(world.count(|what| matches!(what, What::TasksDone { .. })), 1);
 }
 
 #[test]

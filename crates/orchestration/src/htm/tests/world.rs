@@ -65,10 +65,16 @@ impl World {
         self.wall_ms += ms;
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "commands are made where they are asked")]
     pub(super) fn ask(&mut self, command: Command) -> Result<Reply, Refusal> {
         // As it travels.
         let command: Command = serde_json::from_str(&serde_json::to_string(&command).unwrap()).unwrap();
-        let decision = Htm::decide(&self.state, self.now(), &command);
+        self.ask_directly(&command)
+    }
+
+    /// As a shell in the same process asks.
+    pub(super) fn ask_directly(&mut self, command: &Command) -> Result<Reply, Refusal> {
+        let decision = Htm::decide(&self.state, self.now(), command);
         for record in decision.events() {
             let text = serde_json::to_string(record).unwrap();
             let record: grace_kernel::Recorded<Event> = serde_json::from_str(&text).unwrap();
