@@ -82,9 +82,8 @@ fn a_kernel_that_is_not_critical_degrades_the_instance_and_an_operator_brings_it
     instance.up();
     // Its fourth end within a minute.
     for _ in 0..4 {
-        let c = instance.until_component("clarity", "runs", |c| {
-            c.pid.is_some() || is(c, ComponentState::Degraded)
-        });
+        let c = instance
+            .until_component("clarity", "runs", |c| c.pid.is_some() || is(c, ComponentState::Degraded));
         if let Some(pid) = c.pid {
             kill(pid, Signal::KILL);
             instance.until_component("clarity", "ended", |c| c.pid != Some(pid));
