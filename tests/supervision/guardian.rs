@@ -88,6 +88,9 @@ fn after_guardian_and_control_plane_died_at_once_the_next_up_ends_what_is_left_a
     kill(before.guardian_pid, Signal::STOP);
     kill(before.control_plane_pid, Signal::KILL);
     kill(before.guardian_pid, Signal::KILL);
+    // It holds the lock for as long as it takes to end.
+    let ended = |pid| state_of(pid).is_none_or(|state| state == 'Z');
+    holds("both have ended", || ended(before.guardian_pid) && ended(before.control_plane_pid));
     let ran = instance.grace(&["status"]);
     assert_eq!(ran.code, Some(3), "{ran}");
     let web = crate::instance::component(&before, "web").pid.unwrap();
