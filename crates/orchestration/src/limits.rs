@@ -238,3 +238,42 @@ pub const FIRINGS: usize = 200;
 
 /// Times that are computed ahead for somebody who asks.
 pub const UPCOMING: usize = 1000;
+
+// Event policies.
+
+/// Policies. More are refused.
+pub const POLICIES: usize = 1000;
+
+/// A file of policies. Larger ones are refused before they are parsed.
+pub const POLICY_FILE_BYTES: usize = 1 << 20;
+
+/// Things that one policy does. More are refused.
+pub const POLICY_ACTIONS: usize = 16;
+
+/// Events that a window counts for one group. Past it the count stays there: a policy asks for more than some, not for how many.
+pub const WINDOW_EVENTS: usize = 1000;
+
+/// Groups of one window. When another one comes, the one that was quiet longest is forgotten.
+pub const WINDOW_GROUPS: usize = 1000;
+
+/// A group's name in bytes. An event with a longer one is not counted, and the policy does not fire.
+pub const WINDOW_GROUP_BYTES: usize = 128;
+
+/// How many causes may lie before an event that a policy acts upon. At this depth the chain is stopped.
+pub const CASCADE_DEPTH: u32 = 10;
+
+/// How much policies may set off because of one root event. Past it the rest is stopped: five policies a level are a thousand after
+/// four levels.
+pub const CASCADE_FAN_OUT: u32 = 1000;
+
+/// Links from an effect to its cause, and root events, that are remembered to find loops; for [`CASCADE_FOR_MS`] at most. The oldest
+/// is forgotten first; depth still stops a loop that is slower than that.
+pub const CASCADE_LINKS: usize = 50_000;
+/// See [`CASCADE_LINKS`].
+pub const CASCADE_FOR_MS: u64 = 600_000;
+
+/// How long a policy rests after its chain was stopped.
+pub const CASCADE_REST_MS: u64 = 60_000;
+
+/// How long a policy that rested has to fire once without its chain being stopped again, before it counts as mended.
+pub const CASCADE_TRIAL_MS: u64 = 1000;

@@ -6,13 +6,12 @@ use grace_kernel::Decision;
 use grace_types::{reason::Why, time::Now};
 
 use super::{
-    Decided, Htm, Reply,
-    command::IntentState,
-    counted, cut,
+    Decided, Htm, Reply, counted, cut,
     event::{NewType, Settings, What},
     id::{Era, IntentId, TaskId},
     millis, recorded, refusal,
     state::{Course, Ending, Stage, State},
+    view::IntentState,
 };
 use crate::{
     intent::{Definition, IntentType},

@@ -237,12 +237,15 @@ impl State {
     fn given_back(&mut self, id: TaskId, lost: bool) {
         let Some((intent, at)) = self.task_mut(id) else { return };
         let task = &mut intent.tasks[at];
-        task.losses = task.losses.saturating_add(1);
-        // A worker that left has done nothing wrong, and neither has its task.
-        let reason = if lost { "the worker was lost" } else { "the worker left" };
-        task.reason = Some(reason.into());
+        if lost {
+            task.losses = task.losses.saturating_add(1);
+        } else {
+            // A worker that left has done nothing wrong, and neither has its task: it was no attempt.
+            task.attempts = task.attempts.saturating_sub(1);
+        }
+        task.reason = Some(if lost { "the worker was lost" } else { "the worker left" }.into());
         let too_often = task.losses >= limits::LOSSES;
-        self.base.totals.leases_lost += 1;
+        self.base.totals.leases_lost += u64::from(lost);
         if too_often {
             let reason = format!("{} workers were lost while they had it", limits::LOSSES);
             self.failed(id, &reason, Next::Dead);

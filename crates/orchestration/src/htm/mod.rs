@@ -37,6 +37,7 @@ mod submit;
 mod tests;
 mod tick;
 mod tree;
+pub mod view;
 mod workers;
 
 use grace_kernel::{Decider, Decision, Recorded};

@@ -7,10 +7,11 @@ use grace_types::reason::Reason;
 
 use super::{
     Decided, Reply,
-    command::{IntentState, IntentView, Overview, Query, TaskState, TaskView, TypeView, WorkerView},
+    command::Query,
     id::{IntentId, TaskId},
     refusal,
     state::{Course, Ending, Intent, Stage, State, Task},
+    view::{IntentState, IntentView, Overview, TaskState, TaskView, TypeView, WorkerView},
 };
 use crate::{intent::Priority, limits};
 

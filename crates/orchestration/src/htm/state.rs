@@ -1,5 +1,5 @@
 //! Everything that the task manager knows: intents with their tasks, types, workers. What can be found from that by rule is in
-//! [`Index`](super::index::Index) and is not stored.
+//! the index and is not stored.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -1,5 +1,6 @@
 //! The task manager's rules, one by one and all together at random.
 
+mod hosted;
 mod random;
 mod rules;
 mod world;

@@ -13,9 +13,10 @@ use super::world::{World, about, failed, offer, ok};
 use crate::{
     htm::{
         Command, Ending, Era, IntentId, Reply, State, TaskId,
-        command::{Ask, Query, Submission, Submitted, TaskState, Verdict},
+        command::{Ask, Query, Submission, Submitted, Verdict},
         event::{Granted, Next, Settings, What},
         state::{Course, Stage},
+        view::TaskState,
     },
     intent::{Definition, Priority, read},
 };
@@ -470,7 +471,7 @@ fn run(seed: u64, steps: usize) -> Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn promises_hold(seed in any::<u64>()) {

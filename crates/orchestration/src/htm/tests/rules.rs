@@ -6,9 +6,10 @@ use super::world::{START_MS, World, about, failed, intent, offer, ok};
 use crate::{
     htm::{
         Command, Effect, Ending, Era, Json, Reply,
-        command::{Ask, IntentState, Query, Submission, Submitted, TaskState, Verdict},
+        command::{Ask, Query, Submission, Submitted, Verdict},
         event::{Granted, Level, Next, Origin, Settings, What},
         fairness::ROUND,
+        view::{IntentState, TaskState},
     },
     intent::Priority,
     limits,
@@ -326,6 +327,19 @@ fn a_lost_workers_tasks_go_to_others_at_their_old_places() {
     world.ask(Command::Register(offer("a", "2", &["k"], 4))).unwrap();
     assert_eq!(world.task(id.task(0)).state, TaskState::Waiting);
     assert_eq!(world.ask(Command::Leave { worker: "b".into() }), Ok(Reply::Gone { tasks: 4 }));
+    world.check();
+}
+
+#[test]
+fn a_worker_that_leaves_counts_against_nobody() {
+    let mut world = World::new(ONE);
+    let id = world.submit(intent("one"));
+    for n in 0..2 * limits::LOSSES {
+        world.ask(Command::Register(offer("w", &format!("run-{n}"), &["k"], 1))).unwrap();
+        assert_eq!(world.lease("w", 1)[0].attempt, 1, "leave {n}");
+        world.ask(Command::Leave { worker: "w".into() }).unwrap();
+    }
+    assert_eq!(world.task(id.task(0)).state, TaskState::Waiting);
     world.check();
 }
 

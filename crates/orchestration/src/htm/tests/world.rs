@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::htm::{
     Command, Effect, Era, Event, Htm, IntentId, Json, Refusal, Reply, State, TaskId,
-    command::{Ask, IntentView, Lease, Query, Submission, Submitted, TaskAnswer, TaskView, Verdict},
+    command::{Ask, Lease, Query, Submission, Submitted, TaskAnswer, Verdict},
     event::{Offer, Settings, What},
+    view::{IntentView, TaskView},
 };
 
 pub(super) const START_MS: u64 = 1_764_000_000_000;
