@@ -250,6 +250,6 @@ fn a_journal_that_is_closed_needs_no_log_even_while_somebody_is_open_on_it() {
     let mut reader = SqliteReader::open(&path).unwrap();
     assert_eq!(reader.last().unwrap(), Seq(1));
     drop(journal);
-    assert_eq!(std::fs::metadata(folder.path().join("x.db-wal")).unwrap().len(), 0);
+    assert_eq!(fs::metadata(folder.path().join("x.db-wal")).unwrap().len(), 0);
     assert_eq!(reader.last().unwrap(), Seq(1));
 }
