@@ -1,3 +1,5 @@
+//! A lane's order, its bounds, its breaker and its dead letters.
+
 use grace_types::{chance::SeededEntropy, id::EventId, time::Timestamp};
 use proptest::prelude::*;
 use serde_json::json;

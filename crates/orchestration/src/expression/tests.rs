@@ -1,3 +1,5 @@
+//! What expressions may cost, what templates become, and where errors point.
+
 use proptest::prelude::*;
 use serde_json::json;
 

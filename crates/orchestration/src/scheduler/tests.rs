@@ -1,3 +1,5 @@
+//! Each occurrence exactly once, whatever clocks and restarts do.
+
 use std::collections::BTreeSet;
 
 use grace_kernel::{Decider, Outcome};

@@ -1,3 +1,5 @@
+//! What fires, what does not and why, and that nothing acknowledged is lost.
+
 use std::collections::BTreeMap;
 
 use grace_kernel::{Decider, Outcome as Answer};

@@ -1,3 +1,5 @@
+//! Batches and replies survive the wire, and nothing that arrives is too strange to be refused.
+
 use proptest::prelude::*;
 
 use super::*;
