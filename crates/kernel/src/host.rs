@@ -68,13 +68,22 @@ impl<D: Decider, T> Default for Batch<D, T> {
     }
 }
 
+/// What decides when the next snapshot is due.
+#[derive(Clone, Copy, Default)]
+struct LastSnapshot {
+    at: Seq,
+    size_bytes: u64,
+    /// Appended since.
+    since_bytes: u64,
+}
+
 /// A decider with its state, between a journal and the world. `T` says where an answer goes.
 pub struct Host<D: Decider, T> {
     component: String,
     kept: Kept<D>,
     /// The last record that `kept` contains and that is durable.
     durable: Seq,
-    snapshot_at: Seq,
+    snapshot: LastSnapshot,
     batch: Batch<D, T>,
     /// Set while the state could not be reloaded after a failure.
     broken: Option<HostError>,
@@ -94,7 +103,7 @@ impl<D: Decider, T> Host<D, T> {
             component: component.into(),
             kept: Kept::default(),
             durable: Seq(0),
-            snapshot_at: Seq(0),
+            snapshot: LastSnapshot::default(),
             batch: Batch::default(),
             broken: None,
             reserve: false,
@@ -280,6 +289,7 @@ impl<D: Decider, T> Host<D, T> {
             return self.fail(&answer, Some(error));
         }
         self.durable = expected;
+        self.snapshot.since_bytes += start as u64;
         self.release(expected, None)
     }
 
@@ -327,12 +337,14 @@ impl<D: Decider, T> Host<D, T> {
         batch
     }
 
-    /// Stores a snapshot when enough events lie behind the last one. Call it when the answers are out.
+    /// Stores a snapshot when enough lies behind the last one: enough events to be worth it, and as many bytes as the last one
+    /// had, so that a kernel with a large state does not spend its time on snapshots. Call it when the answers are out.
     ///
     /// # Errors
     /// The store's. The journal is as good as before, and the next try comes after as many events again.
     pub fn snapshot_if_due(&mut self, journal: &mut dyn Journal) -> Result<Option<SnapshotInfo>, StoreError> {
-        if self.durable.0 < self.snapshot_at.0 + limits::SNAPSHOT_EVENTS {
+        let LastSnapshot { at, size_bytes, since_bytes } = self.snapshot;
+        if self.durable.0 < at.0 + limits::SNAPSHOT_EVENTS || since_bytes < size_bytes {
             return Ok(None);
         }
         self.snapshot(journal).map(Some)
@@ -347,11 +359,12 @@ impl<D: Decider, T> Host<D, T> {
             let detail = "the state holds decisions that are not durable".to_owned();
             return Err(StoreError::Range { seq: self.durable, detail });
         }
-        self.snapshot_at = self.durable;
+        (self.snapshot.at, self.snapshot.since_bytes) = (self.durable, 0);
         let bytes = serde_json::to_vec(&self.kept).map_err(|e| StoreError::Io {
             path: self.component.clone(),
             detail: format!("the state cannot be written as JSON: {e}"),
         })?;
+        self.snapshot.size_bytes = bytes.len() as u64;
         journal.snapshot(self.durable, &bytes)
     }
 
@@ -364,10 +377,12 @@ impl<D: Decider, T> Host<D, T> {
     }
 
     fn reload(&mut self, journal: &mut dyn Journal) -> Result<(), LoadError> {
-        let (mut kept, mut at) = self.newest_snapshot(journal);
-        self.snapshot_at = at;
+        let (mut kept, snapshot) = self.newest_snapshot(journal);
+        let mut at = snapshot.at;
+        self.snapshot = snapshot;
         let mut wrong = None;
         journal.replay(Seq(at.0 + 1), &mut |record| {
+            self.snapshot.since_bytes += record.payload.len() as u64;
             let taken = Stored::<D>::from_json(record.payload).and_then(|e| kept.evolve(&e));
             if let Err(e) = taken {
                 wrong = Some(LoadError::Entry { seq: record.seq, detail: e.to_string() });
@@ -384,7 +399,7 @@ impl<D: Decider, T> Host<D, T> {
         Ok(())
     }
 
-    fn newest_snapshot(&mut self, journal: &mut dyn Journal) -> (Kept<D>, Seq) {
+    fn newest_snapshot(&mut self, journal: &mut dyn Journal) -> (Kept<D>, LastSnapshot) {
         let infos = journal.snapshots().unwrap_or_else(|e| {
             self.notices
                 .push(format!("the list of snapshots cannot be read, replaying the whole journal: {e}"));
@@ -393,10 +408,13 @@ impl<D: Decider, T> Host<D, T> {
         for info in infos.iter().rev() {
             let read = journal.restore(info.seq).map_err(|e| e.to_string());
             match read.and_then(|bytes| Kept::from_snapshot(&bytes)) {
-                Ok(kept) => return (kept, info.seq),
+                Ok(kept) => {
+                    let snapshot = LastSnapshot { at: info.seq, size_bytes: info.size_bytes, since_bytes: 0 };
+                    return (kept, snapshot);
+                }
                 Err(e) => self.notices.push(format!("snapshot {} was passed over: {e}", info.seq.0)),
             }
         }
-        (Kept::default(), Seq(0))
+        (Kept::default(), LastSnapshot::default())
     }
 }

@@ -96,7 +96,8 @@ pub const KEYS: usize = 8192;
 /// Bytes of remembered keys and answers, so that large answers cannot fill the memory. The oldest is forgotten first.
 pub const KEYS_BYTES: usize = 2 << 20;
 
-/// Events between two snapshots: a replay of so many takes some ten milliseconds.
+/// Events between two snapshots, at least: a replay of so many takes some ten milliseconds. With a state that is larger than so many
+/// events, it is as many bytes of events as the last snapshot had.
 pub const SNAPSHOT_EVENTS: u64 = 4096;
 
 /// A kernel whose control plane and guardian are both gone for this long ends by itself. A new control plane is there
