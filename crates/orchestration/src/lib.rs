@@ -11,7 +11,9 @@
 //! | [`limits`] | the bounds of intents and of the task manager, with their reasons |
 //! | [`pattern`] | patterns of event types, and finding those that match |
 //! | [`period`] | spans of time as people write them |
+//! | [`policies`] | event policies: rules over events and their counts, and what stops their loops |
 //! | [`scheduler`] | what is to be done at a time: cron, once, every, after |
+//! | [`seen`] | which events were taken lately, so that a copy is known as one |
 //! | [`steady`] | a line of time that goes on over steps of the clock and boots |
 //! | [`triggers`] | the trigger mesh: events that set off intents and other events |
 
@@ -22,6 +24,8 @@ pub mod intent;
 pub mod limits;
 pub mod pattern;
 pub mod period;
+pub mod policies;
 pub mod scheduler;
+pub mod seen;
 pub mod steady;
 pub mod triggers;

@@ -67,6 +67,16 @@ impl Pattern {
         }
     }
 
+    /// Whether it matches whatever `other` matches.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        if other.is_exact() {
+            return self.matches(&other.text);
+        }
+        let ((before, after), (their_before, their_after)) = (self.sides(), other.sides());
+        !self.is_exact() && their_before.starts_with(before) && their_after.ends_with(after)
+    }
+
     /// What stands before the `*` and after it, each with its dot.
     fn sides(&self) -> (&str, &str) {
         match self.star {
@@ -165,6 +175,16 @@ mod tests {
             ("*", "a.b", true),
         ] {
             assert_eq!(Pattern::parse(pattern).unwrap().matches(kind), expected, "{pattern} and {kind}");
+        }
+        for (wide, narrow, expected) in [
+            ("a.*", "a.b", true),
+            ("a.*", "a.b.*", true),
+            ("a.b.*", "a.*", false),
+            ("*", "*.c", true),
+            ("a.b", "a.*", false),
+        ] {
+            let parse = |text: &str| Pattern::parse(text).unwrap();
+            assert_eq!(parse(wide).covers(&parse(narrow)), expected, "{wide} and {narrow}");
         }
         for bad in ["", "a..b", ".a", "a.", "a*", "*.*", "a b", "a.\u{7}"] {
             assert!(Pattern::parse(bad).is_err(), "{bad}");

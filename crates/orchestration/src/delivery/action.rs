@@ -16,12 +16,47 @@ use crate::{
 
 /// What is to be done, as it is written. Texts may hold `${ CEL }`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "ActionWritten", into = "ActionWritten")]
+#[schemars(with = "ActionWritten")]
 pub enum Action {
     /// Submit an intent.
     Submit(Submit),
     /// Publish an event.
     Publish(Publish),
+}
+
+/// As it is written: exactly one key.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+struct ActionWritten {
+    /// Submit an intent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    submit: Option<Submit>,
+    /// Publish an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    publish: Option<Publish>,
+}
+
+impl TryFrom<ActionWritten> for Action {
+    type Error = &'static str;
+
+    fn try_from(written: ActionWritten) -> Result<Self, Self::Error> {
+        match written {
+            ActionWritten { submit: Some(one), publish: None } => Ok(Self::Submit(one)),
+            ActionWritten { publish: Some(one), submit: None } => Ok(Self::Publish(one)),
+            _ => Err("say exactly one of `submit` or `publish`"),
+        }
+    }
+}
+
+impl From<Action> for ActionWritten {
+    fn from(one: Action) -> Self {
+        match one {
+            Action::Submit(one) => Self { submit: Some(one), ..Self::default() },
+            Action::Publish(one) => Self { publish: Some(one), ..Self::default() },
+        }
+    }
 }
 
 /// An intent to be submitted.

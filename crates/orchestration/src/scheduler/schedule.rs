@@ -40,7 +40,8 @@ pub struct Schedule {
 
 /// When something is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "WhenWritten", into = "WhenWritten")]
+#[schemars(with = "WhenWritten")]
 pub enum When {
     /// At the times that a cron pattern names.
     Cron(CronTimes),
@@ -50,6 +51,50 @@ pub enum When {
     Every(Period),
     /// Once, this long after the schedule was given.
     After(Period),
+}
+
+/// As it is written: exactly one key.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+struct WhenWritten {
+    /// At the times that a cron pattern names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cron: Option<CronTimes>,
+    /// Once, at this time (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    once: Option<Timestamp>,
+    /// Again and again, this long after one another, counted from when the schedule was given. At least a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    every: Option<Period>,
+    /// Once, this long after the schedule was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<Period>,
+}
+
+impl TryFrom<WhenWritten> for When {
+    type Error = &'static str;
+
+    fn try_from(written: WhenWritten) -> Result<Self, Self::Error> {
+        match written {
+            WhenWritten { cron: Some(one), once: None, every: None, after: None } => Ok(Self::Cron(one)),
+            WhenWritten { once: Some(one), cron: None, every: None, after: None } => Ok(Self::Once(one)),
+            WhenWritten { every: Some(one), cron: None, once: None, after: None } => Ok(Self::Every(one)),
+            WhenWritten { after: Some(one), cron: None, once: None, every: None } => Ok(Self::After(one)),
+            _ => Err("say exactly one of `cron`, `once`, `every` or `after`"),
+        }
+    }
+}
+
+impl From<When> for WhenWritten {
+    fn from(one: When) -> Self {
+        match one {
+            When::Cron(one) => Self { cron: Some(one), ..Self::default() },
+            When::Once(one) => Self { once: Some(one), ..Self::default() },
+            When::Every(one) => Self { every: Some(one), ..Self::default() },
+            When::After(one) => Self { after: Some(one), ..Self::default() },
+        }
+    }
 }
 
 /// The times that a cron pattern names.

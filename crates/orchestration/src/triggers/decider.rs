@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     compiled::{Compiled, Outcome, Verdict},
-    memory::Mark,
     state::State,
     subscription::Subscription,
 };
@@ -27,6 +26,7 @@ use crate::{
     },
     expression::{Scope, short},
     limits,
+    seen::Mark,
     steady::Began,
 };
 

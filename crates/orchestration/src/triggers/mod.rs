@@ -23,7 +23,6 @@
 
 mod compiled;
 mod decider;
-mod memory;
 mod state;
 mod subscription;
 #[cfg(test)]
@@ -31,6 +30,5 @@ mod tests;
 
 pub use compiled::{Outcome, Verdict};
 pub use decider::{Command, Event, Ingested, Refusal, Reply, Row, Taken, TriggerMesh};
-pub use memory::Mark;
 pub use state::State;
 pub use subscription::{Subscription, Throttle};

@@ -7,8 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{compiled::Compiled, memory::Memory, subscription::Subscription};
-use crate::{delivery::step::Lanes, pattern::Index, steady::Steady};
+use super::{compiled::Compiled, subscription::Subscription};
+use crate::{delivery::step::Lanes, pattern::Index, seen::Memory, steady::Steady};
 
 /// See the module's page. What is compiled is made again from the subscriptions when a snapshot is read.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]

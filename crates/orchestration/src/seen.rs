@@ -42,7 +42,7 @@ impl<'de> Deserialize<'de> for Mark {
 /// The events that were taken lately, bounded in number and time.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "VecDeque<(u64, Mark)>", into = "VecDeque<(u64, Mark)>")]
-pub(super) struct Memory {
+pub struct Memory {
     order: VecDeque<(u64, Mark)>,
     known: HashSet<Mark>,
 }
@@ -61,11 +61,14 @@ impl From<Memory> for VecDeque<(u64, Mark)> {
 }
 
 impl Memory {
-    pub(super) fn knows(&self, mark: Mark) -> bool {
+    /// Whether this event was taken lately.
+    #[must_use]
+    pub fn knows(&self, mark: Mark) -> bool {
         self.known.contains(&mark)
     }
 
-    pub(super) fn add(&mut self, mark: Mark, at_ms: u64) {
+    /// This event was taken.
+    pub fn add(&mut self, mark: Mark, at_ms: u64) {
         if self.known.insert(mark) {
             self.order.push_back((at_ms, mark));
         }
