@@ -22,6 +22,13 @@ fn the_critical_kernels_are_killed_and_everything_comes_back() {
     {
         assert_eq!(failed(&told, key, field), [&serde_json::Value::Null; 0], "{key}");
     }
+    let critical = instance.status().components.iter().filter(|c| c.critical).count();
+    assert_eq!(told["down_at_once"], critical, "they are killed at one time: {told}");
+    let declared = instance
+        .records_of("control_plane")
+        .iter()
+        .any(|record| record["event"]["type"] == "dev.grace.control_plane.emergency_declared.v1");
+    assert!(declared, "the emergency protocol is on record");
     assert!(told["recovery_seconds"].as_f64().is_some_and(|seconds| seconds < 180.0), "{told}");
     let bundle = told["bundle"].as_str().unwrap();
     let run = told["run"].as_str().unwrap();

@@ -256,41 +256,63 @@ impl<'a> Session<'a> {
     }
 
     fn perform(&mut self) -> Result<(), RunError> {
-        let mut aimed = Vec::new();
+        let mut due = Vec::new();
         while let Some(effect) = self.effects.pop_front() {
             match effect {
                 Effect::StartLoad => self.back.start_load(),
-                // All that are due are ordered before anything is written down about it: they should hit together.
-                Effect::Inject(fault) => aimed.push(self.inject(&fault)),
+                Effect::Inject(fault) => due.push(fault),
                 Effect::Clear => self.clear()?,
                 Effect::Verify => self.verify()?,
             }
         }
-        if aimed.is_empty() { Ok(()) } else { self.command(aimed) }
+        if due.is_empty() {
+            return Ok(());
+        }
+        let aimed = self.inject(&due);
+        self.command(aimed)
     }
 
-    fn inject(&mut self, fault: &PlannedFault) -> Command {
-        let failed = |error: String| Command::Failed { number: fault.number, error, clean: true };
+    /// Has the injector bring on all that are due, at one time; whom each is aimed at, or why it is not.
+    fn inject(&mut self, due: &[PlannedFault]) -> Vec<Command> {
+        let (mut orders, mut aimed, mut told) = (Vec::new(), Vec::new(), Vec::new());
+        for fault in due {
+            match self.aim(fault) {
+                Ok((order, pid)) => {
+                    self.numbers.insert(order.id, fault.number);
+                    self.aimed.insert(fault.number, (fault.target.clone(), pid));
+                    orders.push(order);
+                    aimed.push((fault.number, pid));
+                }
+                Err(error) => told.push(Command::Failed { number: fault.number, error, clean: true }),
+            }
+        }
+        if orders.is_empty() {
+            return told;
+        }
+        let ordered = match &mut self.injector {
+            Some(injector) => injector.volley(orders).map_err(|error| error.to_string()),
+            None => Err("there is no injector".to_owned()),
+        };
+        told.extend(aimed.into_iter().map(|(number, pid)| match &ordered {
+            Ok(()) => Command::Aimed { number, pid },
+            Err(error) => Command::Failed { number, error: error.clone(), clean: true },
+        }));
+        told
+    }
+
+    /// The order of a fault on the process that its target has now.
+    fn aim(&self, fault: &PlannedFault) -> Result<(FaultOrder, u32), String> {
         let found = self.watch.components.iter().find(|component| component.name == fault.target);
-        let Some(pid) = found.and_then(|component| component.pid) else {
-            return failed("it has no process".to_owned());
-        };
-        let Some(target) = ProcessTarget::now(&fault.target, pid) else {
-            return failed(format!("process {pid} has just ended"));
-        };
-        let Some(injector) = &mut self.injector else { return failed("there is no injector".to_owned()) };
-        let id = FaultId::new(SystemClock.now().wall, &mut OsEntropy);
+        let pid = found.and_then(|component| component.pid).ok_or("it has no process")?;
+        let target =
+            ProcessTarget::now(&fault.target, pid).ok_or_else(|| format!("process {pid} has just ended"))?;
         let (what, duration) = match fault.kind {
             FaultKind::Kill => (Fault::Kill { target }, KILL_TIME),
             FaultKind::Stop => (Fault::Stop { target }, fault.duration.unwrap_or(KILL_TIME)),
             FaultKind::Mute => (Fault::Mute { target }, fault.duration.unwrap_or(KILL_TIME)),
         };
-        self.numbers.insert(id, fault.number);
-        self.aimed.insert(fault.number, (fault.target.clone(), pid));
-        match injector.order(&FaultOrder::new(id, what, duration)) {
-            Ok(()) => Command::Aimed { number: fault.number, pid },
-            Err(error) => failed(error.to_string()),
-        }
+        let id = FaultId::new(SystemClock.now().wall, &mut OsEntropy);
+        Ok((FaultOrder::new(id, what, duration), pid))
     }
 
     /// Takes in what the injector said since the last time.

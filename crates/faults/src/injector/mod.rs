@@ -259,8 +259,12 @@ impl Injector {
                 for order in orders {
                     self.inject(order);
                 }
-                for id in self.poised.take().unwrap_or_default() {
-                    if let Some(struck) = self.perform(id, Step::Bite) {
+                let poised = self.poised.take().unwrap_or_default();
+                // What follows from a bite may wait for the disk: all bite first.
+                let struck: Vec<_> =
+                    poised.into_iter().map(|id| (id, self.perform(id, Step::Bite))).collect();
+                for (id, struck) in struck {
+                    if let Some(struck) = struck {
                         self.tell(id, struck);
                     }
                 }
