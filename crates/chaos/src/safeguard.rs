@@ -1,17 +1,16 @@
 //! Safeguards: what the system does by itself against trouble, and how a run recognises that it did.
 //!
-//! A safeguard counts only if its own detector fired: an event of the given type was recorded within the run, after the first
-//! fault had taken effect, and is about a target of the run. Definitions are data: built in, or `NAME.yaml` in a folder of the
+//! A safeguard counts only if its own detector fired: an event of the given type is about the target of a fault that took effect,
+//! and was recorded after that fault was ordered. Definitions are data: built in, or `NAME.yaml` in a folder of the
 //! user's, which wins.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
 use grace_types::{
     narrative::Narrative,
-    time::Timestamp,
     yaml::{Diagnostic, Document, Path as Field, suggest},
 };
 use schemars::JsonSchema;
@@ -127,18 +126,15 @@ impl Safeguard {
         format!("there is no safeguard `{name}`{help}")
     }
 
-    /// Whether this record shows that it fired about one of `targets`, not before `since`.
+    /// Whether this record shows that it fired about `target`.
     #[must_use]
-    pub fn fired(&self, told: &Narrative, targets: &BTreeSet<String>, since: Timestamp) -> bool {
-        if told.time < since || !matches(&self.event, &told.what) {
+    pub fn fired(&self, told: &Narrative, target: &str) -> bool {
+        let about = told.place == target || mentions(&told.event, target);
+        if !about || !matches(&self.event, &told.what) {
             return false;
         }
-        let about = |target: &&String| told.place == **target || mentions(&told.event, target);
-        let narrative = serde_json::to_value(told).unwrap_or_default();
-        targets.iter().filter(about).any(|target| {
-            let facts = json!({"event": told.event, "narrative": narrative, "target": target});
-            self.when.holds(&Facts::new(facts, BTreeMap::new())) == Ok(true)
-        })
+        let facts = json!({"event": told.event, "narrative": told, "target": target});
+        self.when.holds(&Facts::new(facts, BTreeMap::new())) == Ok(true)
     }
 }
 
@@ -169,15 +165,15 @@ mod tests {
     use grace_types::{
         id::{CorrelationId, EventId},
         reason::Reason,
-        time::Hlc,
+        time::{Hlc, Timestamp},
     };
 
     use super::*;
 
-    fn told(what: &str, place: &str, event: Value, seconds: u64) -> Narrative {
+    fn told(what: &str, place: &str, event: Value) -> Narrative {
         Narrative {
             id: EventId::from_bits(1),
-            time: Timestamp::from_nanos(seconds * 1_000_000_000),
+            time: Timestamp::EPOCH,
             hlc: Hlc::default(),
             who: "control_plane".into(),
             what: format!("dev.grace.control_plane.{what}.v1"),
@@ -195,27 +191,23 @@ mod tests {
     }
 
     #[test]
-    fn a_safeguard_counts_only_for_its_own_detector_a_target_and_the_time_of_the_run() {
+    fn a_safeguard_counts_only_for_its_own_detector_and_the_target() {
         let watchdog = built_in("kernel_watchdog");
-        let targets = BTreeSet::from(["clarity".to_owned()]);
-        let since = Timestamp::from_nanos(10_000_000_000);
         let hang = |detector: &str| json!({"component": "clarity", "hang": {"detector": detector}});
-        let fired = |told: &Narrative| watchdog.fired(told, &targets, since);
-        assert!(fired(&told("hang_detected", "clarity", hang("watchdog"), 11)));
-        assert!(!fired(&told("hang_detected", "clarity", hang("stopped"), 11)), "another detector");
-        assert!(!fired(&told("hang_detected", "clarity", hang("watchdog"), 9)), "before the fault");
-        assert!(!fired(&told("hang_detected", "web", json!({"hang": {"detector": "watchdog"}}), 11)));
-        assert!(!fired(&told("exited", "clarity", hang("watchdog"), 11)), "another event");
-        assert!(!fired(&told("hang_detected", "clarity", json!({}), 11)), "cannot be evaluated");
+        let fired = |told: &Narrative| watchdog.fired(told, "clarity");
+        assert!(fired(&told("hang_detected", "clarity", hang("watchdog"))));
+        assert!(!fired(&told("hang_detected", "clarity", hang("stopped"))), "another detector");
+        assert!(!fired(&told("hang_detected", "web", json!({"hang": {"detector": "watchdog"}}))));
+        assert!(!fired(&told("exited", "clarity", hang("watchdog"))), "another event");
+        assert!(!fired(&told("hang_detected", "clarity", json!({}))), "cannot be evaluated");
     }
 
     #[test]
     fn the_emergency_is_about_what_is_down() {
         let emergency = built_in("emergency_mode");
-        let targets = BTreeSet::from(["message_bus".to_owned()]);
-        let down = |names: &[&str]| told("emergency_declared", "", json!({"down": names}), 1);
-        assert!(emergency.fired(&down(&["message_bus", "x"]), &targets, Timestamp::EPOCH));
-        assert!(!emergency.fired(&down(&["x"]), &targets, Timestamp::EPOCH));
+        let down = |names: &[&str]| told("emergency_declared", "", json!({"down": names}));
+        assert!(emergency.fired(&down(&["message_bus", "x"]), "message_bus"));
+        assert!(!emergency.fired(&down(&["x"]), "message_bus"));
     }
 
     #[test]

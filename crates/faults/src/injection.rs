@@ -83,9 +83,11 @@ enum State {
         since: Monotonic,
     },
     Undoing(Undoing),
+    /// `at` is when the proof was seen: removing the record waits for the disk.
     Forgetting {
         ended: Undoing,
         proof: UndoProof,
+        at: Now,
     },
     Over {
         clean: bool,
@@ -164,7 +166,7 @@ impl Injection {
             Input::Struck(result) => self.struck(now, result),
             Input::Looked(result) => self.looked(now, result),
             Input::Loosened(result) => self.loosened(now, result),
-            Input::Forgotten => self.forgotten(now),
+            Input::Forgotten => self.forgotten(),
             Input::TargetGone => self.target_gone(now),
             Input::End(cause) => self.end(now, cause),
             Input::Tick => self.tick(now),
@@ -214,7 +216,7 @@ impl Injection {
                 let mut steps = vec![Step::Say(bitten)];
                 if self.order.fault.is_over_at_once() {
                     let ended = self.undoing(now, UndoCause::AtOnce, None);
-                    self.state = State::Forgetting { ended, proof: UndoProof::Gone };
+                    self.state = State::Forgetting { ended, proof: UndoProof::Gone, at: now };
                     steps.push(Step::Forget);
                 }
                 steps
@@ -232,7 +234,7 @@ impl Injection {
         let State::Undoing(undoing) = &mut self.state else { return Vec::new() };
         match result {
             Ok(Some(proof)) => {
-                self.state = State::Forgetting { ended: undoing.clone(), proof };
+                self.state = State::Forgetting { ended: undoing.clone(), proof, at: now };
                 return vec![Step::Forget];
             }
             Ok(None) => "it is not over yet".clone_into(&mut undoing.last_error),
@@ -242,19 +244,19 @@ impl Injection {
         Vec::new()
     }
 
-    fn forgotten(&mut self, now: Now) -> Vec<Step> {
-        let State::Forgetting { ended, proof } = &self.state else { return Vec::new() };
+    fn forgotten(&mut self) -> Vec<Step> {
+        let State::Forgetting { ended, proof, at } = &self.state else { return Vec::new() };
         let report = match (&ended.failure, ended.bitten) {
             (None, Some(bitten)) => Report::Undone {
                 id: self.order.id,
-                at: now,
+                at: *at,
                 cause: ended.cause,
                 proof: proof.clone(),
-                lasted_ms: millis(now.mono.since(bitten)),
+                lasted_ms: millis(at.mono.since(bitten)),
             },
             (failure, _) => Report::Failed {
                 id: self.order.id,
-                at: now,
+                at: *at,
                 error: failure.clone().unwrap_or_else(|| ended_early(ended.cause)),
                 clean: true,
                 undo_proof: Some(proof.clone()),

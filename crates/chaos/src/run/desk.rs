@@ -5,13 +5,13 @@ use grace_store::{Seq, StoreError, sqlite::SqliteJournal};
 use grace_types::{
     chance::OsEntropy,
     id::{CorrelationId, EventId},
-    time::{Clock as _, SystemClock, Timestamp},
+    time::{Clock as _, Timestamp},
 };
 
-use super::{COMPONENT, RunError};
+use super::{COMPONENT, RunError, clock::RunClock};
 use crate::{
     record::Phase,
-    runner::{Command, Effect, Event, Runner},
+    runner::{Command, Effect, Event, FaultState, Runner},
 };
 
 /// What was decided, with its time, and what is to be done.
@@ -21,6 +21,7 @@ pub(super) type Decided = (Vec<(Timestamp, Event)>, Vec<Effect>);
 pub(super) struct Desk {
     host: Host<Runner, ()>,
     journal: SqliteJournal,
+    clock: RunClock,
     correlation: CorrelationId,
     causation: Option<EventId>,
 }
@@ -30,18 +31,19 @@ impl Desk {
     ///
     /// # Errors
     /// It is damaged, or cannot be used.
-    pub(super) fn open(path: std::path::PathBuf, now: Timestamp) -> Result<Self, RunError> {
+    pub(super) fn open(path: std::path::PathBuf, clock: RunClock) -> Result<Self, RunError> {
+        let now = clock.now().wall;
         let fail = |error: String| RunError::Journal(error);
         let mut journal = SqliteJournal::open(path, now).map_err(|error| fail(error.to_string()))?;
         let host = Host::load(COMPONENT, &mut journal).map_err(|error| fail(error.to_string()))?;
         let correlation = CorrelationId::new(now, &mut OsEntropy);
-        Ok(Self { host, journal, correlation, causation: None })
+        Ok(Self { host, journal, clock, correlation, causation: None })
     }
 
     /// Decides all of it, and makes it durable at once. What was decided, with its time, and what is to be done.
     pub(super) fn tell(&mut self, commands: Vec<Command>) -> Result<Decided, RunError> {
         for command in commands {
-            let now = SystemClock.now();
+            let now = self.clock.now();
             let mut envelope = Envelope::new(command);
             (envelope.correlation, envelope.causation) = (Some(self.correlation), self.causation);
             self.host.take(now, &mut OsEntropy, envelope, ());
@@ -64,6 +66,14 @@ impl Desk {
     /// Where the run stands.
     pub(super) fn phase(&self) -> Phase {
         self.host.state().run.as_ref().map_or(Phase::Judged, |run| run.phase)
+    }
+
+    /// The faults that are not over, by their numbers.
+    pub(super) fn faults_on(&self) -> Vec<u32> {
+        let faults = self.host.state().run.iter().flat_map(|run| run.faults.iter().zip(1..));
+        let on =
+            faults.filter(|(state, _)| matches!(state, FaultState::Ordered { .. } | FaultState::On { .. }));
+        on.map(|(_, number)| number).collect()
     }
 
     /// The last record that is durable.

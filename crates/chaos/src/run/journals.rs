@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, path::Path};
 
 use grace_store::{JournalReader as _, Seq, StoreError, sqlite::SqliteReader};
-use grace_types::narrative::Narrative;
+use grace_types::{narrative::Narrative, time::Timestamp};
 
 use crate::limits;
 
@@ -14,9 +14,30 @@ pub(super) const CONTROL_PLANE: &str = "control_plane";
 pub(super) struct Journals {
     each: Vec<Journal>,
     /// What was read so far.
-    pub(super) told: Vec<Narrative>,
+    pub(super) told: Vec<Told>,
+    /// How many there were besides, past the bound.
+    pub(super) left_out: u64,
     /// What could not be read, a sentence each.
     pub(super) errors: Vec<String>,
+}
+
+/// What a component recorded.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    /// Its story.
+    pub(super) narrative: Narrative,
+    /// When it was read, by the run's clock.
+    pub(super) seen: Timestamp,
+}
+
+impl Told {
+    /// When it was recorded, by the run's clock, if that was not before `since`. The component's own time says so, except where
+    /// somebody has set the clock meanwhile.
+    #[must_use]
+    pub(super) fn at(&self, since: Timestamp) -> Timestamp {
+        let said = self.narrative.time;
+        if (since..=self.seen).contains(&said) { said } else { self.seen }
+    }
 }
 
 struct Journal {
@@ -30,7 +51,7 @@ impl Journals {
     /// Opens every journal in DATA/journals, but the run's own.
     #[must_use]
     pub(super) fn open(data: &Path, own: &str) -> Self {
-        let mut journals = Self { each: Vec::new(), told: Vec::new(), errors: Vec::new() };
+        let mut journals = Self { each: Vec::new(), told: Vec::new(), left_out: 0, errors: Vec::new() };
         let folder = match std::fs::read_dir(data.join("journals")) {
             Ok(folder) => folder,
             Err(error) => {
@@ -59,11 +80,19 @@ impl Journals {
     }
 
     /// Reads what was added to the journals: the control plane's, or `all`. What is new.
-    pub(super) fn read(&mut self, all: bool) -> &[Narrative] {
+    pub(super) fn read(&mut self, all: bool, now: Timestamp) -> &[Told] {
         let known = self.told.len();
+        let (told, left_out) = (&mut self.told, &mut self.left_out);
+        let mut keep = |narrative| {
+            if told.len() < limits::NARRATIVES {
+                told.push(Told { narrative, seen: now });
+            } else {
+                *left_out += 1;
+            }
+        };
         for journal in &mut self.each {
             let wanted = !journal.broken && (all || journal.component == CONTROL_PLANE);
-            if wanted && let Err(error) = journal.read(all, &mut self.told) {
+            if wanted && let Err(error) = journal.read(all, &mut keep) {
                 journal.broken = true;
                 self.errors.push(format!("the journal of {}: {error}", journal.component));
             }
@@ -79,16 +108,14 @@ impl Journals {
 }
 
 impl Journal {
-    fn read(&mut self, to_the_end: bool, told: &mut Vec<Narrative>) -> Result<(), StoreError> {
+    fn read(&mut self, to_the_end: bool, keep: &mut dyn FnMut(Narrative)) -> Result<(), StoreError> {
         loop {
             let from = self.next;
             let result = self.reader.read(from, limits::JOURNAL_ROUND_BYTES, &mut |record| {
                 self.next = Seq(record.seq.0 + 1);
                 // A record that tells no story is the affair of whoever keeps narratives.
-                if let Ok(Some(narrative)) = Narrative::read(record.payload)
-                    && told.len() <= limits::NARRATIVES
-                {
-                    told.push(narrative);
+                if let Ok(Some(narrative)) = Narrative::read(record.payload) {
+                    keep(narrative);
                 }
                 ControlFlow::Continue(())
             });

@@ -8,9 +8,11 @@ use std::{
     io::{self, Read as _, Seek as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use grace_types::time::Timestamp;
+use grace_faults::process::{self, Process};
+use grace_types::{id::RunId, time::Timestamp};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -19,12 +21,30 @@ use serde::{Deserialize, Serialize};
 pub struct Holder {
     /// The runner's process.
     pub pid: u32,
+    /// When that process began, in clock ticks since the machine booted: its pid alone may be another's by now.
+    pub start_ticks: u64,
     /// The run.
     pub run: String,
     /// The scenario.
     pub scenario: String,
     /// Since when.
     pub since: Timestamp,
+}
+
+impl Holder {
+    /// This process.
+    pub(super) fn new(run: RunId, scenario: &str, since: Timestamp) -> Self {
+        let pid = std::process::id();
+        // Without `/proc` nobody can signal us by this; they can all the same by the pid that they see.
+        let start_ticks = process::start_ticks(pid).unwrap_or_default();
+        Self { pid, start_ticks, run: run.to_string(), scenario: scenario.to_owned(), since }
+    }
+
+    /// Its process, if it runs; the file may have been written by one that does not any more, while another takes the lock.
+    #[must_use]
+    pub fn process(&self) -> Option<Process> {
+        Process::open(self.pid, self.start_ticks).ok().flatten()
+    }
 }
 
 /// The lock, held until this is dropped.
@@ -66,10 +86,19 @@ impl RunLock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(&path).map_err(fail)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(LockError::Held(read(&mut file))),
-            Err(errno) => return Err(fail(errno.into())),
+        for try_again in (0..LOCK_TRIES).rev() {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let holder = read(&mut file);
+                    if try_again == 0 || holder.as_ref().is_some_and(|holder| holder.process().is_some()) {
+                        return Err(LockError::Held(holder));
+                    }
+                    // Somebody just asks who holds it, or has just taken it and is about to say so.
+                    std::thread::park_timeout(LOCK_PAUSE);
+                }
+                Err(errno) => return Err(fail(errno.into())),
+            }
         }
         let write = |file: &mut File| {
             file.set_len(0)?;
@@ -100,9 +129,16 @@ impl RunLock {
     }
 }
 
+/// How often the lock is tried while the file names no process that runs, and the pause between two tries: those who ask who holds
+/// it hold it themselves for some microseconds.
+const LOCK_TRIES: u32 = 20;
+/// See [`LOCK_TRIES`].
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// What the file says; nothing while its holder is just writing it.
 fn read(file: &mut File) -> Option<Holder> {
     let mut text = Vec::new();
+    file.rewind().ok()?;
     file.take(4096).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
 }
@@ -114,7 +150,7 @@ mod tests {
     #[test]
     fn one_at_a_time_and_the_second_is_told_who_is_there() {
         let folder = tempfile::tempdir().unwrap();
-        let holder = Holder { pid: 7, run: "run_1".into(), scenario: "x".into(), since: Timestamp::EPOCH };
+        let holder = Holder::new(RunId::from_bits(1), "x", Timestamp::EPOCH);
         assert!(RunLock::holder(folder.path()).unwrap().is_none());
         let lock = RunLock::take(folder.path(), &holder).unwrap();
         let Err(LockError::Held(Some(found))) = RunLock::take(folder.path(), &holder) else { panic!() };
@@ -123,5 +159,25 @@ mod tests {
         drop(lock);
         assert!(RunLock::holder(folder.path()).unwrap().is_none());
         RunLock::take(folder.path(), &holder).unwrap();
+    }
+
+    #[test]
+    fn one_who_only_asks_who_is_there_keeps_nobody_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let holder = Holder::new(RunId::from_bits(1), "x", Timestamp::EPOCH);
+        // The process of an earlier run, whose pid is ours now.
+        let dead = Holder { start_ticks: holder.start_ticks + 1, ..holder.clone() };
+        assert!(dead.process().is_none() && holder.process().is_some());
+        drop(RunLock::take(folder.path(), &dead).unwrap());
+        let asker = File::open(path(folder.path())).unwrap();
+        flock(&asker, FlockOperation::NonBlockingLockShared).unwrap();
+        let leave = std::thread::spawn(move || {
+            std::thread::park_timeout(Duration::from_millis(30));
+            drop(asker);
+        });
+        let lock = RunLock::take(folder.path(), &holder).unwrap();
+        leave.join().unwrap();
+        assert_eq!(RunLock::holder(folder.path()).unwrap(), Some(Some(holder)));
+        drop(lock);
     }
 }

@@ -11,6 +11,7 @@
 
 mod account;
 mod back;
+mod clock;
 mod desk;
 mod journals;
 mod load;
@@ -25,13 +26,14 @@ use std::{collections::BTreeMap, path::PathBuf, sync::mpsc::Receiver};
 use grace_types::{
     chance::{Entropy as _, OsEntropy},
     id::RunId,
-    time::{Clock, SystemClock},
+    time::Clock as _,
 };
 use serde_json::Value;
 
 pub use lock::{Holder, LockError, RunLock};
 pub use watch::Change;
 
+use self::clock::RunClock;
 use crate::{
     plan::Plan,
     record::{DetectionRecord, RunRecord, SafeguardRecord, VerificationRecord},
@@ -159,18 +161,14 @@ pub fn run(
     stops: &Receiver<String>,
     tell: &mut dyn FnMut(&News<'_>),
 ) -> Result<Outcome, RunError> {
-    let now = SystemClock.now();
+    let clock = RunClock::start();
+    let now = clock.now();
     let run = RunId::new(now.wall, &mut OsEntropy);
-    let holder = Holder {
-        pid: std::process::id(),
-        run: run.to_string(),
-        scenario: assignment.scenario.id.clone(),
-        since: now.wall,
-    };
+    let holder = Holder::new(run, &assignment.scenario.id, now.wall);
     // Held to the end of this function: the evidence belongs to the run.
     let _lock = RunLock::take(&assignment.place.data, &holder)?;
     tell(&News::Begins { run: &holder.run });
-    session::Session::open(assignment, run, system, tell)?.run(stops)
+    session::Session::open(assignment, (run, clock), system, tell)?.run(stops)
 }
 
 /// A seed for the choice of targets.

@@ -9,13 +9,13 @@ use std::{
 };
 
 use grace_faults::{
-    BiteProof, Fault, FaultOrder, ProcessTarget, Report, UndoProof,
+    BiteProof, Fault, FaultOrder, ProcessTarget, Report, UndoCause, UndoProof,
     client::{ClientError, Injector},
 };
 use grace_types::{
     chance::OsEntropy,
     id::{FaultId, RunId},
-    time::{Clock as _, Monotonic, SystemClock, Timestamp},
+    time::{Clock as _, Monotonic, Now, Timestamp},
 };
 
 use self::end::{Findings, sha256};
@@ -23,10 +23,11 @@ use super::{
     Assignment, COMPONENT, News, Outcome, RunError, System,
     account::Account,
     back::{Back, Setup},
+    clock::RunClock,
     desk::Desk,
     journals::Journals,
     log::{Log, Point},
-    verdict,
+    verdict::{self, Marks},
     watch::Watch,
 };
 use crate::{
@@ -45,6 +46,7 @@ const KILL_TIME: Duration = Duration::from_secs(5);
 pub(super) struct Session<'a> {
     job: &'a Assignment<'a>,
     run: RunId,
+    clock: RunClock,
     system: &'a dyn System,
     tell: &'a mut dyn FnMut(&News<'_>),
     started: Timestamp,
@@ -58,6 +60,9 @@ pub(super) struct Session<'a> {
     heard: usize,
     numbers: BTreeMap<FaultId, u32>,
     aimed: BTreeMap<u32, (String, u32)>,
+    marks: Marks,
+    /// How much had been told when the first fault was ordered, and when that was.
+    first_order: Option<(usize, Timestamp)>,
     back: Back,
     folder: Folder,
     effects: VecDeque<Effect>,
@@ -71,13 +76,13 @@ impl<'a> Session<'a> {
     /// Sets everything up, before anything is attacked.
     pub(super) fn open(
         job: &'a Assignment<'a>,
-        run: RunId,
+        (run, clock): (RunId, RunClock),
         system: &'a dyn System,
         tell: &'a mut dyn FnMut(&News<'_>),
     ) -> Result<Self, RunError> {
-        let (data, now) = (&job.place.data, SystemClock.now());
+        let (data, now) = (&job.place.data, clock.now());
         let path = data.join("journals").join(format!("{COMPONENT}.db"));
-        let desk = Desk::open(path.clone(), now.wall)?;
+        let desk = Desk::open(path.clone(), clock)?;
         let folder = Folder::create(data.join("runs").join(run.to_string()), &job.scenario.text)
             .map_err(RunError::Evidence)?;
         let mut injector = None;
@@ -94,12 +99,13 @@ impl<'a> Session<'a> {
             telemetry: job.scenario.telemetry.clone(),
             journal: path,
             component: COMPONENT,
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(clock),
         };
         let log = Log::of(data).and_then(|log| log.point().map(|point| (log, point)));
         Ok(Self {
             job,
             run,
+            clock,
             system,
             tell,
             started: now.wall,
@@ -112,6 +118,8 @@ impl<'a> Session<'a> {
             heard: 0,
             numbers: BTreeMap::new(),
             aimed: BTreeMap::new(),
+            marks: Marks::new(),
+            first_order: None,
             back: Back::start(setup).map_err(RunError::System)?,
             folder,
             effects: VecDeque::new(),
@@ -166,7 +174,7 @@ impl<'a> Session<'a> {
         let attacked = self.account.faults.iter().any(|fault| fault.ordered.is_some());
         self.look_at_the_system(attacked);
         self.keep_what_was_heard();
-        let now = SystemClock.now();
+        let now = self.clock.now();
         if now.mono >= self.next_dump {
             self.next_dump = now.mono.plus(limits::DUMP_EVERY);
             self.dump(now.wall, "every 5 s");
@@ -184,7 +192,7 @@ impl<'a> Session<'a> {
             Err(trouble) => vec![Err(trouble)],
         };
         for status in statuses {
-            for change in self.watch.take(SystemClock.now(), status, attacked) {
+            for change in self.watch.take(self.clock.now(), status, attacked) {
                 (self.tell)(&News::Changed(&change));
             }
         }
@@ -193,10 +201,9 @@ impl<'a> Session<'a> {
             (self.tell)(&News::Trouble(trouble));
         }
         self.troubled = troubled;
-        let since = self.account.faults.iter().filter_map(|fault| fault.ordered).min();
         let targets = self.job.plan.targets();
-        let fresh = self.journals.read(false);
-        if let Some(since) = since {
+        let fresh = self.journals.read(false, self.clock.now().wall);
+        if let Some((_, since)) = self.first_order {
             for detection in verdict::detections(fresh, &targets, since) {
                 (self.tell)(&News::Detected(&detection));
             }
@@ -245,7 +252,7 @@ impl<'a> Session<'a> {
             }
             (self.tell)(&News::Decided(event));
         }
-        let now = SystemClock.now().wall;
+        let now = self.clock.now().wall;
         if self.account.enter(now, self.desk.phase()) {
             self.dump(now, &format!("phase: {}", self.desk.phase().word()));
         } else if let Some((at, Event::FaultBitten { number, .. })) = events.last() {
@@ -275,6 +282,14 @@ impl<'a> Session<'a> {
     /// Has the injector bring on all that are due, at one time; whom each is aimed at, or why it is not.
     fn inject(&mut self, due: &[PlannedFault]) -> Vec<Command> {
         let (mut orders, mut aimed, mut told) = (Vec::new(), Vec::new(), Vec::new());
+        let now = self.clock.now();
+        // What anybody recorded until now was not for these.
+        self.journals.read(true, now.wall);
+        let mark = self.journals.told.len();
+        self.marks.extend(due.iter().map(|fault| (fault.number, mark)));
+        self.first_order.get_or_insert((mark, now.wall));
+        let failed =
+            |number: u32, error: String| Command::Failed { number, error, clean: true, at: now.mono };
         for fault in due {
             match self.aim(fault) {
                 Ok((order, pid)) => {
@@ -283,7 +298,7 @@ impl<'a> Session<'a> {
                     orders.push(order);
                     aimed.push((fault.number, pid));
                 }
-                Err(error) => told.push(Command::Failed { number: fault.number, error, clean: true }),
+                Err(error) => told.push(failed(fault.number, error)),
             }
         }
         if orders.is_empty() {
@@ -295,7 +310,7 @@ impl<'a> Session<'a> {
         };
         told.extend(aimed.into_iter().map(|(number, pid)| match &ordered {
             Ok(()) => Command::Aimed { number, pid },
-            Err(error) => Command::Failed { number, error: error.clone(), clean: true },
+            Err(error) => failed(number, error.clone()),
         }));
         told
     }
@@ -311,7 +326,7 @@ impl<'a> Session<'a> {
             FaultKind::Stop => (Fault::Stop { target }, fault.duration.unwrap_or(KILL_TIME)),
             FaultKind::Mute => (Fault::Mute { target }, fault.duration.unwrap_or(KILL_TIME)),
         };
-        let id = FaultId::new(SystemClock.now().wall, &mut OsEntropy);
+        let id = FaultId::new(self.clock.now().wall, &mut OsEntropy);
         Ok((FaultOrder::new(id, what, duration), pid))
     }
 
@@ -337,22 +352,24 @@ impl<'a> Session<'a> {
         Some(match report {
             Report::Ready { .. } => return None,
             Report::Refused { message, .. } => {
-                Command::Failed { number, error: format!("refused: {message}"), clean: true }
+                let at = self.clock.now().mono;
+                Command::Failed { number, error: format!("refused: {message}"), clean: true, at }
             }
-            Report::Bitten { proof, .. } => {
+            Report::Bitten { proof, at: Now { mono: at, .. }, .. } => {
                 if matches!(proof, BiteProof::Ended) {
                     self.watch.gone.extend(self.aimed.get(&number).cloned());
                 }
-                Command::Bitten { number, proof: proof.to_string() }
+                Command::Bitten { number, proof: proof.to_string(), at: *at }
             }
-            Report::Undone { cause, proof, .. } => {
+            Report::Undone { cause, proof, at: Now { mono: at, .. }, .. } => {
                 if *proof == UndoProof::Gone {
                     self.watch.gone.extend(self.aimed.get(&number).cloned());
                 }
-                Command::Ended { number, proof: format!("{cause}: {proof}") }
+                let cut_short = matches!(cause, UndoCause::InjectorEnds | UndoCause::RunnerGone);
+                Command::Ended { number, proof: format!("{cause}: {proof}"), at: *at, cut_short }
             }
-            Report::Failed { error, clean, .. } => {
-                Command::Failed { number, error: error.clone(), clean: *clean }
+            Report::Failed { error, clean, at, .. } => {
+                Command::Failed { number, error: error.clone(), clean: *clean, at: at.mono }
             }
         })
     }
@@ -361,10 +378,14 @@ impl<'a> Session<'a> {
     fn injector_gone(&mut self) -> Result<(), RunError> {
         self.injector = None;
         let error = "the injector has ended; the control plane undoes what it left".to_owned();
-        let all = self.numbers.values();
-        let commands: Vec<Command> = all
-            .map(|number| Command::Failed { number: *number, error: error.clone(), clean: false })
-            .collect();
+        self.all_failed(&error)
+    }
+
+    /// Nothing more will be heard of the faults that are not over.
+    fn all_failed(&mut self, error: &str) -> Result<(), RunError> {
+        let at = self.clock.now().mono;
+        let failed = |number| Command::Failed { number, error: error.to_owned(), clean: false, at };
+        let commands: Vec<Command> = self.desk.faults_on().into_iter().map(failed).collect();
         if commands.is_empty() { Ok(()) } else { self.command(commands) }
     }
 
@@ -381,6 +402,7 @@ impl<'a> Session<'a> {
                 Err(error) => self.evidence_errors.push(error.to_string()),
             }
         }
+        self.all_failed("the injector did not say that it is over; the control plane undoes what is left")?;
         self.back.stop_load();
         self.command(vec![Command::Cleared])
     }

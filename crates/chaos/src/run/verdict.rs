@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use grace_types::{narrative::Narrative, time::Timestamp};
+use grace_types::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::watch::{components_fact, load_fact, why_not};
+use super::{
+    journals::Told,
+    watch::{components_fact, load_fact, why_not},
+};
 use crate::{
     condition::Facts,
     limits,
@@ -24,7 +27,7 @@ pub(super) struct Gathered<'a> {
     /// The faults with their proofs.
     pub(super) faults: &'a [FaultRecord],
     /// What was recorded during the run.
-    pub(super) narratives: Result<&'a [Narrative], String>,
+    pub(super) narratives: Result<&'a [Told], String>,
     /// The log before and after.
     pub(super) log: Result<&'a LogRecord, String>,
     /// What the load did; none where the scenario has none.
@@ -59,14 +62,11 @@ pub(super) fn facts(gathered: &Gathered<'_>) -> Facts {
     Facts::new(Value::Object(known), absent)
 }
 
-fn events_fact(narratives: &[Narrative]) -> Result<Value, String> {
-    if narratives.len() > limits::EVENTS {
-        return Err(format!(
-            "{} events were recorded; at most {} are looked at",
-            narratives.len(),
-            limits::EVENTS
-        ));
+fn events_fact(told: &[Told]) -> Result<Value, String> {
+    if told.len() > limits::EVENTS {
+        return Err(format!("{} events were recorded; at most {} are looked at", told.len(), limits::EVENTS));
     }
+    let narratives: Vec<_> = told.iter().map(|told| &told.narrative).collect();
     serde_json::to_value(narratives).map_err(|error| error.to_string())
 }
 
@@ -111,20 +111,34 @@ pub(super) fn not_verified(scenario: &Scenario) -> Vec<VerificationRecord> {
     scenario.verifications.iter().map(one).collect()
 }
 
-/// Each safeguard that is expected: whether it fired, and how long after the first fault had taken effect.
+/// A fault that was ordered: where in what was told that was, and what came after it.
+pub(super) type Marks = BTreeMap<u32, usize>;
+
+/// Each safeguard that is expected: whether it fired, and how long after the first fault. Only what was told after a fault that
+/// took effect was ordered counts, and only about that fault's target.
 #[must_use]
 pub(super) fn safeguards(
     expected: &BTreeMap<String, Option<Safeguard>>,
-    narratives: &[Narrative],
-    targets: &BTreeSet<String>,
+    told: &[Told],
     faults: &[FaultRecord],
+    marks: &Marks,
 ) -> Vec<SafeguardRecord> {
     // An order comes before its bite, and a detector may be faster than the proof.
     let began = faults.iter().filter(|fault| fault.bit).filter_map(|fault| fault.ordered).min();
+    let mut hit: BTreeMap<&str, (usize, Timestamp)> = BTreeMap::new();
+    for fault in faults.iter().filter(|fault| fault.bit) {
+        if let (Some(mark), Some(ordered)) = (marks.get(&fault.number), fault.ordered) {
+            let first = hit.entry(&fault.target).or_insert((*mark, ordered));
+            *first = (*first).min((*mark, ordered));
+        }
+    }
     let one = |(name, safeguard): (&String, &Option<Safeguard>)| {
-        let fired = began.zip(safeguard.as_ref()).and_then(|(began, safeguard)| {
-            let told = narratives.iter().filter(|told| safeguard.fired(told, targets, began));
-            told.min_by_key(|told| told.time).map(|told| (told, told.time.since(began)))
+        let fired = safeguard.as_ref().and_then(|safeguard| {
+            let after = hit.iter().flat_map(|(target, (mark, since))| {
+                let told = told.iter().skip(*mark).filter(|told| safeguard.fired(&told.narrative, target));
+                told.map(|told| (told.at(*since), told.narrative.id))
+            });
+            after.min()
         });
         let detail = match (safeguard, &fired, began) {
             (_, Some(_), _) => None,
@@ -139,8 +153,8 @@ pub(super) fn safeguards(
             title: safeguard.as_ref().map(|safeguard| safeguard.title.clone()).unwrap_or_default(),
             expected: true,
             fired: fired.is_some(),
-            seconds: fired.as_ref().map(|(_, after)| after.as_secs_f64()),
-            event: fired.map(|(told, _)| told.id.to_string()),
+            seconds: fired.zip(began).map(|((at, _), began)| at.since(began).as_secs_f64()),
+            event: fired.map(|(_, id)| id.to_string()),
             detail,
         }
     };
@@ -158,26 +172,25 @@ pub(super) fn playbooks(scenario: &Scenario) -> Vec<ExpectedRecord> {
     scenario.playbooks.iter().map(one).collect()
 }
 
-/// What the control plane found out about targets of the run.
+/// What the control plane found out about targets of the run, of what was told `since` the first fault was ordered.
 pub(super) fn detections<'a>(
-    narratives: &'a [Narrative],
+    told: &'a [Told],
     targets: &'a BTreeSet<String>,
     since: Timestamp,
 ) -> impl Iterator<Item = DetectionRecord> + 'a {
     const FINDINGS: [&str; 6] =
         ["exited", "hang_detected", "restart_scheduled", "start_failed", "gave_up", "emergency_declared"];
-    let about = move |told: &&Narrative| {
+    let about = move |told: &&Told| {
+        let told = &told.narrative;
         let finding = FINDINGS.contains(&told.action()) && told.what.starts_with("dev.grace.control_plane.");
-        finding
-            && told.time >= since
-            && (targets.contains(&told.place) || told.action() == "emergency_declared")
+        finding && (targets.contains(&told.place) || told.action() == "emergency_declared")
     };
-    narratives.iter().filter(about).map(|told| DetectionRecord {
-        event: told.id.to_string(),
-        what: told.what.clone(),
-        target: told.place.clone(),
-        at: told.time,
-        why: told.why.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    told.iter().filter(about).map(move |told| DetectionRecord {
+        event: told.narrative.id.to_string(),
+        what: told.narrative.what.clone(),
+        target: told.narrative.place.clone(),
+        at: told.at(since),
+        why: told.narrative.why.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
     })
 }
 
@@ -271,8 +284,78 @@ mod tests {
     #[test]
     fn an_expected_safeguard_that_there_is_not_speaks_against_the_run() {
         let expected = BTreeMap::from([("nothing".to_owned(), None)]);
-        let safeguards = safeguards(&expected, &[], &BTreeSet::new(), &[]);
+        let safeguards = safeguards(&expected, &[], &[], &Marks::new());
         let (against, _) = against(&[], &safeguards, &[], &[]);
         assert!(against[0].text.contains("there is no safeguard `nothing`"), "{against:?}");
+    }
+
+    /// A restart of `place`, recorded at `recorded` seconds by the machine's calendar and read at `seen`.
+    fn restarted(id: u128, place: &str, recorded: u64, seen: u64) -> Told {
+        use grace_types::{
+            id::{CorrelationId, EventId},
+            narrative::Narrative,
+            reason::Reason,
+            time::Hlc,
+        };
+        let seconds = |seconds: u64| Timestamp::from_nanos(seconds * 1_000_000_000);
+        let narrative = Narrative {
+            id: EventId::from_bits(id),
+            time: seconds(recorded),
+            hlc: Hlc::default(),
+            who: "control_plane".into(),
+            what: "dev.grace.control_plane.restart_scheduled.v1".into(),
+            place: place.into(),
+            why: vec![Reason::new("a", "b")],
+            how: "c".into(),
+            correlation: CorrelationId::from_bits(1),
+            causation: None,
+            event: json!({}),
+        };
+        Told { narrative, seen: seconds(seen) }
+    }
+
+    /// A kill of `target` that was ordered at so many seconds.
+    fn kill(number: u32, target: &str, ordered: u64, bit: bool) -> FaultRecord {
+        let ordered = Some(Timestamp::from_nanos(ordered * 1_000_000_000));
+        FaultRecord {
+            number,
+            kind: "kill".into(),
+            target: target.into(),
+            pid: None,
+            duration_seconds: None,
+            ordered,
+            bitten: ordered.filter(|_| bit),
+            ended: None,
+            bit,
+            undone: false,
+            proof: None,
+            undo_proof: None,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn a_safeguard_counts_only_after_a_fault_that_bit_on_its_target_whatever_the_calendar_says() {
+        let name = "auto_restart".to_owned();
+        let expected = Safeguard::find(std::slice::from_ref(&name), None).unwrap();
+        let faults = [kill(1, "a", 1000, true), kill(2, "b", 1060, true), kill(3, "c", 1000, false)];
+        let marks = Marks::from([(1, 1), (2, 3), (3, 1)]);
+        let fired = |told: &[Told]| {
+            let one = safeguards(&expected, told, &faults, &marks).remove(0);
+            (one.fired, one.seconds)
+        };
+        let nothing = || restarted(9, "x", 1, 1);
+        // Told before the order, though the calendar was set back since.
+        assert_eq!(fired(&[restarted(1, "a", 1290, 990)]), (false, None));
+        // About the target of a fault that comes later, and of one that did not bite.
+        assert_eq!(
+            fired(&[nothing(), restarted(1, "b", 1001, 1002), restarted(2, "c", 1001, 1002)]).0,
+            false
+        );
+        assert_eq!(fired(&[nothing(), restarted(1, "a", 1002, 1003)]), (true, Some(2.0)));
+        // The calendar was set by five minutes after the order.
+        for recorded in [702, 1302] {
+            assert_eq!(fired(&[nothing(), restarted(1, "a", recorded, 1003)]), (true, Some(3.0)));
+        }
     }
 }

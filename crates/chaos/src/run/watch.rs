@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use grace_types::time::{Monotonic, Now, Timestamp};
+use grace_types::time::{Monotonic, Now};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -31,7 +31,8 @@ pub(super) struct Watch {
     /// Since when each probe does not hold, in this phase.
     failing: BTreeMap<usize, Monotonic>,
     phase: Option<Phase>,
-    down: BTreeMap<String, usize>,
+    /// Which of `recoveries` each component that is down has, and since when it is.
+    down: BTreeMap<String, (usize, Monotonic)>,
 }
 
 /// What changed for a component.
@@ -57,10 +58,10 @@ impl Watch {
                 return Vec::new();
             }
         }
-        if attacked { self.compare(now.wall) } else { Vec::new() }
+        if attacked { self.compare(now) } else { Vec::new() }
     }
 
-    fn compare(&mut self, now: Timestamp) -> Vec<Change> {
+    fn compare(&mut self, now: Now) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut critical = 0;
         for component in &self.components {
@@ -69,16 +70,16 @@ impl Watch {
             critical += u32::from(component.critical && !up);
             match (self.down.get(&component.name).copied(), up) {
                 (None, false) => {
-                    self.down.insert(component.name.clone(), self.recoveries.len());
+                    self.down.insert(component.name.clone(), (self.recoveries.len(), now.mono));
                     let (component, ready, seconds) = (component.name.clone(), None, None);
                     changes.push(Change::Down(component.clone()));
-                    self.recoveries.push(RecoveryRecord { component, down: now, ready, seconds });
+                    self.recoveries.push(RecoveryRecord { component, down: now.wall, ready, seconds });
                 }
-                (Some(at), true) => {
+                (Some((at, since)), true) => {
                     self.down.remove(&component.name);
                     if let Some(recovery) = self.recoveries.get_mut(at) {
-                        let took = now.since(recovery.down);
-                        (recovery.ready, recovery.seconds) = (Some(now), Some(took.as_secs_f64()));
+                        let took = now.mono.since(since);
+                        (recovery.ready, recovery.seconds) = (Some(now.wall), Some(took.as_secs_f64()));
                         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                         changes.push(Change::Back(component.name.clone(), millis));
                     }
@@ -194,6 +195,8 @@ pub(super) fn load_fact(load: &LoadRecord) -> Value {
 mod tests {
     use std::{path::Path, time::Duration};
 
+    use grace_types::time::Timestamp;
+
     use super::*;
     use crate::scenario::{Origin, parse};
 
@@ -222,6 +225,18 @@ mod tests {
         assert_eq!(changes, [Change::Back("a".into(), 50)]);
         assert_eq!((watch.down_at_once, watch.recoveries.len()), (2, 2));
         assert_eq!(watch.recoveries[1].ready, None);
+    }
+
+    #[test]
+    fn how_long_a_component_was_down_does_not_hang_on_the_calendar() {
+        for wall in [0, 700_000] {
+            let mut watch = Watch::default();
+            watch.take(at(300_000), Ok(status(&[("a", 1, false)])), true);
+            let later = Now { wall: at(wall).wall, ..at(300_040) };
+            let changes = watch.take(later, Ok(status(&[("a", 2, true)])), true);
+            assert_eq!(changes, [Change::Back("a".into(), 40)]);
+            assert_eq!(watch.recoveries[0].seconds, Some(0.04));
+        }
     }
 
     #[test]

@@ -9,7 +9,10 @@
 use std::fmt;
 
 use grace_kernel::{Decider, Decision, Recorded};
-use grace_types::{reason::Why, time::Now};
+use grace_types::{
+    reason::Why,
+    time::{Monotonic, Now},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -114,27 +117,33 @@ fn on_command(run: &Run, now: Now, command: &Command) -> Events {
             let why = Why::because("chaos.target", format!("process {pid} is {} now", fault.target));
             vec![Recorded::new(event, &*fault.target, "status", why)]
         }),
-        Command::Bitten { number, proof } => match run.fault(*number) {
+        Command::Bitten { number, proof, at } => match run.fault(*number) {
             Some(FaultState::Due | FaultState::Ordered { .. }) => with_fault(run, *number, |fault| {
                 let (target, proof) = (fault.target.clone(), proof.clone());
                 let why = Why::because("chaos.proof", proof.clone());
-                let event = Event::FaultBitten { number: *number, target, proof, at: now.mono };
+                let event = Event::FaultBitten { number: *number, target, proof, at: (*at).min(now.mono) };
                 vec![Recorded::new(event, &*fault.target, "injector", why)]
             }),
             _ => Vec::new(),
         },
-        Command::Ended { number, proof } => match run.fault(*number) {
-            Some(FaultState::On { .. }) => with_fault(run, *number, |fault| {
+        Command::Ended { number, proof, at, cut_short } => match run.fault(*number) {
+            // Once the run is being cleared, that is how it should end.
+            Some(FaultState::On { .. }) if *cut_short && run.phase == Phase::Faults => {
+                failed(run, (*at).min(now.mono), *number, &format!("it ended before its time: {proof}"), true)
+            }
+            Some(FaultState::On { since }) => with_fault(run, *number, |fault| {
                 let (target, proof) = (fault.target.clone(), proof.clone());
                 let why = Why::because("chaos.proof", proof.clone());
-                let event = Event::FaultUndone { number: *number, target, proof, at: now.mono };
+                // What cannot be undone was over when it had bitten; the report comes once its record is removed.
+                let at = if fault.kind.is_over_at_once() { since } else { (*at).min(now.mono) };
+                let event = Event::FaultUndone { number: *number, target, proof, at };
                 vec![Recorded::new(event, &*fault.target, "injector", why)]
             }),
             _ => Vec::new(),
         },
-        Command::Failed { number, error, clean } => match run.fault(*number) {
+        Command::Failed { number, error, clean, at } => match run.fault(*number) {
             None | Some(FaultState::Over) => Vec::new(),
-            Some(_) => failed(run, now, *number, error, *clean),
+            Some(_) => failed(run, (*at).min(now.mono), *number, error, *clean),
         },
         Command::Cleared if run.phase == Phase::Undo => cleared(run, now),
         Command::Stop { by } => abort(run, by),
@@ -149,7 +158,7 @@ fn with_fault(run: &Run, number: u32, make: impl Fn(&PlannedFault) -> Events) ->
     run.orders.faults.iter().find(|fault| fault.number == number).map(make).unwrap_or_default()
 }
 
-fn failed(run: &Run, now: Now, number: u32, error: &str, clean: bool) -> Events {
+fn failed(run: &Run, at: Monotonic, number: u32, error: &str, clean: bool) -> Events {
     with_fault(run, number, |fault| {
         let event = Event::FaultFailed {
             number,
@@ -157,7 +166,7 @@ fn failed(run: &Run, now: Now, number: u32, error: &str, clean: bool) -> Events 
             error: error.to_owned(),
             clean,
             needed: fault.needed,
-            at: now.mono,
+            at,
         };
         vec![Recorded::new(event, &*fault.target, "injector", Why::because("chaos.fault", error))]
     })
@@ -256,8 +265,10 @@ fn overdue(run: &Run, now: Now) -> Events {
         };
         now.mono > from.plus(own).plus(limits::INJECTOR_PATIENCE)
     });
-    late.flat_map(|(fault, _)| failed(run, now, fault.number, "the injector said nothing more of it", false))
-        .collect()
+    late.flat_map(|(fault, _)| {
+        failed(run, now.mono, fault.number, "the injector said nothing more of it", false)
+    })
+    .collect()
 }
 
 fn failing_during(run: &Run, now: Now, look: &Look) -> Events {
@@ -286,6 +297,10 @@ fn recovery(run: &Run, now: Now, look: &Look) -> Events {
             .map(|(p, seen)| format!("{}: {}", p.name, seen.detail)),
     );
     let place = run.orders.scenario.as_str();
+    // A look that comes too late cannot tell whether it was so in time.
+    if missing.is_empty() && after > run.orders.max_recovery {
+        missing.push(format!("it was seen to be back only after {:.3} s", after.as_secs_f64()));
+    }
     if missing.is_empty() {
         let text = "all targets are ready and the steady state holds";
         let event = Recorded::new(
@@ -350,10 +365,12 @@ fn verified(run: &Run, against: &[JudgementReason], checked: u32) -> Events {
     let passed = reasons.is_empty();
     if passed {
         let recovery = run.recovery.unwrap_or_default().as_secs_f64();
-        let faults = run.faults.len();
-        let text = format!(
-            "{faults} faults took effect, recovery took {recovery:.3} s, and {checked} conditions hold"
-        );
+        let faults = match (run.bitten, run.faults.len()) {
+            (bitten, all) if usize::try_from(bitten) == Ok(all) => format!("{all} faults"),
+            (bitten, all) => format!("{bitten} of {all} faults"),
+        };
+        let text =
+            format!("{faults} took effect, recovery took {recovery:.3} s, and {checked} conditions hold");
         reasons.push(JudgementReason { code: "chaos.as_expected".to_owned(), text });
     }
     vec![verified, judged(run, passed, reasons)]

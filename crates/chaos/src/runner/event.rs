@@ -62,6 +62,8 @@ pub enum Command {
         number: u32,
         /// The proof.
         proof: String,
+        /// When that was.
+        at: Monotonic,
     },
     /// A fault was proved to be over.
     Ended {
@@ -69,6 +71,10 @@ pub enum Command {
         number: u32,
         /// Why it ended, and the proof.
         proof: String,
+        /// When that was.
+        at: Monotonic,
+        /// Whether neither its time nor the system ended it, but somebody who ended the injector.
+        cut_short: bool,
     },
     /// A fault could not be brought on, proved or undone.
     Failed {
@@ -78,6 +84,8 @@ pub enum Command {
         error: String,
         /// Whether nothing of it is left.
         clean: bool,
+        /// When that was.
+        at: Monotonic,
     },
     /// Everything that was on is undone.
     Cleared,

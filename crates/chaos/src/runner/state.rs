@@ -28,6 +28,9 @@ pub struct Run {
     pub since: Monotonic,
     /// One for each of the orders' faults.
     pub faults: Vec<FaultState>,
+    /// Faults that took effect.
+    #[serde(default)]
+    pub bitten: u32,
     /// Probes that failed while the faults were on; told once each.
     pub failed_during: BTreeSet<String>,
     /// When the last fault ended.
@@ -84,6 +87,7 @@ impl Run {
             orders,
             phase: Phase::Before,
             since: at,
+            bitten: 0,
             failed_during: BTreeSet::new(),
             last_end: None,
             recovery: None,
@@ -149,7 +153,10 @@ impl Run {
                 }
             }
             Event::FaultOrdered { number, at, .. } => self.set(*number, FaultState::Ordered { at: *at }),
-            Event::FaultBitten { number, at, .. } => self.set(*number, FaultState::On { since: *at }),
+            Event::FaultBitten { number, at, .. } => {
+                self.bitten = self.bitten.saturating_add(1);
+                self.set(*number, FaultState::On { since: *at });
+            }
             Event::FaultUndone { number, at, .. } => self.over(*number, *at),
             Event::FaultFailed { number, target, error, clean, needed, at } => {
                 if *needed || !clean {

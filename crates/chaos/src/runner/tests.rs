@@ -101,12 +101,15 @@ fn well() -> Command {
     look(true, Duration::ZERO, &[])
 }
 
+/// A moment that has not come: what is told of it happened just now.
+const NOW: Monotonic = Monotonic::from_nanos(u64::MAX);
+
 fn bitten(number: u32) -> Command {
-    Command::Bitten { number, proof: "seen".into() }
+    Command::Bitten { number, proof: "seen".into(), at: NOW }
 }
 
 fn ended(number: u32) -> Command {
-    Command::Ended { number, proof: "seen".into() }
+    Command::Ended { number, proof: "seen".into(), at: NOW, cut_short: false }
 }
 
 const VERIFIED: Command = Command::Verified { against: Vec::new(), checked: 3 };
@@ -179,7 +182,7 @@ fn a_fault_that_does_not_bite_fails_the_run_unless_it_is_not_needed() {
         let mut t = Table::begin(vec![one], vec![]);
         t.tell(well());
         t.tell(well());
-        let failed = Command::Failed { number: 1, error: "no such process".into(), clean: true };
+        let failed = Command::Failed { number: 1, error: "no such process".into(), clean: true, at: NOW };
         assert_eq!(t.tell(failed.clone()), ["fault_failed"]);
         assert_eq!(t.tell(failed), [""; 0], "told once");
         for command in [well(), Command::Cleared, well(), VERIFIED] {
@@ -197,6 +200,61 @@ fn an_injector_that_says_nothing_does_not_hold_the_run_up() {
     assert_eq!(t.after(44_000 * MS, well()), [""; 0]);
     assert_eq!(t.after(2_000 * MS, well()), ["fault_failed"]);
     assert_eq!(t.phase(), Phase::Observation);
+}
+
+#[test]
+fn a_recovery_is_timed_from_the_end_of_the_fault_and_not_from_when_that_was_heard() {
+    for (kind, ended_after, recovered_after) in
+        [(FaultKind::Stop, 30 * MS, 270 * MS), (FaultKind::Kill, 30 * MS, 290 * MS)]
+    {
+        let mut t = Table::begin(vec![fault(1, kind, Duration::ZERO)], vec![]);
+        t.tell(well());
+        t.tell(well());
+        let bit = t.now.plus(10 * MS);
+        let over = t.now.plus(ended_after);
+        t.now = t.now.plus(100 * MS);
+        t.tell(Command::Bitten { number: 1, proof: "seen".into(), at: bit });
+        t.tell(Command::Ended { number: 1, proof: "seen".into(), at: over, cut_short: false });
+        t.after(200 * MS, well());
+        assert_eq!(t.events.last(), Some(&Event::Recovered { after: recovered_after }), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_recovery_that_was_looked_at_too_late_is_none_in_time() {
+    let mut t = Table::begin(vec![fault(1, FaultKind::Kill, Duration::ZERO)], vec![]);
+    for command in [well(), well(), bitten(1), ended(1)] {
+        t.tell(command);
+    }
+    assert_eq!(t.after(5_000 * MS, well()), ["not_recovered"], "1 s is allowed");
+}
+
+#[test]
+fn a_fault_that_somebody_cut_short_fails_the_run() {
+    let mut t = Table::begin(vec![fault(1, FaultKind::Stop, Duration::ZERO)], vec![]);
+    t.tell(well());
+    t.tell(well());
+    t.tell(bitten(1));
+    let cut = Command::Ended { number: 1, proof: "seen".into(), at: NOW, cut_short: true };
+    assert_eq!(t.tell(cut), ["fault_failed"]);
+    for command in [well(), Command::Cleared, well(), VERIFIED] {
+        t.tell(command);
+    }
+    assert_eq!(t.judgement(), (false, vec!["fault 1 on t1: it ended before its time: seen".to_owned()]));
+}
+
+#[test]
+fn only_faults_that_took_effect_are_said_to_have() {
+    let spare = PlannedFault { needed: false, ..fault(2, FaultKind::Stop, Duration::ZERO) };
+    let mut t = Table::begin(vec![fault(1, FaultKind::Kill, Duration::ZERO), spare], vec![]);
+    t.tell(well());
+    t.tell(well());
+    let failed = Command::Failed { number: 2, error: "no such process".into(), clean: true, at: NOW };
+    for command in [bitten(1), ended(1), failed, well(), Command::Cleared, well(), VERIFIED] {
+        t.tell(command);
+    }
+    let (passed, reasons) = t.judgement();
+    assert!(passed && reasons[0].starts_with("1 of 2 faults took effect"), "{reasons:?}");
 }
 
 #[test]

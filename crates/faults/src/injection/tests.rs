@@ -66,12 +66,13 @@ fn a_stop_is_written_down_bites_and_is_undone_at_its_deadline() {
     assert_eq!(injection.take(at(10_252), running()), [Step::Forget]);
     let undone = Report::Undone {
         id: FaultId::from_bits(1),
-        at: at(10_253),
+        at: at(10_252),
         cause: UndoCause::Deadline,
         proof: UndoProof::Running { state: 'S' },
-        lasted_ms: 10_244,
+        lasted_ms: 10_243,
     };
-    assert_eq!(injection.take(at(10_253), Input::Forgotten), [Step::Say(undone)]);
+    let told = injection.take(at(10_300), Input::Forgotten);
+    assert_eq!(told, [Step::Say(undone)], "it was over before the disk took note");
     assert!(injection.is_over() && injection.is_clean());
 }
 
@@ -163,7 +164,7 @@ fn a_target_that_ends_ends_the_fault() {
     assert_eq!(injection.take(at(700), Input::Loosened(Ok(Some(UndoProof::Gone)))), [Step::Forget]);
     let steps = injection.take(at(701), Input::Forgotten);
     assert!(
-        matches!(steps[..], [Step::Say(Report::Undone { cause: UndoCause::TargetGone, lasted_ms: 701, .. })]),
+        matches!(steps[..], [Step::Say(Report::Undone { cause: UndoCause::TargetGone, lasted_ms: 700, .. })]),
         "{steps:?}"
     );
 }

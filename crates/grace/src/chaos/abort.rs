@@ -5,7 +5,7 @@ use std::{io::Write as _, thread};
 use grace_chaos::run::{Holder, LockError, RunLock};
 use grace_core::instance::Instance;
 use grace_types::time::{Clock as _, SystemClock};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::{
     failure::{Exit, Failure},
@@ -26,19 +26,15 @@ pub(super) fn run(instance: &Instance, out: &mut Output) -> Result<Exit, Failure
                     .at(&instance.data().display()));
             }
             (None, Some(ended)) => return told(ended, out),
-            // Whoever holds the lock lives, so the pid is still its own.
             (Some(Some(holder)), None) => {
-                let pid = i32::try_from(holder.pid).ok().and_then(Pid::from_raw);
-                let sent = pid.map(|pid| kill_process(pid, Signal::TERM));
-                if let Some(Err(errno)) = sent
-                    && errno != rustix::io::Errno::SRCH
-                {
-                    let what = format!("process {} cannot be told: {errno}", holder.pid);
-                    return Err(
+                // Where no such process runs, another has the lock and is about to say so.
+                if let Some(process) = holder.process() {
+                    process.signal(Signal::TERM).map_err(|error| {
+                        let what = format!("process {} cannot be told: {error}", holder.pid);
                         Failure::new(Exit::Failed, "forbidden", what).help("run the command as its user")
-                    );
+                    })?;
+                    asked = Some(holder);
                 }
-                asked = Some(holder);
             }
             // Another run has begun since: ours is over.
             (Some(Some(holder)), Some(ended)) if holder.run != ended.run => return told(ended, out),

@@ -1,6 +1,9 @@
 //! The end of a run: the facts are gathered and judged, the record is made, and the evidence is closed.
 
-use grace_types::time::{Clock as _, Now, SystemClock};
+use grace_types::{
+    narrative::Narrative,
+    time::{Clock as _, Now},
+};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -37,7 +40,7 @@ pub(super) struct Findings {
 impl Session<'_> {
     pub(super) fn verify(&mut self) -> Result<(), RunError> {
         self.look_at_the_system(true);
-        self.journals.read(true);
+        self.journals.read(true, self.clock.now().wall);
         let writers = self.back.tally.writers();
         let mut load = (!writers.is_empty()).then(|| self.back.tally.record());
         let surveyed = self.survey(&writers, load.as_mut());
@@ -64,8 +67,7 @@ impl Session<'_> {
             telemetry: &telemetry,
         });
         let verifications = verdict::verifications(self.job.scenario, &facts);
-        let targets = self.job.plan.targets();
-        let safeguards = verdict::safeguards(self.job.safeguards, told, &targets, &self.account.faults);
+        let safeguards = verdict::safeguards(self.job.safeguards, told, &self.account.faults, &self.marks);
         let playbooks = verdict::playbooks(self.job.scenario);
         let (against, checked) = verdict::against(&verifications, &safeguards, &playbooks, &telemetry);
         (self.tell)(&News::Verified(&verifications, &safeguards));
@@ -77,13 +79,13 @@ impl Session<'_> {
     /// Looks through the log; waits, for a bounded time, until every acknowledged record of the load is in it.
     fn survey(&mut self, writers: &[Written], load: Option<&mut LoadRecord>) -> Result<LogRecord, String> {
         let (log, before) = self.log.as_ref().map_err(Clone::clone)?;
-        let deadline = SystemClock.now().mono.plus(limits::GATHER_PATIENCE);
+        let deadline = self.clock.now().mono.plus(limits::GATHER_PATIENCE);
         let mut survey = Survey::new(self.run, before.clone(), writers);
         let (after, read) = loop {
             let after = log.point()?;
             let read = survey.go_on(log, &after);
             let (lost, _) = survey.load(writers);
-            if read.is_err() || lost == 0 || SystemClock.now().mono >= deadline {
+            if read.is_err() || lost == 0 || self.clock.now().mono >= deadline {
                 break (after, read);
             }
             std::thread::park_timeout(limits::LOOK_EVERY);
@@ -97,10 +99,11 @@ impl Session<'_> {
 
     pub(super) fn finish(mut self) -> Result<Outcome, RunError> {
         self.keep_what_was_heard();
-        self.journals.read(true);
+        self.journals.read(true, self.clock.now().wall);
         let record = self.record();
-        let Self { job, mut desk, back, folder, mut journals, .. } = self;
-        journals.told.sort_by_key(|told| (told.hlc, told.id));
+        let Self { job, clock, mut desk, back, folder, journals, .. } = self;
+        let mut narratives: Vec<Narrative> = journals.told.into_iter().map(|told| told.narrative).collect();
+        narratives.sort_by_key(|told| (told.hlc, told.id));
         let mut warnings = Vec::new();
         let mut seal = |event: &SealEvent| {
             let command = Command::Seal { run: event.run.clone(), digest: event.digest.clone() };
@@ -108,12 +111,8 @@ impl Session<'_> {
             back.written(desk.durable());
             Ok(())
         };
-        let sources = Sources {
-            data: &job.place.data,
-            narratives: &journals.told,
-            seal: &mut seal,
-            clock: &SystemClock,
-        };
+        let sources =
+            Sources { data: &job.place.data, narratives: &narratives, seal: &mut seal, clock: &clock };
         let bundle = match folder.finish(&record, sources) {
             Ok(finished) => {
                 warnings.extend(finished.unsealed.map(|why| format!("the bundle has no seal: {why}")));
@@ -133,22 +132,30 @@ impl Session<'_> {
 
     fn record(&mut self) -> RunRecord {
         let scenario = self.job.scenario;
-        let Now { wall: ended, .. } = SystemClock.now();
+        let Now { wall: ended, .. } = self.clock.now();
         self.account.enter(ended, Phase::Judged);
-        let since = self.account.faults.iter().filter_map(|fault| fault.ordered).min();
         let targets = self.job.plan.targets();
         let told = &self.journals.told;
-        let detections = since.map(|since| verdict::detections(told, &targets, since).collect());
+        let detections = self
+            .first_order
+            .map(|(mark, since)| verdict::detections(&told[mark..], &targets, since).collect());
         let mut findings = std::mem::take(&mut self.findings);
         if findings.facts.is_null() {
             findings.verifications = verdict::not_verified(scenario);
             findings.safeguards =
-                verdict::safeguards(self.job.safeguards, told, &targets, &self.account.faults);
+                verdict::safeguards(self.job.safeguards, told, &self.account.faults, &self.marks);
             findings.playbooks = verdict::playbooks(scenario);
             findings.load = (!scenario.load.is_empty()).then(|| self.back.tally.record());
         }
         let mut evidence_errors = std::mem::take(&mut self.evidence_errors);
         evidence_errors.extend(self.journals.errors.iter().cloned());
+        if self.journals.left_out > 0 {
+            evidence_errors.push(format!(
+                "{} narratives were left out: {} are kept",
+                self.journals.left_out,
+                limits::NARRATIVES
+            ));
+        }
         match self.back.dropped() {
             0 => {}
             dropped => {
