@@ -23,12 +23,15 @@
 
 mod compiled;
 mod decider;
+mod ingest;
+mod message;
 mod state;
 mod subscription;
 #[cfg(test)]
 mod tests;
 
 pub use compiled::{Outcome, Verdict};
-pub use decider::{Command, Event, Ingested, Refusal, Reply, Row, Taken, TriggerMesh};
+pub use decider::TriggerMesh;
+pub use message::{Command, Event, Ingested, Refusal, Reply, Row, Taken};
 pub use state::State;
 pub use subscription::{Subscription, Throttle};

@@ -12,7 +12,7 @@ use grace_types::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{decider::Ingested, *};
+use super::*;
 use crate::{
     delivery::{
         action::{Action, Publish, Submit, Work},

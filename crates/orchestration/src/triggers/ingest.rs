@@ -1,0 +1,270 @@
+//! What subscriptions make of a batch of events.
+
+use std::collections::{HashMap, HashSet};
+
+use grace_kernel::{Decision, Recorded};
+use grace_types::{
+    chance::SeededEntropy,
+    event::Event as CloudEvent,
+    id::EventId,
+    reason::Why,
+    time::{Now, Timestamp},
+};
+
+use super::{
+    compiled::{Outcome, Verdict},
+    decider::TriggerMesh,
+    message::{Event, Ingested, Refusal, Reply, Taken},
+    state::State,
+    subscription::Subscription,
+};
+use crate::{
+    delivery::{
+        action::{Cause, Work},
+        lane::Delivery,
+        step::{Intake, Place, Step},
+    },
+    expression::Scope,
+    limits,
+    seen::Mark,
+};
+
+/// One `ingest` while it is decided.
+struct Ingestion<'s> {
+    state: &'s State,
+    at_ms: u64,
+    wall: Timestamp,
+    entropy: SeededEntropy,
+    intake: Intake<'s>,
+    /// Firings within this batch.
+    fired: HashMap<&'s str, u64>,
+    marks: HashSet<Mark>,
+    failures: Vec<Recorded<Event>>,
+    failed: HashSet<&'s str>,
+    bytes: u64,
+}
+
+pub(super) fn ingest(state: &State, now: Now, events: &[CloudEvent], chance: u64) -> Decision<TriggerMesh> {
+    if events.len() > limits::EVENTS {
+        let reason = format!("{} events in one batch; at most {} are taken", events.len(), limits::EVENTS);
+        return Decision::refuse(Refusal::Full { reason });
+    }
+    let at_ms = state.steady.at(now);
+    let mut ingestion = Ingestion {
+        state,
+        at_ms,
+        wall: now.wall,
+        entropy: SeededEntropy::new(chance),
+        intake: Intake::new(&state.lanes, at_ms),
+        fired: HashMap::new(),
+        marks: HashSet::new(),
+        failures: Vec::new(),
+        failed: HashSet::new(),
+        bytes: state.lanes.bytes(),
+    };
+    let mut replies = Vec::with_capacity(events.len());
+    let mut batches: Vec<(Vec<Taken>, Vec<Step>, usize)> = Vec::new();
+    for event in events {
+        let mark = Mark::of(event);
+        if state.memory.knows(mark) || ingestion.marks.contains(&mark) {
+            replies.push(Ingested::Duplicate);
+            continue;
+        }
+        match ingestion.take(event) {
+            Err(reason) => replies.push(Ingested::Busy { reason }),
+            Ok((fired, throttled, _)) if fired.is_empty() && throttled.is_empty() => {
+                replies.push(Ingested::Unwanted);
+            }
+            Ok((fired, throttled, steps)) => {
+                ingestion.marks.insert(mark);
+                replies.push(Ingested::Taken { fired: fired.len() });
+                let weight: usize = steps.iter().map(weight).sum();
+                match batches.last_mut() {
+                    Some(last) if last.2 + weight <= limits::RECORD_BYTES => {
+                        last.0.push(Taken { mark, fired, throttled });
+                        last.1.extend(steps);
+                        last.2 += weight;
+                    }
+                    _ => batches.push((vec![Taken { mark, fired, throttled }], steps, weight)),
+                }
+            }
+        }
+    }
+    let failures = std::mem::take(&mut ingestion.failures);
+    let wall_ms = now.wall.as_millis();
+    let mut decision = Decision::reply(Reply::Ingested { events: replies });
+    for (events, steps, _) in batches {
+        decision = decision.record(accepted(Event::Accepted { at_ms, wall_ms, events, steps }));
+    }
+    failures.into_iter().fold(decision, Decision::record)
+}
+
+fn accepted(event: Event) -> Recorded<Event> {
+    let Event::Accepted { events, .. } = &event else {
+        return Recorded::new(event, "trigger_mesh", "subscription", Why::because("trigger.taken", "taken"));
+    };
+    let mut names: Vec<&str> = events.iter().flat_map(|taken| &taken.fired).map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    let more = names.len().saturating_sub(8);
+    names.truncate(8);
+    let (count, names) = (events.len(), names.join(", "));
+    let text = match more {
+        0 => format!("{count} events match {names}"),
+        more => format!("{count} events match {names} and {more} more"),
+    };
+    Recorded::new(
+        event,
+        "trigger_mesh",
+        "type and filter of each subscription",
+        Why::because("trigger.match", text),
+    )
+}
+
+/// About the bytes of a step in the journal, the names and ids around the work included.
+fn weight(step: &Step) -> usize {
+    match step {
+        Step::Queued { delivery, .. } | Step::Dead { delivery, .. } => delivery.work.weight() + 400,
+        _ => 200,
+    }
+}
+
+type Fired = (Vec<String>, Vec<String>, Vec<Step>);
+
+impl<'s> Ingestion<'s> {
+    fn take(&mut self, event: &CloudEvent) -> Result<Fired, String> {
+        let (mut fired, mut throttled, mut steps) = (Vec::new(), Vec::new(), Vec::new());
+        let state = self.state;
+        let names = state.index.matching(&event.kind);
+        if names.is_empty() {
+            return Ok((fired, throttled, steps));
+        }
+        let scope = Scope::new().with_event(event);
+        let mut bytes = 0;
+        for name in &names {
+            let Some((name, entry)) = state.subscriptions.get_key_value(&**name) else { continue };
+            let (true, Some(compiled)) = (entry.subscription.enabled, state.compiled.get(name.as_str()))
+            else {
+                continue;
+            };
+            let (work, dead) = match compiled.judge(&scope) {
+                Outcome::Fires { work, .. } => (work, None),
+                Outcome::Fails { reason } => (
+                    Work::Unrendered { event: Box::new(event.clone()) },
+                    Some(format!("the action cannot be rendered: {reason}")),
+                ),
+                Outcome::FilterFails { reason } => {
+                    self.filter_failed(name, event, reason);
+                    continue;
+                }
+                _ => continue,
+            };
+            if self.too_soon(name).is_some() {
+                throttled.push(name.clone());
+                continue;
+            }
+            bytes += work.weight() as u64;
+            if self.bytes + bytes > limits::DELIVERY_BYTES {
+                return Err(format!("{} bytes of work wait already", self.bytes));
+            }
+            let id = EventId::new(self.wall, &mut self.entropy);
+            let delivery =
+                Delivery { key: id.to_string(), id, work, cause: Some(Cause::of(event)), attempts: 0 };
+            steps.push(self.place(name, delivery, dead)?);
+            fired.push(name.clone());
+        }
+        self.bytes += bytes;
+        for name in &fired {
+            if let Some((name, _)) = state.subscriptions.get_key_value(name) {
+                self.fired.insert(name, self.at_ms);
+            }
+        }
+        Ok((fired, throttled, steps))
+    }
+
+    fn place(&mut self, name: &'s str, delivery: Delivery, dead: Option<String>) -> Result<Step, String> {
+        let (owner, time) = (name.to_owned(), self.wall);
+        match self.intake.place(name, dead.is_some()) {
+            Place::Flight => Ok(Step::Queued { owner, delivery, start: true }),
+            Place::Queue => Ok(Step::Queued { owner, delivery, start: false }),
+            Place::DeadLetters => {
+                let reason = dead.unwrap_or_else(|| "the queue is full".to_owned());
+                Ok(Step::Dead { owner, delivery, reason, time })
+            }
+            Place::Nowhere => Err(format!("the queue and the dead letters of {name} are full")),
+        }
+    }
+
+    /// How long until the subscription may fire again, where it may not now.
+    fn too_soon(&self, name: &str) -> Option<u64> {
+        let entry = self.state.subscriptions.get(name)?;
+        let within = entry.subscription.throttle.as_ref()?.once_within.millis();
+        let last = self.fired.get(name).copied().or(entry.fired_ms)?;
+        last.saturating_add(within).checked_sub(self.at_ms).filter(|left| *left > 0)
+    }
+
+    fn filter_failed(&mut self, name: &'s str, event: &CloudEvent, reason: String) {
+        let before = self.state.subscriptions.get(name).and_then(|entry| entry.failed_ms);
+        let lately = before.is_some_and(|then| then.saturating_add(limits::FAILURES_EVERY_MS) > self.at_ms);
+        if lately || !self.failed.insert(name) {
+            return;
+        }
+        let why = Why::because(
+            "trigger.filter",
+            format!("the filter cannot be evaluated, so it does not fire: {reason}"),
+        );
+        let event = Event::FilterFailed { name: name.to_owned(), cause: event.id, reason, at_ms: self.at_ms };
+        self.failures.push(Recorded::new(event, name, "filter", why));
+    }
+}
+
+/// What would come of an event in each subscription.
+pub(super) fn test(state: &State, now: Now, event: &CloudEvent) -> Vec<Verdict> {
+    let at_ms = state.steady.at(now);
+    let scope = Scope::new().with_event(event);
+    let each = state.subscriptions.iter().take(limits::SUBSCRIPTIONS);
+    each.map(|(name, entry)| Verdict {
+        subscription: name.clone(),
+        outcome: verdict(state, name, &entry.subscription, (event, &scope), (entry.fired_ms, at_ms)),
+    })
+    .collect()
+}
+
+fn verdict(
+    state: &State,
+    name: &str,
+    subscription: &Subscription,
+    (event, scope): (&CloudEvent, &Scope<'_>),
+    (fired_ms, at_ms): (Option<u64>, u64),
+) -> Outcome {
+    let Some(compiled) = state.compiled.get(name) else { return Outcome::Disabled };
+    if !compiled.takes(event) {
+        return Outcome::OtherType;
+    }
+    if !subscription.enabled {
+        return Outcome::Disabled;
+    }
+    let outcome = compiled.judge(scope);
+    if !matches!(outcome, Outcome::Fires { .. } | Outcome::Fails { .. }) {
+        return outcome;
+    }
+    if let (Some(throttle), Some(then)) = (&subscription.throttle, fired_ms) {
+        let until = then.saturating_add(throttle.once_within.millis());
+        if until > at_ms {
+            return Outcome::Throttled { for_ms: until - at_ms };
+        }
+    }
+    match (outcome, state.lanes.get(name)) {
+        (Outcome::Fires { work, .. }, Some(lane)) => {
+            let held_up = match (lane.room(at_ms), lane.breaker.reason()) {
+                ((0, _), Some(reason)) => Some(format!("the breaker is {}: {reason}", lane.breaker.word())),
+                ((0, _), None) => {
+                    Some("it waits for its turn: the rate or the deliveries under way".to_owned())
+                }
+                _ => None,
+            };
+            Outcome::Fires { work, held_up }
+        }
+        (outcome, _) => outcome,
+    }
+}
