@@ -169,9 +169,22 @@ pub fn write_blob_entry(out: &mut Vec<u8>, source: &Source, sequence: u64, blob:
     let _ = write!(out, "\"blob\":{{\"sha256\":\"{}\",\"size\":{}}}}}", blob.sha256, blob.size);
 }
 
+/// By hand: this is done for every entry, and the formatter takes longer than the hashing.
 fn write_head(out: &mut Vec<u8>, source: &Source, sequence: u64) {
-    let Source { component, journal } = source;
-    let _ = write!(out, "{{\"source\":\"{component}\",\"journal\":\"{journal}\",\"sequence\":{sequence},");
+    out.extend_from_slice(b"{\"source\":\"");
+    out.extend_from_slice(source.component.as_bytes());
+    out.extend_from_slice(b"\",\"journal\":\"");
+    let nibbles = (0..16).rev().map(|at| (source.journal.0 >> (4 * at)) & 0xf);
+    out.extend(nibbles.map(|nibble| b"0123456789abcdef"[nibble as usize]));
+    out.extend_from_slice(b"\",\"sequence\":");
+    let (mut digits, mut rest, mut from) = ([0; 20], sequence, 20);
+    while from == 20 || rest > 0 {
+        from -= 1;
+        digits[from] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.extend_from_slice(&digits[from..]);
+    out.push(b',');
 }
 
 #[cfg(test)]
@@ -195,6 +208,19 @@ mod tests {
         bytes.clear();
         write_blob_entry(&mut bytes, &source(), 13, &blob);
         assert!(matches!(LogEntry::read(&bytes).unwrap().content, Content::Blob(read) if read == blob));
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_formatter_does() {
+        for number in [0, 1, 9, 10, 0x18a5, 1_234_567_890, u64::MAX / 3, u64::MAX] {
+            let source = Source::new("a", JournalId(number)).unwrap();
+            let mut bytes = Vec::new();
+            write_entry(&mut bytes, &source, number, b"{}");
+            let expected = format!(
+                "{{\"source\":\"a\",\"journal\":\"{number:016x}\",\"sequence\":{number},\"record\":{{}}}}"
+            );
+            assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+        }
     }
 
     #[test]
