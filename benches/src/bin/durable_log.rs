@@ -8,7 +8,7 @@
 //!
 //! A peer that is not installed is passed over with a line that says so. Rounds in turn.
 //!
-//! `cargo run --release -p grace-benches --bin durable_log [-- --rounds N] [--entries N] [--dir FOLDER] [--no-peers]`
+//! `cargo run --release -p grace-benches --bin durable_log [-- --rounds N] [--entries N] [--dir FOLDER] [--only PART] [--no-peers]`
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(
     clippy::unwrap_used,
@@ -63,15 +63,21 @@ fn main() {
     let mut bulk = Figures::default();
     let (mut floor, mut public, mut senders, mut median) =
         (Figures::default(), Figures::default(), Figures::default(), Figures::default());
+    let only = given("--only").map(String::as_str);
+    let is_wanted = |part: &str| only.is_none_or(|only| only == part);
     for _ in 0..rounds {
         floor.add(entries, seconds(|| hash_and_sync(&rows, &folder().join("floor"))));
-        let (sealed, published) = in_bulk(&rows, &folder());
-        bulk.add(entries, sealed);
-        public.add(entries, published);
-        let each = entries / SENDERS / 2;
-        let (time, p50) = from_senders(each, &folder());
-        senders.add(each * SENDERS, time);
-        median.0.push(p50 * 1e3);
+        if is_wanted("bulk") {
+            let (sealed, published) = in_bulk(&rows, &folder());
+            bulk.add(entries, sealed);
+            public.add(entries, published);
+        }
+        if is_wanted("senders") {
+            let each = entries / SENDERS / 2;
+            let (time, p50) = from_senders(each, &folder());
+            senders.add(each * SENDERS, time);
+            median.0.push(p50 * 1e3);
+        }
     }
     println!("{entries} entries of {ENTRY_BYTES} bytes, {rounds} rounds in turn; median [min – max]\n");
     println!("| | | |\n|---|---|---|");
@@ -80,9 +86,10 @@ fn main() {
     let public = public.row("bulk, in the public files too", "entries/s");
     let senders = senders.row("256 senders, each waiting for its seal", "entries/s");
     median.row("256 senders, p50", "ms");
+    println!("| 256 senders / floor | {:.2} | |", senders / floor);
     println!("| bulk / floor | {:.2} (target 0.60) | |", bulk / floor);
     println!("| bulk with public files / floor | {:.2} | |", public / floor);
-    if !args.iter().any(|a| a == "--no-peers") {
+    if only.is_none() && !args.iter().any(|a| a == "--no-peers") {
         peers::measure(&rows, &place, bulk, senders);
     }
 }
@@ -96,8 +103,11 @@ impl Figures {
         self.0.push(count as f64 / seconds);
     }
 
-    /// Prints a row and returns its median.
+    /// Prints a row and returns its median; nothing is printed of what was not measured.
     fn row(mut self, name: &str, unit: &str) -> f64 {
+        if self.0.is_empty() {
+            return f64::NAN;
+        }
         self.0.sort_by(f64::total_cmp);
         let (median, last) = (self.0[self.0.len() / 2], self.0.len() - 1);
         let shown =

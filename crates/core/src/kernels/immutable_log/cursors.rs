@@ -3,7 +3,7 @@
 //! The entries themselves say it, since each names its source and sequence number; so the cursors are derived, and a snapshot
 //! of them is there only to make a start quick. It is tagged with the size and the root of the tree that it was made from.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use grace_kernel::evidence::wire::Batch;
 use grace_log::hash::Hash;
@@ -15,7 +15,7 @@ use super::limits::SOURCES;
 
 /// Where every source stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Cursors(BTreeMap<Source, u64>);
+pub(super) struct Cursors(HashMap<Source, u64>);
 
 /// What is to be done with a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,9 @@ impl Snapshot {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let next =
             self.cursors.0.iter().map(|(source, next)| (source.component.clone(), source.journal, *next));
-        let form = Form { size: self.size, root: self.root.to_string(), next: next.collect() };
+        let mut next: Vec<_> = next.collect();
+        next.sort_unstable();
+        let form = Form { size: self.size, root: self.root.to_string(), next };
         // Numbers and names always have a JSON form.
         let line = serde_json::to_string(&form).unwrap_or_default();
         format!("{line}\n{}\n", hex(&Sha256::digest(&line))).into_bytes()

@@ -57,10 +57,10 @@ pub(super) enum Refused {
 }
 
 impl Intake {
-    /// Goes on where `appender` and `cursors` end.
-    pub(super) fn new(key: SignerKey, appender: Appender, cursors: Cursors) -> Self {
+    /// Goes on where `appender` and `cursors` end. `unplanned` is the bytes of entries in the appender that no plan covers.
+    pub(super) fn new(key: SignerKey, appender: Appender, cursors: Cursors, unplanned: usize) -> Self {
         let base = appender.size();
-        Self { key, cursors, appender, frame: vec![0; HEADER], base, unplanned: 0 }
+        Self { key, cursors, appender, frame: vec![0; HEADER], base, unplanned }
     }
 
     /// The key.
@@ -114,13 +114,16 @@ impl Intake {
             Admission::TooMany => return Err(Refused::TooManySources),
         };
         let index = Some(self.appender.size());
-        let before = self.frame.len();
-        let done =
-            batch.records().filter(|(sequence, _)| *sequence >= next).try_for_each(|(sequence, record)| {
-                self.push(&batch.source, sequence, record)?;
-                self.cursors.advance(&batch.source, sequence + 1);
-                Ok(())
-            });
+        let (before, mut taken_to) = (self.frame.len(), next);
+        let mut new = batch.records().filter(|(sequence, _)| *sequence >= next);
+        let done = new.try_for_each(|(sequence, record)| {
+            self.push(&batch.source, sequence, record)?;
+            taken_to = sequence + 1;
+            Ok(())
+        });
+        if taken_to > next {
+            self.cursors.advance(&batch.source, taken_to);
+        }
         self.unplanned += self.frame.len() - before;
         done.map(|()| Taken { next: batch.end(), index })
     }

@@ -13,8 +13,10 @@ pub const FRAME_BYTES: usize = 4 << 20;
 pub const FRAME_MOST_BYTES: usize = FRAME_BYTES + 4 * EVIDENCE_BATCH_BYTES + (4 << 20);
 
 /// Bytes of entries that are acknowledged and not yet in the public files. Past it senders wait for the publisher; if it cannot
-/// write, they are told `not_durable`. It is held in memory, and written anew after a crash.
-pub const UNPUBLISHED_BYTES: usize = 16 << 20;
+/// write, they are told `not_durable`. It is held in memory, and written anew after a crash: with a frame more and its tiles it is
+/// to be less than [`grace_log::limits::UNSEALED_BYTES`]. The larger, the fewer and larger the publications. Small
+/// in this crate's tests.
+pub const UNPUBLISHED_BYTES: usize = if cfg!(test) { 1 << 20 } else { 32 << 20 };
 
 /// Each of the two pending segments, written in advance: overwriting blocks that are there costs half of what new ones do, and no
 /// change of the file's metadata. Past it a segment grows while neither can be begun anew. Small in this crate's tests, so that a
@@ -43,7 +45,7 @@ pub const KEY_FILE_BYTES: usize = 4096;
 
 /// From the end of a publication to the next one while entries keep coming: its syncs hold up those of the frames, and what waits
 /// for one goes into one. When nothing is on its way the public files are brought up at once.
-pub const PUBLISH_PAUSE: Duration = Duration::from_millis(50);
+pub const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 
 /// Bytes of entries that are published without a pause: then there are more full bundles than partial ones to write.
 pub const PUBLISH_BYTES: usize = 4 << 20;

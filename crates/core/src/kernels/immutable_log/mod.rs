@@ -17,7 +17,7 @@
 //! | `frame`, `pending` | what one sync makes durable, and where |
 //! | `publish` | the public files |
 //! | `known` | what was sealed and published last |
-//! | `open` | start: recovery, and what is refused |
+//! | `open`, `replay` | start: recovery, and what is refused |
 //! | [`writer`], `sealer` | the threads, and the log as a library |
 //! | [`disk`] | all IO, with a twin that crashes |
 //! | `keys` | the log's key |
@@ -36,6 +36,7 @@ pub mod limits;
 mod open;
 mod pending;
 mod publish;
+mod replay;
 mod sealer;
 mod shell;
 #[cfg(test)]

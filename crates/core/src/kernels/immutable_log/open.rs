@@ -4,7 +4,7 @@
 //! key ─► checkpoint, signed ─► right edge of the tiles ─► pending frames past it ─► known and snapshot agree? ─► append
 //! ```
 //!
-//! A last frame that is not whole was never acknowledged, and is cut. Anything else that is missing or altered is refused: a log that
+//! The frames are [`super::replay`]'s. Whatever is missing or altered is refused: a log that
 //! goes on from the wrong place cannot be mended later.
 
 use std::{borrow::Cow, io};
@@ -25,13 +25,13 @@ use grace_types::{
 use super::{
     CHECKPOINT, CURSORS, KNOWN, LOG, PENDING,
     cursors::{Cursors, Snapshot},
-    disk::{self, Disk, InPlace, LogOn, parent},
-    frame::{ALIGN, HEADER, Head, is_header},
+    disk::{self, Disk, LogOn, parent},
     intake::Intake,
     keys::{self, KeyFileError},
     known::{KNOWN_BYTES, Known, KnownFile, Point},
     limits::SNAPSHOT_BYTES,
-    pending::{Pending, Segment},
+    pending::Pending,
+    replay::{Replay, Replayed},
 };
 
 /// Why the log cannot be appended to.
@@ -174,14 +174,14 @@ pub(super) fn open(disk: &dyn Disk, entropy: &mut dyn Entropy, step: &dyn Fn()) 
     let (snapshot, mut cursors) = start.cursors(&published)?;
     start.read_entries(snapshot, published.size, &mut cursors)?;
     start.clear_leftovers(published.size)?;
-    let segments = [start.segment(0)?, start.segment(1)?];
     let sealed = known.map_or(Point::EMPTY, |known| known.sealed);
-    let (appender, cursors, segments) = start.replay(&edge, &cursors, segments, sealed)?;
+    let replay = Replay { disk, step, trust: &start.trust, sealed };
+    let (Replayed { appender, cursors, bytes }, segments) = replay.run(&edge, &cursors)?;
 
     let now = Point { size: appender.size(), root: appender.root() };
     let known = start.known_file(known.is_some(), now, &published)?;
     let notices = start.notices;
-    let intake = Intake::new(key, appender, cursors);
+    let intake = Intake::new(key, appender, cursors, bytes);
     Ok(Opened {
         intake,
         pending: Pending::new(segments),
@@ -362,120 +362,6 @@ impl Start<'_> {
         Ok(())
     }
 
-    fn segment(&self, at: usize) -> Result<Segment, OpenError> {
-        Ok(Segment { file: self.disk.open(&segment_path(at))?, end: 0, holds_to: 0 })
-    }
-
-    /// Appends what the pending frames hold past the public files.
-    fn replay(
-        &mut self,
-        edge: &Appender,
-        cursors: &Cursors,
-        mut segments: [Segment; 2],
-        sealed: Point,
-    ) -> Result<(Appender, Cursors, [Segment; 2]), OpenError> {
-        let mut frames = Vec::new();
-        for (at, segment) in segments.iter_mut().enumerate() {
-            let found = walk(&*segment.file)?;
-            segment.end = found.last().map_or(0, Head::next);
-            segment.holds_to = found.last().map_or(0, Head::end);
-            frames.extend(found.into_iter().map(|head| (at, head)));
-        }
-        let mut torn = None;
-        let (appender, cursors) = loop {
-            match self.replay_frames(edge, cursors.clone(), &frames, &segments, sealed)? {
-                Ok(done) => break done,
-                Err(broken) => {
-                    let (at, head) = frames.remove(broken);
-                    segments[at].end = head.offset;
-                    segments[at].holds_to = head.base;
-                    torn = Some((at, head.offset));
-                }
-            }
-        };
-        let size = appender.size();
-        for (at, segment) in segments.iter().enumerate() {
-            let cut = torn.and_then(|(in_segment, offset)| (in_segment == at).then_some(offset));
-            if let Some(later) = self.later_frame(&*segment.file, size, cut)? {
-                let here = (later.offset > segment.end).then_some((at, segment.end));
-                let (segment, offset) = torn.or(here).unwrap_or((at, segment.end));
-                return Err(OpenError::Frame { segment, offset, base: size });
-            }
-        }
-        if size < sealed.size {
-            return Err(match torn {
-                Some((segment, offset)) => OpenError::Frame { segment, offset, base: size },
-                None => OpenError::Lost { found: size, known: sealed.size },
-            });
-        }
-        if let Some((at, offset)) = torn {
-            segments[at].cut(offset)?;
-        }
-        for (at, segment) in segments.iter_mut().enumerate() {
-            segment.prepare()?;
-            self.disk.sync(parent(&segment_path(at)))?;
-        }
-        Ok((appender, cursors, segments))
-    }
-
-    /// The log with every frame that goes on where it ends; or the place among `frames` of one that is not whole.
-    fn replay_frames(
-        &self,
-        edge: &Appender,
-        mut cursors: Cursors,
-        frames: &[(usize, Head)],
-        segments: &[Segment; 2],
-        sealed: Point,
-    ) -> Result<Result<(Appender, Cursors), usize>, OpenError> {
-        let mut appender = edge.clone();
-        while let Some(at) =
-            frames.iter().position(|(_, head)| head.base == appender.size() && head.entries > 0)
-        {
-            (self.step)();
-            let (segment, head) = &frames[at];
-            let body = head.body(&*segments[*segment].file)?;
-            let mut entries = Entries::of(&body);
-            let mut sound = true;
-            for entry in entries.by_ref() {
-                appender.append(entry).map_err(OpenError::Pending)?;
-                sound &= advance(&mut cursors, entry).is_ok();
-            }
-            let Ok(opened) = self.trust.open(&head.note) else { return Ok(Err(at)) };
-            let now = Point { size: appender.size(), root: appender.root() };
-            if !sound || !entries.rest().is_empty() || now != Point::of(&opened.checkpoint) {
-                return Ok(Err(at));
-            }
-            if now.size == sealed.size && now.root != sealed.root {
-                let (found, known) = (now.root.to_string(), sealed.root.to_string());
-                return Err(OpenError::Fork { size: now.size, found, known });
-            }
-        }
-        Ok(Ok((appender, cursors)))
-    }
-
-    /// A frame anywhere in the segment that the log's key signed for more entries than there are: what lies before it was
-    /// acknowledged, and is damaged. The frame at `cut` is not whole and does not count.
-    fn later_frame(&self, file: &dyn InPlace, size: u64, cut: Option<u64>) -> io::Result<Option<Head>> {
-        const STEP: usize = 64 << 10;
-        let (length, mut bytes, mut at) = (file.length()?, vec![0; STEP], 0);
-        while at < length {
-            let read = file.read_at(at, &mut bytes)?;
-            for (place, head) in bytes[..read].chunks_exact(HEADER).enumerate() {
-                let offset = at + place as u64 * ALIGN;
-                if !is_header(head) || cut == Some(offset) {
-                    continue;
-                }
-                let Some(head) = Head::read(file, offset)? else { continue };
-                let later = head.base >= size && head.end() > size;
-                if later && self.trust.open(&head.note).is_ok_and(|note| note.checkpoint.size == head.end()) {
-                    return Ok(Some(head));
-                }
-            }
-            at += STEP as u64;
-        }
-        Ok(None)
-    }
-
     /// A file that is there is overwritten in place, which needs no room on the disk.
     fn known_file(
         &self,
@@ -524,23 +410,8 @@ impl Files for Earlier<'_> {
     }
 }
 
-fn segment_path(at: usize) -> String {
-    format!("{PENDING}/{at}")
-}
-
-/// The frames of a segment's last turn, in order.
-fn walk(file: &dyn InPlace) -> io::Result<Vec<Head>> {
-    let mut found: Vec<Head> = Vec::new();
-    loop {
-        let (offset, base) = found.last().map_or((0, None), |last| (last.next(), Some(last.end())));
-        match Head::read(file, offset)? {
-            Some(head) if base.is_none_or(|base| base == head.base) => found.push(head),
-            _ => return Ok(found),
-        }
-    }
-}
-
-fn advance(cursors: &mut Cursors, entry: &[u8]) -> Result<(), LogEntryError> {
+/// Lets an entry move the cursors.
+pub(super) fn advance(cursors: &mut Cursors, entry: &[u8]) -> Result<(), LogEntryError> {
     let LogEntry { source, sequence, .. } = LogEntry::read(entry)?;
     cursors.advance(&source, sequence.saturating_add(1));
     Ok(())

@@ -11,7 +11,7 @@ use grace_types::evidence::Blob;
 use super::{
     BLOBS, CHECKPOINT, CURSORS, LOG, PENDING,
     cursors::Snapshot,
-    disk::{self, Disk, parent},
+    disk::{self, Disk, Durable, parent},
 };
 
 /// Folders whose names are known to be durable; past this many they are forgotten and synced once more.
@@ -31,12 +31,15 @@ pub(super) struct Publisher {
     disk: Arc<dyn Disk>,
     /// Folders that are named in a parent that was synced.
     durable: BTreeSet<String>,
+    /// The size of the tree whose files are durable. They are not written once more when a later step fails and all is tried again: the
+    /// checkpoint may name them by then, and to write a file is to empty it first.
+    stored: Option<u64>,
 }
 
 impl Publisher {
     /// On `disk`, of which nothing is known.
     pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, durable: BTreeSet::new() }
+        Self { disk, durable: BTreeSet::new(), stored: None }
     }
 
     /// Carries one out. `step` is called now and then, as a sign that it goes on.
@@ -46,8 +49,13 @@ impl Publisher {
     pub(super) fn carry_out(&mut self, publication: &Publication, step: &dyn Fn()) -> io::Result<()> {
         let Publication { plan, snapshot } = publication;
         let Some((checkpoint, files)) = plan.writes.split_last() else { return Ok(()) };
-        self.disk.store(LOG, files, step)?;
-        self.sync_names(files, step)?;
+        let size = Some(plan.checkpoint.size);
+        if self.stored != size {
+            if self.disk.store(LOG, files, step)? == Durable::Bytes {
+                self.sync_names(files, step)?;
+            }
+            self.stored = size;
+        }
         self.replace(CHECKPOINT, "checkpoint.new", &checkpoint.bytes)?;
         if !self.durable.contains(LOG) {
             self.disk.sync("")?;

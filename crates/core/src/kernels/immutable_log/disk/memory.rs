@@ -7,9 +7,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use grace_log::append::Write;
 use grace_types::chance::{Entropy as _, SeededEntropy};
 
-use super::{Disk, InPlace, parent};
+use super::{Disk, Durable, InPlace, parent};
 
 const SECTOR: usize = 512;
 
@@ -41,6 +42,8 @@ struct State {
     crash_at: Option<u64>,
     /// Bytes that may still be written.
     room: Option<usize>,
+    /// Files below it cannot be made.
+    sealed_off: Option<String>,
 }
 
 /// See the module's page. Clones share it.
@@ -64,6 +67,11 @@ impl MemoryDisk {
     /// Has room for so many bytes, or for any number.
     pub(crate) fn room(&self, bytes: Option<usize>) {
         self.state().room = bytes;
+    }
+
+    /// No file whose path begins so can be written anew; `None` ends that.
+    pub(crate) fn seal_off(&self, prefix: Option<&str>) {
+        self.state().sealed_off = prefix.map(str::to_owned);
     }
 
     /// Every file with its bytes.
@@ -194,6 +202,9 @@ impl Disk for MemoryDisk {
             Some(true) => &bytes[..bytes.len() / 2],
             Some(false) => return Err(crashed()),
         };
+        if state.sealed_off.as_ref().is_some_and(|prefix| path.starts_with(prefix)) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         state.take_room(bytes.len())?;
         state.make_folders(path);
         match state.names.get(path).copied() {
@@ -269,6 +280,33 @@ impl Disk for MemoryDisk {
                 Err(crashed())
             }
         }
+    }
+
+    /// In turns as a disk does that can sync all at once, and one by one.
+    fn store(&self, folder: &str, writes: &[Write], step: &dyn Fn()) -> io::Result<Durable> {
+        let at_once = writes.len() % 2 == 0;
+        for write in writes {
+            let path = format!("{folder}/{}", write.path);
+            self.write(&path, &write.bytes)?;
+            if !at_once {
+                self.sync(&path)?;
+            }
+            step();
+        }
+        if !at_once {
+            return Ok(Durable::Bytes);
+        }
+        let (mut guard, crash) = self.operation();
+        if crash.is_some() {
+            return Err(crashed());
+        }
+        let state = &mut *guard;
+        for node in &mut state.nodes {
+            node.durable = node.current.clone();
+        }
+        state.durable_names = state.names.clone();
+        state.durable_folders = state.folders.clone();
+        Ok(Durable::BytesAndNames)
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn InPlace>> {

@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub(super) mod memory;
 pub mod real;
+mod sync;
 
 use std::{borrow::Cow, io};
 
@@ -61,12 +62,11 @@ pub trait Disk: Send + Sync {
     /// It cannot be opened.
     fn open(&self, path: &str) -> io::Result<Box<dyn InPlace>>;
 
-    /// Writes files under `folder` and makes their bytes durable, but not their names. `step` is called now and then, as a sign
-    /// that it goes on.
+    /// Writes files under `folder` and makes them durable. `step` is called now and then, as a sign that it goes on.
     ///
     /// # Errors
     /// Any of them may be missing or incomplete.
-    fn store(&self, folder: &str, writes: &[Write], step: &dyn Fn()) -> io::Result<()> {
+    fn store(&self, folder: &str, writes: &[Write], step: &dyn Fn()) -> io::Result<Durable> {
         let paths: Vec<String> = writes.iter().map(|write| format!("{folder}/{}", write.path)).collect();
         for (path, write) in paths.iter().zip(writes) {
             self.write(path, &write.bytes)?;
@@ -75,8 +75,18 @@ pub trait Disk: Send + Sync {
         paths.iter().try_for_each(|path| {
             step();
             self.sync(path)
-        })
+        })?;
+        Ok(Durable::Bytes)
     }
+}
+
+/// How much of what was stored survives a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durable {
+    /// The bytes, but not the names of the files and of their folders.
+    Bytes,
+    /// All of it.
+    BytesAndNames,
 }
 
 /// A file that is written in place.

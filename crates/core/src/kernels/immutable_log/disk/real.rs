@@ -7,24 +7,17 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
 };
 
 use grace_log::{append::Write, files::Files};
 
-use super::{Disk, InPlace};
+use super::{
+    Disk, Durable, InPlace,
+    sync::{self, FileSystem, MANY},
+};
 
-/// Files of one store at a time: each is open until it is synced. Far below the usual limit of 1,024 open files.
+/// Files of one store at a time that are synced one by one: each is open until it is. Far below the usual limit of 1,024 open files.
 const OPEN_AT_ONCE: usize = 256;
-
-/// Threads that sync them. Each sync ends in a flush of the disk's cache, and the system makes one of all that are asked for
-/// at the same time: with eight threads, syncing 400 files took a twentieth of the time.
-const SYNCING_AT_ONCE: usize = 8;
-
-/// Files for which a further thread is worth its start.
-const FILES_A_THREAD: usize = 4;
-/// They do nothing else.
-const STACK_BYTES: usize = 64 << 10;
 
 /// Files under one folder.
 #[derive(Debug, Clone)]
@@ -32,12 +25,13 @@ pub struct RealDisk {
     root: PathBuf,
     /// Held for as long as a clone of this is there.
     lock: Option<Arc<File>>,
+    system: Arc<FileSystem>,
 }
 
 impl RealDisk {
     /// The files under `root`, which exists.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), lock: None }
+        Self { root: root.into(), lock: None, system: Arc::default() }
     }
 
     /// The same for one process alone: `None` if another one holds the lock, the file at `path`.
@@ -124,7 +118,15 @@ impl Disk for RealDisk {
     }
 
     /// All are written before the first is synced: then one commit of the file system carries most of them.
-    fn store(&self, folder: &str, writes: &[Write], step: &dyn Fn()) -> io::Result<()> {
+    fn store(&self, folder: &str, writes: &[Write], step: &dyn Fn()) -> io::Result<Durable> {
+        if let Some(handle) = self.system.of(&self.root).filter(|_| writes.len() >= MANY) {
+            for write in writes {
+                self.write(&format!("{folder}/{}", write.path), &write.bytes)?;
+                step();
+            }
+            sync::everything(handle, step)?;
+            return Ok(Durable::BytesAndNames);
+        }
         for some in writes.chunks(OPEN_AT_ONCE) {
             let mut files = Vec::with_capacity(some.len());
             for write in some {
@@ -133,34 +135,11 @@ impl Disk for RealDisk {
                 files.push(file);
                 step();
             }
-            sync_all(&files)?;
+            sync::each(&files)?;
             step();
         }
-        Ok(())
+        Ok(Durable::Bytes)
     }
-}
-
-/// Makes all of them durable.
-fn sync_all(files: &[File]) -> io::Result<()> {
-    let threads = (files.len() / FILES_A_THREAD).clamp(1, SYNCING_AT_ONCE);
-    let share = |first: usize| files.iter().skip(first).step_by(threads).try_for_each(File::sync_all);
-    thread::scope(|scope| {
-        let others: Vec<_> = (1..threads)
-            .map(|first| {
-                thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, move || share(first))
-            })
-            .collect();
-        let mut done = share(0);
-        for (first, other) in (1..).zip(others) {
-            let other = match other {
-                Ok(other) => other.join().unwrap_or_else(|_| Err(io::Error::other("a sync panicked"))),
-                // Without a thread it only takes longer.
-                Err(_) => share(first),
-            };
-            done = done.and(other);
-        }
-        done
-    })
 }
 
 fn missing_is_fine(done: io::Result<()>) -> io::Result<()> {
@@ -237,7 +216,12 @@ impl Files for Folder {
         let mut found = Vec::new();
         let mut folders = vec![String::new()];
         while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(self.path.join(&folder))? {
+            let listed = match fs::read_dir(self.path.join(&folder)) {
+                // Partial tiles go, with their folder, when the full one is there.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && !folder.is_empty() => continue,
+                listed => listed?,
+            };
+            for entry in listed {
                 let entry = entry?;
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
@@ -249,5 +233,39 @@ impl Files for Folder {
             }
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+    };
+
+    use super::*;
+
+    /// The kernel removes folders of partial tiles while others read.
+    #[test]
+    fn a_folder_that_goes_while_it_is_listed_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let partials: Vec<_> = (0..200).map(|n| folder.path().join(format!("tile/0/{n:03}.p"))).collect();
+        let make = |partial: &PathBuf| fs::create_dir_all(partial).unwrap();
+        partials.iter().for_each(make);
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    for partial in &partials {
+                        fs::remove_dir_all(partial).unwrap();
+                        make(partial);
+                    }
+                }
+            });
+            let listed: io::Result<Vec<_>> = (0..300).map(|_| Folder::at(folder.path()).list()).collect();
+            done.store(true, Ordering::Relaxed);
+            assert_eq!(listed.unwrap().concat(), Vec::<String>::new());
+        });
+        assert!(Folder::at(folder.path().join("none")).list().is_err());
     }
 }

@@ -14,7 +14,7 @@ use crate::kernels::immutable_log::{
 
 fn intake() -> Intake {
     let key = SignerKey::generate("grace/test", &mut SeededEntropy::new(1)).unwrap();
-    Intake::new(key, Appender::new(), Cursors::default())
+    Intake::new(key, Appender::new(), Cursors::default(), 0)
 }
 
 proptest! {

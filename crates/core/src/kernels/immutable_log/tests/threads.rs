@@ -19,6 +19,8 @@ use super::{batch, check, source};
 use crate::kernels::immutable_log::{
     CURSORS,
     disk::memory::{Loss, MemoryDisk},
+    open::{Opened, open},
+    publish::{Publication, Publisher},
     writer::{LogWriter, NotSealed, Running},
 };
 
@@ -120,6 +122,57 @@ fn a_clock_that_steps_changes_nothing() {
     }
     end(&writer, running);
     assert_eq!(check(&disk)[&source("one")], 60);
+}
+
+#[test]
+fn a_publication_that_is_tried_again_leaves_alone_what_the_checkpoint_names() {
+    let disk = MemoryDisk::default();
+    let Opened { mut intake, .. } = open(&disk, &mut SeededEntropy::new(5), &|| {}).unwrap();
+    intake.take(&batch(&source("one"), 1, 300)).unwrap();
+    intake.seal(Vec::new()).unwrap();
+    let plan = intake.plan().unwrap();
+    let publication = Publication { plan, snapshot: Some(intake.snapshot()) };
+    let mut publisher = Publisher::new(Arc::new(disk.clone()));
+    disk.seal_off(Some("log-pending/cursors"));
+    assert!(publisher.carry_out(&publication, &|| {}).is_err());
+    assert_eq!(check(&disk)[&source("one")], 300);
+    // To write a tile once more it would have to be emptied first, and there may be no room for it any more.
+    disk.seal_off(Some("log/tile"));
+    publisher.carry_out(&publication, &|| {}).unwrap();
+    assert_eq!(check(&disk)[&source("one")], 300);
+}
+
+#[test]
+fn what_waits_for_publication_does_not_grow_with_each_start() {
+    let disk = MemoryDisk::default();
+    end_of_a_life(&disk);
+    disk.seal_off(Some("log/tile"));
+    let one = source("one");
+    let mut sizes = Vec::new();
+    for _ in 0..4 {
+        let (writer, running) = start(&disk);
+        let ask = || writer.append(batch(&one, 1, 0)).unwrap().blocking_recv().unwrap();
+        let mut size = 0;
+        while let Ok(sealed) = ask()
+            && let Ok(Ok(_)) = writer.append(batch(&one, sealed.next, 400)).unwrap().blocking_recv()
+        {
+            size = sealed.size;
+        }
+        sizes.push(size);
+        writer.stop();
+        assert!(running.ended_blocking().is_err(), "nothing can be published");
+    }
+    assert!(sizes[0] > 1000, "{sizes:?}");
+    assert_eq!(sizes[1..], [0; 3], "the first life took what there was room for");
+    disk.seal_off(None);
+    end_of_a_life(&disk);
+    assert!(check(&disk)[&one] >= sizes[0]);
+}
+
+/// A life in which nothing comes.
+fn end_of_a_life(disk: &MemoryDisk) {
+    let (writer, running) = start(disk);
+    end(&writer, running);
 }
 
 /// Sends from several threads until the disk crashes; what was acknowledged.
