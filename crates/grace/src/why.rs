@@ -25,6 +25,9 @@ use crate::{
     style::{Style, tame},
 };
 
+/// Whose decisions about a component come before what others say of it: the health monitor says something all the time.
+const SUPERVISOR: &str = "control_plane";
+
 /// Runs `grace why`.
 pub(crate) fn run(instance: &Instance, args: &Why, out: &mut Output) -> Result<Exit, Failure> {
     let db = narratives::open(instance)?;
@@ -35,6 +38,16 @@ pub(crate) fn run(instance: &Instance, args: &Why, out: &mut Output) -> Result<E
     } else {
         write!(out, "{}", story.text(out.style))?;
         out.flush()?;
+        if let Some(decided) = story.decided {
+            let name = tame(&args.id);
+            let which = if decided {
+                "the latest that the control plane decided about it"
+            } else {
+                "the latest that was told; the control plane decided nothing about it"
+            };
+            // Not on standard output, which holds the story and nothing else.
+            let _ = writeln!(std::io::stderr(), "{which}. Everything: `grace narratives --about {name}`");
+        }
     }
     Ok(Exit::Done)
 }
@@ -67,6 +80,8 @@ fn waiting(db: &NarrativeDb, instance: &Instance) -> u64 {
 struct Story {
     /// The event that was asked for; `None` for a whole correlation.
     asked: Option<EventId>,
+    /// For a component's name: whether it is the supervisor's own decision.
+    decided: Option<bool>,
     /// In order.
     told: Vec<Told>,
     /// There is more than is shown.
@@ -75,13 +90,17 @@ struct Story {
 
 fn story(db: &NarrativeDb, asked: &str) -> Result<Option<Story>, StoreError> {
     let most = limits::WHY_NARRATIVES;
-    let mut story = Story { asked: None, told: Vec::new(), cut: false };
+    let mut story = Story { asked: None, decided: None, told: Vec::new(), cut: false };
     if let Ok(correlation) = asked.parse::<CorrelationId>() {
         story.told = db.story(correlation, most)?;
     } else {
         let focus = match asked.parse::<EventId>() {
             Ok(id) => db.by_id(id)?,
-            Err(_) => db.latest_of(asked)?,
+            Err(_) => {
+                let latest = db.latest_of(asked, SUPERVISOR)?;
+                story.decided = latest.as_ref().map(|told| told.source.component == SUPERVISOR);
+                latest
+            }
         };
         let Some(focus) = focus else { return Ok(None) };
         story.asked = Some(focus.narrative.id);

@@ -87,7 +87,9 @@ Examples:
   grace why cor_01JDC5M3Q8V5S0A6T4ZK2H9XWB --json
 
 What caused it, what it caused, and everything of the same correlation, as a tree with times,
-reasons and the entries of the tamper-evident log that prove them. Works with everything down.")]
+reasons and the entries of the tamper-evident log that prove them. Of a component's name it is the
+latest that the control plane decided about it; `grace narratives --about NAME` shows everything.
+Works with everything down.")]
 pub(crate) struct Why {
     /// An event's id, a correlation's id, or a component's name
     pub(crate) id: String,

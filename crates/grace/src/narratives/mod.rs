@@ -61,6 +61,7 @@ fn find(instance: &Instance, filter: &Filter, out: &mut Output) -> Result<Exit, 
     let db = open(instance)?;
     let now = SystemClock.now().wall;
     let mut query = Query {
+        source: None,
         actor: filter.actor.clone(),
         place: filter.about.clone(),
         action: filter.action.clone(),

@@ -40,17 +40,17 @@ impl NarrativeDb {
         self.holding(Kind::Correlation, correlation.as_bits(), limit)
     }
 
-    /// The newest narrative that concerns `component` or that it decided.
+    /// The newest narrative about `component` from the journal of `teller`; or else about it from any journal; or else the newest that
+    /// it decided itself.
     ///
     /// # Errors
     /// The engine's failure.
-    pub fn latest_of(&self, component: &str) -> Result<Option<Told>, StoreError> {
-        let named = || Some(component.to_owned());
-        // What was decided about it comes before what it decided itself.
-        for query in
-            [Query { place: named(), ..Query::default() }, Query { actor: named(), ..Query::default() }]
-        {
-            let latest = self.find(&Query { limit: 1, ..query })?.told.pop();
+    pub fn latest_of(&self, component: &str, teller: &str) -> Result<Option<Told>, StoreError> {
+        let about = Query { place: Some(component.to_owned()), limit: 1, ..Query::default() };
+        let told = Query { source: Some(teller.to_owned()), ..about.clone() };
+        let own = Query { actor: Some(component.to_owned()), limit: 1, ..Query::default() };
+        for query in [told, about, own] {
+            let latest = self.find(&query)?.told.pop();
             if latest.is_some() {
                 return Ok(latest);
             }

@@ -35,6 +35,8 @@ pub enum Order {
 /// What is looked for. Everything that is given must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Query {
+    /// The component whose journal it is from, exactly.
+    pub source: Option<String>,
     /// Who decided or asked, exactly.
     pub actor: Option<String>,
     /// The component or resource that it concerns, exactly.
@@ -164,6 +166,10 @@ impl Search {
             let term = Kind::Correlation.term(&correlation.as_bits().to_be_bytes());
             search.all.push(Any::Of(vec![term]));
         }
+        if let Some(component) = &query.source {
+            let sources = sources_of(connection, component)?;
+            search.all.push(Any::Of(sources.into_iter().map(|id| Kind::Source.numbered(id)).collect()));
+        }
         let named = [(Role::Who, &query.actor, Kind::Who), (Role::Place, &query.place, Kind::Place)];
         for (role, word, kind) in named {
             let Some(word) = word else { continue };
@@ -226,6 +232,14 @@ fn word_of(connection: &Connection, role: Role, word: &str) -> rusqlite::Result<
         .prepare_cached("SELECT id FROM words WHERE role = ?1 AND word = ?2")?
         .query_row(params![role as i64, word], |row| row.get(0))
         .optional()
+}
+
+/// A component's journals: the one that it has, and those that were set aside.
+fn sources_of(connection: &Connection, component: &str) -> rusqlite::Result<Vec<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM sources WHERE component = ?1")?
+        .query_map([component], |row| row.get(0))?
+        .collect()
 }
 
 /// The types that an action means: those that it names, or else those that begin with it.

@@ -198,6 +198,7 @@ pub(super) fn insert(tx: &Connection, words: &mut Words, told: Vec<New<'_>>) -> 
         for (kind, word) in [Kind::Who, Kind::What, Kind::Place].into_iter().zip(named) {
             index.number(kind, word);
         }
+        index.number(Kind::Source, new.source);
         index.term(Kind::Id, &narrative.id.as_bits().to_be_bytes());
         index.term(Kind::Correlation, &narrative.correlation.as_bits().to_be_bytes());
         if let Some(cause) = narrative.causation {

@@ -53,6 +53,7 @@ fn queries() -> impl Strategy<Value = Query> {
     );
     (filters, prop::option::of(0..60u64), prop::option::of(0..60u64), any::<bool>(), 1..20usize).prop_map(
         |((actor, place, action, text, correlation), since, until, down, limit)| Query {
+            source: None,
             actor: actor.map(str::to_owned),
             place: place.map(str::to_owned),
             action: action.map(str::to_owned),
@@ -183,11 +184,18 @@ fn causes_and_effects_are_followed_and_a_circle_ends() {
     assert_eq!(ids(db.effects(EventId::from_bits(2), 10).unwrap()), [3, 4]);
     assert_eq!(ids(db.effects(EventId::from_bits(2), 1).unwrap()), [3]);
     assert_eq!(ids(db.story(CorrelationId::from_bits(1), 10).unwrap()), [5, 6, 7]);
-    let latest = |name: &str| db.latest_of(name).unwrap().map(|t| t.narrative.id.as_bits());
+    let latest = |name: &str| db.latest_of(name, "nobody").unwrap().map(|t| t.narrative.id.as_bits());
     assert_eq!(
         (latest("db"), latest("web"), latest("control_plane"), latest("x")),
         (Some(4), Some(7), Some(7), None)
     );
+    // What its supervisor decided about it comes before what anybody else says of it later.
+    let noise: Vec<Vec<u8>> = (20..23).map(|n| Event::new(n, 100 + n as u64).record()).collect();
+    ingest(&mut db, &source("health_monitor"), 1, &noise).unwrap();
+    let latest = |teller: &str| db.latest_of("web", teller).unwrap().map(|t| t.narrative.id.as_bits());
+    assert_eq!((latest("web"), latest("health_monitor"), latest("x")), (Some(7), Some(22), Some(22)));
+    let query = Query { source: Some("health_monitor".to_owned()), limit: 9, ..Query::default() };
+    assert_eq!(ids(db.find(&query).unwrap().told), [22, 21, 20]);
 }
 
 #[test]

@@ -16,6 +16,16 @@ pub struct Manifest {
     pub processes: BTreeMap<String, ProcessSpec>,
     /// Rules over telemetry that raise alerts.
     pub alerts: Vec<AlertRule>,
+    /// Types of intents by name, as Layer 2 writes them. Reading the manifest only finds out whether there are any; `grace up` fills
+    /// this in.
+    #[serde(default)]
+    pub intents: BTreeMap<String, serde_json::Value>,
+    /// Workers for the tasks of intents.
+    #[serde(default)]
+    pub workers: u32,
+    /// Components of Grace itself above Layer 1, by name, as the binary wires them. No manifest says anything of them.
+    #[serde(default)]
+    pub built_in: BTreeMap<String, ProcessSpec>,
 }
 
 /// Settings of the embedded broker.

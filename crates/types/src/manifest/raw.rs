@@ -30,6 +30,10 @@ pub(super) struct RawManifest {
     pub(super) processes: BTreeMap<String, RawProcess>,
     /// Rules over telemetry that raise alerts.
     pub(super) alerts: Vec<RawAlert>,
+    /// What may be asked for, by name: a payload and the tasks that it takes.
+    pub(super) intents: BTreeMap<String, serde_json::Value>,
+    /// Workers for the tasks of intents, 0 to 64; 3 when there are intents and this is not given. Your own can take part, too.
+    pub(super) workers: Option<u32>,
 }
 
 /// Keys that begin with `x-` are the user's own, as in compose: a place for anchors.

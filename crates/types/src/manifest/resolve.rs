@@ -35,7 +35,10 @@ impl Checks<'_> {
         self.no_cycles(&entries);
         let processes = self.expand(&at, &entries);
         let alerts = self.alerts(&root.key("alerts"), &raw.alerts, &entries);
-        Manifest { bus, processes, alerts }
+        let default_workers = if raw.intents.is_empty() { 0 } else { 3 };
+        let workers = self.number(&root.key("workers"), raw.workers, 0..=64, default_workers);
+        let intents = raw.intents.clone();
+        Manifest { bus, processes, alerts, intents, workers, ..Manifest::default() }
     }
 
     fn bus(&mut self, at: &Field, raw: &RawBus) -> BusSettings {

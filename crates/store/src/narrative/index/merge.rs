@@ -6,7 +6,7 @@
 use rusqlite::{Connection, params};
 
 use super::{
-    page::{Entries, PAGE_BYTES, Writer},
+    page::{self, Entries, PAGE_BYTES, Writer},
     run::{Pages, Run},
 };
 use crate::limits;
@@ -120,7 +120,8 @@ fn join_terms(tx: &Connection, runs: &[Run], pages: &mut Pages<'_>) -> rusqlite:
         .filter(|reading| !reading.over)
         .min_by(|a, b| a.entries.term().cmp(b.entries.term()))
     {
-        writer.add(least.entries.term(), least.entries.list(), least.offset)?;
+        writer.term(least.entries.term())?;
+        page::each(least.entries.list(), least.offset, |row| writer.row(row))?;
         least.step(tx)?;
     }
     writer.finish()

@@ -47,9 +47,13 @@ CREATE TABLE pages (id INTEGER PRIMARY KEY, page BLOB NOT NULL) STRICT;
 pub(super) enum Kind {
     /// A word of the text, as [`words`] makes it.
     Text = b't',
-    /// An actor's number, four bytes; likewise the next two.
+    /// The number of whose journal it is from, four bytes; likewise the next three.
+    Source = b's',
+    /// An actor's.
     Who = b'w',
+    /// A type's.
     What = b'a',
+    /// A place's.
     Place = b'p',
     /// An event's id, 16 bytes; likewise the next two.
     Id = b'i',
@@ -66,13 +70,13 @@ impl Kind {
         term
     }
 
-    /// The term for the number of an actor, type or place.
+    /// The term for the number of a source, actor, type or place.
     pub(super) fn numbered(self, id: i64) -> Vec<u8> {
         self.term(&number(id))
     }
 }
 
-/// There are never as many actors, types or places as 32 bits count.
+/// There are never as many sources, actors, types or places as 32 bits count.
 const fn number(id: i64) -> [u8; 4] {
     (id as u32).to_be_bytes()
 }

@@ -47,24 +47,17 @@ fn split<'a>(bytes: &mut &'a [u8], length: u32) -> rusqlite::Result<&'a [u8]> {
     Ok(part)
 }
 
-/// Narratives that hold a term, rising.
+/// The list of an entry in the making.
 #[derive(Debug, Default)]
-pub(super) struct List {
+struct List {
     bytes: Vec<u8>,
     last: Option<u32>,
 }
 
 impl List {
-    /// Adds a narrative, unless it was the last one. None before it.
-    pub(super) fn push(&mut self, row: u32) {
-        if self.last != Some(row) {
-            put(&mut self.bytes, row.wrapping_sub(self.last.unwrap_or(0)));
-            self.last = Some(row);
-        }
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    fn push(&mut self, row: u32) {
+        put(&mut self.bytes, row.wrapping_sub(self.last.unwrap_or(0)));
+        self.last = Some(row);
     }
 }
 
@@ -103,17 +96,20 @@ impl<F: FnMut(&[u8]) -> rusqlite::Result<()>> Writer<F> {
         }
     }
 
-    /// Adds narratives to `term`, each moved up by `offset`. Neither terms nor the narratives of one ever fall.
-    pub(super) fn add(&mut self, term: &[u8], list: &[u8], offset: u32) -> rusqlite::Result<()> {
+    /// The narratives that follow hold `term`, which is not less than the one before.
+    pub(super) fn term(&mut self, term: &[u8]) -> rusqlite::Result<()> {
         if self.term != term {
             self.entry()?;
             self.term.clear();
             self.term.extend_from_slice(term);
         }
-        each(list, offset, |row| {
-            self.list.push(row);
-            if self.list.bytes.len() >= LIST_BYTES { self.entry() } else { Ok(()) }
-        })
+        Ok(())
+    }
+
+    /// Adds a narrative, behind the one before of this term.
+    pub(super) fn row(&mut self, row: u32) -> rusqlite::Result<()> {
+        self.list.push(row);
+        if self.list.bytes.len() >= LIST_BYTES { self.entry() } else { Ok(()) }
     }
 
     /// Hands over what is left.
@@ -216,9 +212,8 @@ mod tests {
             let mut pages = Vec::new();
             let mut writer = Writer::new(|page: &[u8]| { pages.push(page.to_vec()); Ok(()) });
             for (term, rows) in &terms {
-                let mut list = List::default();
-                rows.iter().for_each(|row| { list.push(*row); list.push(*row) });
-                writer.add(term, list.bytes(), 7).unwrap();
+                writer.term(term).unwrap();
+                rows.iter().for_each(|row| writer.row(*row).unwrap());
             }
             writer.finish().unwrap();
             let mut read = std::collections::BTreeMap::<Vec<u8>, std::collections::BTreeSet<u32>>::new();
@@ -230,7 +225,7 @@ mod tests {
                 prop_assert_eq!(first_term(page).unwrap(), entries.term());
                 loop {
                     let rows = read.entry(entries.term().to_vec()).or_default();
-                    each(entries.list(), 0, |row| { rows.insert(row - 7); Ok(()) }).unwrap();
+                    each(entries.list(), 7, |row| { rows.insert(row - 7); Ok(()) }).unwrap();
                     if !entries.step().unwrap() { break }
                 }
             }

@@ -1,12 +1,13 @@
 //! Runs: made of a transaction's narratives, and looked into.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 
+use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     Kind, damaged, merge, number,
-    page::{self, Entries, List, PAGE_BYTES, Writer},
+    page::{self, Entries, PAGE_BYTES, Writer},
     words,
 };
 use crate::narrative::position::Position;
@@ -18,10 +19,100 @@ const PLACES_A_PAGE: u32 = (PAGE_BYTES / size_of::<i64>()) as u32;
 #[derive(Default)]
 pub(in super::super) struct Builder {
     places: Vec<i64>,
-    terms: HashMap<Box<[u8]>, List>,
-    /// The term at hand.
-    term: Vec<u8>,
+    terms: Terms,
     word: String,
+}
+
+/// Terms, numbered as they come, and which narrative holds which. Three vectors and a table of numbers, since most terms occur once: a vector of
+/// narratives for each would cost more than all else.
+#[derive(Default)]
+struct Terms {
+    numbers: HashTable<u32>,
+    hash: DefaultHashBuilder,
+    /// The bytes of all terms.
+    bytes: Vec<u8>,
+    /// One a term: where it ends in `bytes`, the last narrative that holds it, and how many do.
+    each: Vec<(u32, u32, u32)>,
+    /// A term and a narrative that holds it, in the order of narratives.
+    held: Vec<(u32, u32)>,
+}
+
+impl Terms {
+    fn get(&self, number: u32) -> &[u8] {
+        term_of(&self.bytes, &self.each, number)
+    }
+
+    /// Narrative `row`, the newest, holds this term.
+    fn add(&mut self, row: u32, kind: Kind, rest: &[u8]) {
+        let Self { numbers, hash, bytes, each, held } = self;
+        // At the end of the others, where it stays if it is new.
+        let start = bytes.len();
+        bytes.push(kind as u8);
+        bytes.extend_from_slice(rest);
+        let term = &bytes[start..];
+        let same = |number: &u32| term_of(bytes, each, *number) == term;
+        let entry =
+            numbers.entry(hash.hash_one(term), same, |number| hash.hash_one(term_of(bytes, each, *number)));
+        let number = match entry {
+            Entry::Occupied(known) => {
+                let number = *known.get();
+                bytes.truncate(start);
+                number
+            }
+            Entry::Vacant(new) => {
+                let number = each.len() as u32;
+                new.insert(number);
+                each.push((bytes.len() as u32, u32::MAX, 0));
+                number
+            }
+        };
+        let (_, last, count) = &mut each[number as usize];
+        if std::mem::replace(last, row) != row {
+            *count += 1;
+            held.push((number, row));
+        }
+    }
+
+    /// Hands over each term, in order, with the narratives that hold it, rising.
+    fn visit(&self, mut visit: impl FnMut(&[u8], &[u32]) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+        // Sorted by counting: where the narratives of each term begin.
+        let mut next: Vec<u32> = self
+            .each
+            .iter()
+            .scan(0, |sum, (_, _, count)| {
+                *sum += count;
+                Some(*sum - count)
+            })
+            .collect();
+        let mut rows = vec![0; self.held.len()];
+        for (number, row) in &self.held {
+            let at = &mut next[*number as usize];
+            rows[*at as usize] = *row;
+            *at += 1;
+        }
+        let mut sorted: Vec<(u64, u32)> =
+            (0..self.each.len() as u32).map(|n| (head(self.get(n)), n)).collect();
+        sorted.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| self.get(a.1).cmp(self.get(b.1))));
+        for (_, number) in sorted {
+            let (end, count) = (next[number as usize] as usize, self.each[number as usize].2 as usize);
+            visit(self.get(number), &rows[end - count..end])?;
+        }
+        Ok(())
+    }
+}
+
+fn term_of<'a>(bytes: &'a [u8], each: &[(u32, u32, u32)], number: u32) -> &'a [u8] {
+    let number = number as usize;
+    let start = number.checked_sub(1).map_or(0, |before| each[before].0);
+    &bytes[start as usize..each[number].0 as usize]
+}
+
+/// The first bytes of a term, as a number of the same order.
+fn head(term: &[u8]) -> u64 {
+    let mut head = [0; 8];
+    let length = term.len().min(8);
+    head[..length].copy_from_slice(&term[..length]);
+    u64::from_be_bytes(head)
 }
 
 impl Builder {
@@ -30,22 +121,25 @@ impl Builder {
         self.places.push(position.0);
     }
 
-    /// Adds a term.
-    pub(in super::super) fn term(&mut self, kind: Kind, rest: &[u8]) {
-        let row = (self.places.len() as u32).saturating_sub(1);
-        add(&mut self.terms, &mut self.term, row, kind, rest);
+    fn row(&self) -> u32 {
+        (self.places.len() as u32).saturating_sub(1)
     }
 
-    /// Adds the term for the number of an actor, type or place.
+    /// Adds a term.
+    pub(in super::super) fn term(&mut self, kind: Kind, rest: &[u8]) {
+        self.terms.add(self.row(), kind, rest);
+    }
+
+    /// Adds the term for the number of a source, actor, type or place.
     pub(in super::super) fn number(&mut self, kind: Kind, id: i64) {
         self.term(kind, &number(id));
     }
 
     /// Adds the words of a text.
     pub(in super::super) fn text(&mut self, text: &str) {
-        let row = (self.places.len() as u32).saturating_sub(1);
-        let Self { terms, term, word, .. } = self;
-        words::each(text, word, |word| add(terms, term, row, Kind::Text, word.as_bytes()));
+        let row = self.row();
+        let Self { terms, word, .. } = self;
+        words::each(text, word, |word| terms.add(row, Kind::Text, word.as_bytes()));
     }
 
     /// Stores all of it as a run, and merges where it is time.
@@ -60,26 +154,15 @@ impl Builder {
             pages.add(&bytes)?;
         }
         let terms = pages.next;
-        let mut sorted: Vec<(&Box<[u8]>, &List)> = self.terms.iter().collect();
-        sorted.sort_unstable_by_key(|(term, _)| *term);
         let mut writer = Writer::new(|page: &[u8]| pages.add(page));
-        for (term, list) in sorted {
-            writer.add(term, list.bytes(), 0)?;
-        }
+        self.terms.visit(|term, rows| {
+            writer.term(term)?;
+            rows.iter().try_for_each(|row| writer.row(*row))
+        })?;
         writer.finish()?;
         let run = Run { id: 0, rows, low: *low, high: *high, places, terms, end: pages.next };
         run.insert(tx)?;
         merge::merge(tx)
-    }
-}
-
-fn add(terms: &mut HashMap<Box<[u8]>, List>, term: &mut Vec<u8>, row: u32, kind: Kind, rest: &[u8]) {
-    term.clear();
-    term.push(kind as u8);
-    term.extend_from_slice(rest);
-    match terms.get_mut(term.as_slice()) {
-        Some(list) => list.push(row),
-        None => terms.entry(term.as_slice().into()).or_default().push(row),
     }
 }
 
