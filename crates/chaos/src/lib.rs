@@ -18,6 +18,7 @@ pub mod bundle;
 pub mod condition;
 pub mod evidence;
 pub mod limits;
+mod log_folder;
 pub mod plan;
 pub mod record;
 pub mod report;

@@ -73,6 +73,12 @@ pub const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Between two dumps of the control plane's state and of resources, as evidence.
 pub const DUMP_EVERY: Duration = Duration::from_secs(5);
 
+/// Between two samples of resources in the first [`FINE_FOR`] of a run, so that the plots of a short run show curves: a sample of 30
+/// components takes a millisecond.
+pub const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// See [`SAMPLE_EVERY`].
+pub const FINE_FOR: Duration = Duration::from_secs(60);
+
 /// How long a probe of the steady state may take to hold, before and after the faults, where the scenario says nothing.
 pub const STEADY_WITHIN: Duration = Duration::from_secs(10);
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{DIGESTS, Files, SEAL, SEAL_PROOF, UNSEALED};
+use super::{DIGESTS, Files, JUDGED, JUDGED_PROOF, SEAL, SEAL_PROOF, UNSEALED};
 
 /// Version of this form.
 pub const FORMAT: u32 = 1;
@@ -49,7 +49,7 @@ impl Digests {
 /// Whether a file has its digest here: not this list itself, and not what can only be made once it is sealed.
 #[must_use]
 pub fn is_listed(name: &str) -> bool {
-    ![DIGESTS, SEAL, SEAL_PROOF, UNSEALED].contains(&name)
+    ![DIGESTS, JUDGED, JUDGED_PROOF, SEAL, SEAL_PROOF, UNSEALED].contains(&name)
 }
 
 /// SHA-256 in hexadecimal.

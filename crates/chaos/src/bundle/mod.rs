@@ -8,7 +8,7 @@
 //!
 //! Two things keep a bundle honest. The last frame finds any changed byte, wherever it is, even where nothing else looks: that is against
 //! accidents. The seal is against people: whoever changes a file must change `digests.json`, and its digest stands in a log
-//! entry that only the log's key can vouch for.
+//! entry that only the log's key can vouch for. The judgement comes from the log as well, and the record of the run must agree.
 //!
 //! | Module | What it holds |
 //! |---|---|
@@ -68,7 +68,11 @@ pub const PROOFS: &str = "log/proofs/";
 pub const BLOBS: &str = "log/blobs/";
 /// Which entries were too many: [`LeftOut`].
 pub const LEFT_OUT: &str = "log/left_out.json";
-/// Digests of all files but itself, the two of the seal, and [`UNSEALED`].
+/// The log entry that holds the run's judgement. It is found together with the seal, so it has no digest; it needs none.
+pub const JUDGED: &str = "judged.json";
+/// That it is in the log.
+pub const JUDGED_PROOF: &str = "judged.tlog-proof";
+/// Digests of all files but itself, those of the judgement and the seal, and [`UNSEALED`].
 pub const DIGESTS: &str = "digests.json";
 /// The log entry that holds the digest of [`DIGESTS`].
 pub const SEAL: &str = "seal.json";
@@ -81,6 +85,8 @@ pub const UNSEALED: &str = "unsealed.txt";
 pub const SEAL_COMPONENT: &str = "chaos";
 /// See [`SEAL_COMPONENT`].
 pub const SEAL_ACTION: &str = "evidence_sealed";
+/// Likewise of the judgement.
+pub const JUDGED_ACTION: &str = "judged";
 
 /// The name of an entry's file under [`ENTRIES`], and with another ending under [`PROOFS`].
 #[must_use]

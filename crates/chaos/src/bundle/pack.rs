@@ -15,6 +15,19 @@ pub(super) const TRAILER: [u8; 8] = *b"\x50\x2a\x4d\x18\x20\0\0\0";
 /// With the digest in it.
 pub(super) const TRAILER_BYTES: usize = TRAILER.len() + 32;
 
+/// What stands before a file: all of it follows from its name and size.
+pub(super) fn header(name: &str, size_bytes: u64) -> io::Result<tar::Header> {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(name)?;
+    header.set_size(size_bytes);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_cksum();
+    Ok(header)
+}
+
 /// Packs `files`.
 ///
 /// # Errors
@@ -35,13 +48,7 @@ pub fn pack(files: &Files) -> io::Result<Vec<u8>> {
                 format!("`{name}` cannot be a file's name"),
             ));
         }
-        let mut header = tar::Header::new_ustar();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        archive.append_data(&mut header, name, bytes.as_slice())?;
+        archive.append(&header(name, bytes.len() as u64)?, bytes.as_slice())?;
     }
     let mut packed = archive.into_inner()?.finish()?;
     packed.write_all(&TRAILER)?;

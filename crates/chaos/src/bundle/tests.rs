@@ -6,10 +6,10 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    pack::{TRAILER, TRAILER_BYTES},
+    pack::{TRAILER, TRAILER_BYTES, header},
     *,
 };
-use crate::evidence::tests::Data;
+use crate::{evidence::tests::Data, record::Judgement};
 
 /// A sealed bundle and its log.
 fn sealed() -> (Data, Vec<u8>) {
@@ -68,8 +68,10 @@ fn a_changed_file_is_named_even_if_all_is_packed_anew() {
     assert!(names.len() > 18, "{names:?}");
     for name in &names {
         let errors = spoilt(&data, &bytes, |files| flip(files, name));
-        // Of `digests.json`, the first that is not what it says may be a file.
-        let named = |error: &String| error.starts_with(name.as_str()) || name == DIGESTS || name == SEAL;
+        // Of `digests.json`, the first that is not what it says may be a file; of an entry, its proof.
+        let named = |error: &String| {
+            error.starts_with(name.as_str()) || [DIGESTS, SEAL, JUDGED].contains(&name.as_str())
+        };
         assert!(errors.iter().any(named), "{name}: {errors:?}");
         let errors = spoilt(&data, &bytes, |files| drop(files.remove(name)));
         assert!(errors.iter().any(|error| error.contains("missing")), "{name}: {errors:?}");
@@ -89,6 +91,9 @@ fn one_who_writes_the_digests_anew_is_found_by_the_seal() {
         matches!(&errors[..], [only] if only.starts_with("seal.json: it holds another digest")),
         "{errors:?}"
     );
+    // What has no digest has its own proof, or no place.
+    let more = spoilt(&data, &bytes, |files| drop(files.insert(UNSEALED.into(), b"why".to_vec())));
+    assert_eq!(more, ["unsealed.txt: the bundle has a seal, so this file has no place in it"]);
 
     let added = spoilt(&data, &bytes, |files| drop(files.insert("dumps/9.json".into(), vec![])));
     assert_eq!(added, ["dumps/9.json: the file is not in digests.json: it was added"]);
@@ -108,6 +113,55 @@ fn a_seal_of_something_else_is_no_seal() {
     let errors =
         spoilt(&data, &bytes, |files| drop(files.insert(SEAL_PROOF.into(), files[&proof_name(3)].clone())));
     assert!(errors[0].starts_with("seal.tlog-proof: "), "{errors:?}");
+}
+
+#[test]
+fn a_record_that_contradicts_the_judgement_in_the_log_is_found_though_it_was_sealed() {
+    let passed = crate::evidence::tests::record().judgement;
+    let mut reasons = passed.reasons.clone();
+    reasons[0].text = "something else".into();
+    for (judged, told) in [
+        (
+            Judgement { passed: false, ..passed.clone() },
+            "the run passed, which is not what the log holds: failed",
+        ),
+        (Judgement { reasons, ..passed }, "its reasons are not those that the log holds"),
+    ] {
+        let data = Data::new();
+        let bytes = fs::read(data.sealed_with(2, &judged)).unwrap();
+        let errors = verify(&unpack(&bytes).unwrap(), Some(data.key())).errors;
+        assert!(
+            matches!(&errors[..], [only] if only.starts_with("incident.json: ") && only.contains(told)),
+            "{errors:?}"
+        );
+    }
+    // Another run's judgement, and an entry that is none.
+    let (data, bytes) = sealed();
+    for (index, told) in [(6, "judged.json: it judges another run"), (3, "judged.json: it judges nothing")] {
+        let folder = crate::log_folder::LogFolder::of(data.folder.path());
+        let entry = grace_log::files::read_entry(&folder, 10, index).unwrap();
+        let errors = spoilt(&data, &bytes, |files| drop(files.insert(JUDGED.into(), entry)));
+        assert_eq!(errors, [told]);
+    }
+}
+
+#[test]
+fn what_another_program_would_unpack_is_what_was_checked() {
+    let archive = |mode: u32, after: &[u8]| {
+        let mut header = header("a", 1).unwrap();
+        header.set_mode(mode);
+        header.set_cksum();
+        let mut archive = tar::Builder::new(Vec::new());
+        archive.append(&header, &b"x"[..]).unwrap();
+        packed(&[&archive.into_inner().unwrap(), after].concat())
+    };
+    assert_eq!(unpack(&archive(0o644, &[0; 1024])).unwrap().len(), 1);
+    assert!(matches!(unpack(&archive(0o4755, &[])), Err(UnpackError::Form(_))), "rights");
+    let hidden = header("b", 0).unwrap();
+    assert!(
+        matches!(unpack(&archive(0o644, hidden.as_bytes())), Err(UnpackError::Form(_))),
+        "a second archive"
+    );
 }
 
 #[test]
@@ -183,8 +237,8 @@ fn a_small_file_that_unpacks_to_more_than_the_bounds_is_refused() {
     let zeros = vec![0; 64 << 20];
     for name in ["a", "b", "c", "d", "e", "f", "g"] {
         use std::io::Write as _;
-        let header = archive(&[(name, tar::EntryType::Regular, zeros.len() as u64)]);
-        encoder.write_all(&header[..512]).unwrap();
+        let header = header(name, zeros.len() as u64).unwrap();
+        encoder.write_all(header.as_bytes()).unwrap();
         encoder.write_all(&zeros).unwrap();
     }
     let mut bytes = encoder.finish().unwrap();

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Files, is_sound, limits,
-    pack::{TRAILER, TRAILER_BYTES},
+    pack::{TRAILER, TRAILER_BYTES, header},
 };
 
 /// Why bytes are not a bundle.
@@ -77,6 +77,10 @@ fn read_archive(decoder: impl Read) -> Result<Files, UnpackError> {
         if total > limits::FILES_BYTES as u64 || files.len() >= limits::FILES {
             return Err(UnpackError::TooMuch);
         }
+        // Another program that unpacks it should not see more than was checked here: an owner, or rights.
+        if entry.header().as_bytes() != header(&name, size)?.as_bytes() {
+            return Err(UnpackError::Form("a file's header says more than its name and size"));
+        }
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes)?;
         if bytes.len() as u64 != size {
@@ -84,5 +88,14 @@ fn read_archive(decoder: impl Read) -> Result<Files, UnpackError> {
         }
         files.insert(name, bytes);
     }
-    Ok(files)
+    // Some programs go on where others see the end.
+    let mut rest = archive.into_inner();
+    let mut block = [0; 4096];
+    loop {
+        match rest.read(&mut block)? {
+            0 => return Ok(files),
+            n if block[..n].iter().all(|byte| *byte == 0) => {}
+            _ => return Err(UnpackError::Form("something follows its end")),
+        }
+    }
 }

@@ -20,15 +20,15 @@ use grace_types::{
 };
 
 use super::{
-    BLOBS, CHECKPOINT, CHECKPOINT_BEFORE, CONSISTENCY, DIGESTS, DUMPS, ENTRIES, Files, INCIDENT, KEY,
-    LEFT_OUT, LeftOut, NARRATIVES, PROOFS, REPORT, RESOURCES, SCENARIO, SEAL, SEAL_ACTION, SEAL_COMPONENT,
-    SEAL_PROOF, TELEMETRY, UNSEALED,
+    BLOBS, CHECKPOINT, CHECKPOINT_BEFORE, CONSISTENCY, DIGESTS, DUMPS, ENTRIES, Files, INCIDENT, JUDGED,
+    JUDGED_ACTION, JUDGED_PROOF, KEY, LEFT_OUT, LeftOut, NARRATIVES, PROOFS, REPORT, RESOURCES, SCENARIO,
+    SEAL, SEAL_ACTION, SEAL_COMPONENT, SEAL_PROOF, TELEMETRY, UNSEALED,
     digests::{self, Digests, is_listed, sha256},
     entry_name, limits, proof_name,
 };
 use crate::{
     evidence::SealEvent,
-    record::{self, LogPoint, RunRecord},
+    record::{self, Judgement, LogPoint, RunRecord},
 };
 
 /// What a check found.
@@ -85,7 +85,15 @@ pub fn verify(files: &Files, key: Option<&VerifierKey>) -> Verdict {
         check_entries(files, &opened, &mut verdict);
     }
     match check_seal(files, digests.as_ref(), &trust) {
-        Ok(index) => verdict.seal_index = Some(index),
+        Ok(index) => {
+            verdict.seal_index = Some(index);
+            if files.contains_key(UNSEALED) {
+                verdict.add(UNSEALED, "the bundle has a seal, so this file has no place in it");
+            }
+            if let Err((name, problem)) = check_judgement(files, index, &trust, verdict.record.as_deref()) {
+                verdict.add(name, problem);
+            }
+        }
         Err((name, problem)) => verdict.add(name, problem),
     }
     verdict
@@ -94,8 +102,18 @@ pub fn verify(files: &Files, key: Option<&VerifierKey>) -> Verdict {
 /// What every bundle has.
 const ALWAYS: [&str; 7] = [INCIDENT, SCENARIO, REPORT, RESOURCES, TELEMETRY, NARRATIVES, DIGESTS];
 /// What it may have.
-const SOMETIMES: [&str; 8] =
-    [SEAL, SEAL_PROOF, UNSEALED, CHECKPOINT, CHECKPOINT_BEFORE, CONSISTENCY, KEY, LEFT_OUT];
+const SOMETIMES: [&str; 10] = [
+    JUDGED,
+    JUDGED_PROOF,
+    SEAL,
+    SEAL_PROOF,
+    UNSEALED,
+    CHECKPOINT,
+    CHECKPOINT_BEFORE,
+    CONSISTENCY,
+    KEY,
+    LEFT_OUT,
+];
 const FOLDERS: [&str; 4] = [DUMPS, ENTRIES, PROOFS, BLOBS];
 
 /// All that belongs there is there, and nothing else.
@@ -161,6 +179,10 @@ fn check_incident(files: &Files, digests: Option<&Digests>, verdict: &mut Verdic
     }
     if digests.is_some_and(|digests| digests.run != record.run) {
         verdict.add(INCIDENT, "it is of another run than the one that was sealed");
+    }
+    let scenario = files.get(SCENARIO).map(|text| (text == record.scenario.text.as_bytes(), sha256(text)));
+    if scenario.is_some_and(|(same, digest)| !same || digest != record.scenario.sha256) {
+        verdict.add(INCIDENT, format!("the scenario in it is not {SCENARIO}"));
     }
     verdict.record = Some(Box::new(record));
 }
@@ -313,16 +335,62 @@ fn check_seal(
     Ok(proof.index)
 }
 
-/// Whether a log entry is the seal that `event` asks for, and if not, why.
-pub(crate) fn is_seal(entry: &[u8], event: &SealEvent) -> Result<(), String> {
+/// The judgement in the log is of this run, was recorded before the seal, and says the same as the record of the run.
+fn check_judgement(
+    files: &Files,
+    seal: u64,
+    trust: &Trust,
+    record: Option<&RunRecord>,
+) -> Result<(), (&'static str, String)> {
+    let file = |name| files.get(name).ok_or((name, "the file is missing".to_owned()));
+    let (entry, proof) = (file(JUDGED)?, file(JUDGED_PROOF)?);
+    // Without a record there is a fault already.
+    let Some(record) = record else { return Ok(()) };
+    let judged = judgement(entry, &record.run).map_err(|why| (JUDGED, why))?;
+    let proof = ProofFile::parse(proof).map_err(|e| (JUDGED_PROOF, e.to_string()))?;
+    proof.verify(entry, trust).map_err(|e| (JUDGED_PROOF, e.to_string()))?;
+    if proof.index >= seal {
+        return Err((JUDGED, "it was recorded after the seal".to_owned()));
+    }
+    if judged != record.judgement {
+        let word = |judgement: &Judgement| if judgement.passed { "passed" } else { "failed" };
+        let (says, log) = (word(&record.judgement), word(&judged));
+        let why = format!("it says that the run {says}, which is not what the log holds: {log}");
+        return Err((
+            INCIDENT,
+            if says == log { "its reasons are not those that the log holds".to_owned() } else { why },
+        ));
+    }
+    Ok(())
+}
+
+/// The judgement of `run` that a log entry holds; if it holds none, why.
+pub(crate) fn judgement(entry: &[u8], run: &str) -> Result<Judgement, String> {
+    #[derive(serde::Deserialize)]
+    struct Judged {
+        run: String,
+        #[serde(flatten)]
+        judgement: Judgement,
+    }
+    let judged: Judged = event_of(entry, JUDGED_ACTION)?.ok_or("it judges nothing")?;
+    if judged.run == run { Ok(judged.judgement) } else { Err("it judges another run".to_owned()) }
+}
+
+/// The event of a log entry of the component that runs; none if it is another kind of event.
+fn event_of<T: serde::de::DeserializeOwned>(entry: &[u8], action: &str) -> Result<Option<T>, String> {
     let read = LogEntry::read(entry).map_err(|e| e.to_string())?;
     if read.source.component != SEAL_COMPONENT {
         return Err("it is not of the component that seals evidence".to_owned());
     }
     let Content::Record(record) = read.content else { return Err("it holds no record".to_owned()) };
     let told = Narrative::read(record.get().as_bytes()).map_err(|e| e.to_string())?;
-    let told = told.filter(|told| told.action() == SEAL_ACTION).ok_or("it seals nothing")?;
-    let sealed: SealEvent = serde_json::from_value(told.event).map_err(|e| e.to_string())?;
+    let told = told.filter(|told| told.action() == action);
+    told.map(|told| serde_json::from_value(told.event).map_err(|e| e.to_string())).transpose()
+}
+
+/// Whether a log entry is the seal that `event` asks for, and if not, why.
+pub(crate) fn is_seal(entry: &[u8], event: &SealEvent) -> Result<(), String> {
+    let sealed: SealEvent = event_of(entry, SEAL_ACTION)?.ok_or("it seals nothing")?;
     if sealed.run != event.run {
         return Err("it seals another run".to_owned());
     }

@@ -3,12 +3,7 @@
 //! Everything is proved against the checkpoint after the run that stands in the record, and checked before it is kept: the log may be
 //! what the run has damaged.
 
-use std::{
-    borrow::Cow,
-    fs::File,
-    io::{self, Read as _},
-    path::{Path, PathBuf},
-};
+use std::{io, path::Path};
 
 use grace_log::{
     checkpoint::{Checkpoint, Trust},
@@ -25,29 +20,9 @@ use crate::{
         BLOBS, CHECKPOINT, CHECKPOINT_BEFORE, CONSISTENCY, KEY, LEFT_OUT, LeftOut, entry_name,
         limits::LOG_ENTRIES, proof_name,
     },
+    log_folder::LogFolder,
     record::LogRecord,
 };
-
-/// A log's folder, of which files are read by name.
-pub(super) struct LogFolder(PathBuf);
-
-impl Files for LogFolder {
-    fn read(&self, path: &str, limit: usize) -> io::Result<Option<Cow<'_, [u8]>>> {
-        let file = match File::open(self.0.join(path)) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e),
-        };
-        let mut bytes = Vec::new();
-        file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-        Ok(Some(Cow::Owned(bytes)))
-    }
-
-    fn list(&self) -> io::Result<Vec<String>> {
-        // Proofs need the files of one path each; the whole log is `grace log verify`'s.
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
 
 /// The log as it was at the end of the run.
 pub(super) struct Logged {
@@ -85,7 +60,7 @@ fn keep_all(
     let open =
         |note: &str| trust.open(note.as_bytes()).map(|opened| opened.checkpoint).map_err(|e| e.to_string());
     let (before, after) = (open(&record.before.note)?, open(&record.after.note)?);
-    let log = LogFolder(data.join("log"));
+    let log = LogFolder::of(data);
     let note = Note::parse(record.after.note.as_bytes()).map_err(|e| e.to_string())?;
     let read = |e: ReadError| e.to_string();
 
@@ -142,7 +117,7 @@ impl Keeping<'_> {
             .map_err(|e| e.to_string())?;
         let files =
             [(entry_name(index), entry.as_slice()), (proof_name(index), proof.to_string().as_bytes())]
-                .map(|(name, bytes)| write_quickly(&self.folder.path, &name, bytes));
+                .map(|(name, bytes)| write(&self.folder.path, &name, bytes));
         files.into_iter().collect::<io::Result<()>>().map_err(|e| e.to_string())?;
         if let Ok(LogEntry { content: Content::Blob(blob), .. }) = LogEntry::read(&entry) {
             self.blob(&blob).map_err(|e| format!("its record: {e}"))?;
@@ -160,15 +135,6 @@ impl Keeping<'_> {
         if crate::bundle::digests::sha256(&bytes) != *sha256 {
             return Err("the file was altered, or is too long".to_owned());
         }
-        write_quickly(&self.folder.path, &format!("{BLOBS}{sha256}"), &bytes).map_err(|e| e.to_string())
+        write(&self.folder.path, &format!("{BLOBS}{sha256}"), &bytes).map_err(|e| e.to_string())
     }
-}
-
-/// One of thousands of files that the log still has: the bundle, which is synced, holds them too.
-fn write_quickly(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let path = folder.join(name);
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    std::fs::write(path, bytes)
 }

@@ -9,9 +9,13 @@
 //!   narratives.jsonl  log/   what was decided, with proofs      ─┐
 //!   incident.json            the record of the run               ├ at the end, by `Folder::finish`
 //!   report.html              for people                         ─┘
+//!   judged.json judged.tlog-proof            the judgement, as it stands in the log
 //!   digests.json seal.json seal.tlog-proof   the seal
 //!   bundle.tar.zst           all of it in one file
 //! ```
+//!
+//! Nothing but the bundle is synced: it holds all of the rest, and is durable, with the folders that lead to it, before anybody
+//! is told where it is. The other files are for whoever is at hand, and survive the runner's death.
 //!
 //! A run without `incident.json` did not come to its end. What has a bound and reached it is counted, and the count is told in
 //! [`RunRecord::evidence_errors`].
@@ -45,8 +49,8 @@ pub use seal::SealEvent;
 use self::{seal::Seal, stream::Stream};
 use crate::{
     bundle::{
-        self, DIGESTS, DUMPS, Files, INCIDENT, NARRATIVES, REPORT, RESOURCES, SCENARIO, SEAL, SEAL_PROOF,
-        TELEMETRY, UNSEALED, digests::Digests, is_sound,
+        self, DIGESTS, DUMPS, Files, INCIDENT, JUDGED, JUDGED_PROOF, NARRATIVES, REPORT, RESOURCES, SCENARIO,
+        SEAL, SEAL_PROOF, TELEMETRY, UNSEALED, digests::Digests, is_sound,
     },
     record::RunRecord,
     report,
@@ -209,8 +213,9 @@ impl Folder {
         let event = SealEvent { run: record.run.clone(), digest: bundle::digests::sha256(&digests) };
         files.insert(DIGESTS.to_owned(), digests);
         let unsealed = match logged.and_then(|logged| seal::wait(&event, &logged, &mut sources)) {
-            Ok(Seal { entry, proof }) => {
-                for (name, bytes) in [(SEAL, entry), (SEAL_PROOF, proof)] {
+            Ok(Seal { entry, proof, judged, judged_proof }) => {
+                let judgement = [(JUDGED, judged), (JUDGED_PROOF, judged_proof)];
+                for (name, bytes) in judgement.into_iter().chain([(SEAL, entry), (SEAL_PROOF, proof)]) {
                     write(&self.path, name, &bytes)?;
                     files.insert(name.to_owned(), bytes);
                 }
@@ -222,8 +227,8 @@ impl Folder {
                 Some(why)
             }
         };
-        write(&self.path, BUNDLE, &bundle::pack(&files)?)?;
-        Ok(Finished { bundle: self.path.join(BUNDLE), unsealed, errors: record.evidence_errors })
+        let bundle = write_bundle(&self.path, &bundle::pack(&files)?)?;
+        Ok(Finished { bundle, unsealed, errors: record.evidence_errors })
     }
 
     fn keep_narratives(&self, narratives: &[Narrative], errors: &mut Vec<String>) -> io::Result<()> {
@@ -250,17 +255,31 @@ fn slug(cause: &str) -> String {
     if slug.is_empty() { "status".to_owned() } else { slug.to_owned() }
 }
 
-/// Writes a file whole or not at all, and durably.
+/// Writes a file. Not synced: see the module's page.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let path = folder.join(name);
-    let new = path.with_extension("tmp");
-    let parent = path.parent().unwrap_or(folder);
-    DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = match options.open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(path.parent().unwrap_or(folder))?;
+            options.open(&path)?
+        }
+        opened => opened?,
+    };
+    file.write_all(bytes)
+}
+
+/// Writes the bundle whole or not at all, and durably: when this returns, it and the way to it survive a crash of the machine.
+fn write_bundle(folder: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+    let (path, new) = (folder.join(BUNDLE), folder.join(BUNDLE).with_extension("tmp"));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, &path)?;
-    File::open(parent)?.sync_all()
+    // The run's folder, `runs/`, and the data folder: the first run makes them all.
+    folder.ancestors().take(3).try_for_each(|folder| File::open(folder)?.sync_all())?;
+    Ok(path)
 }
 
 /// All that goes into the bundle.

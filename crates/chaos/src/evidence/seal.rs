@@ -1,6 +1,7 @@
-//! Anchoring the evidence in the log: the digest of all digests becomes an event of the run, and that event an entry of the log.
+//! Anchoring the evidence in the log: the digest of all digests becomes an event of the run, and that event an entry of the log. The
+//! run's judgement, which is recorded before it, is taken from there too, so that the record of the run can be held against it.
 
-use std::{ops::Range, thread};
+use std::thread;
 
 use grace_log::{
     checkpoint::Opened,
@@ -13,6 +14,7 @@ use grace_log::{
 use serde::{Deserialize, Serialize};
 
 use super::{Sources, limits, log::Logged};
+use crate::bundle::verify::{is_seal, judgement};
 
 /// What the chaos component records, as an event of type `dev.grace.chaos.evidence_sealed.v1`, with these fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,51 +25,70 @@ pub struct SealEvent {
     pub digest: String,
 }
 
-/// The event's entry in the log, and the proof file of it.
+/// The event's entry in the log, and that of the run's judgement, each with its proof file.
 pub(super) struct Seal {
     pub(super) entry: Vec<u8>,
     pub(super) proof: Vec<u8>,
+    pub(super) judged: Vec<u8>,
+    pub(super) judged_proof: Vec<u8>,
+}
+
+/// How far the log was looked through.
+struct Search {
+    /// The next entry.
+    next: u64,
+    /// The judgement, which comes before the seal: where it is, and its entry.
+    judged: Option<(u64, Vec<u8>)>,
 }
 
 /// Has the event recorded, and waits until it is in the log.
 pub(super) fn wait(event: &SealEvent, logged: &Logged, sources: &mut Sources<'_>) -> Result<Seal, String> {
     (sources.seal)(event).map_err(|e| format!("the event could not be recorded: {e}"))?;
     let deadline = sources.clock.now().mono.plus(limits::SEAL_TIME);
-    let mut searched = logged.size;
+    let mut search = Search { next: logged.size, judged: None };
+    let mut pause = limits::SEAL_PAUSE;
     loop {
-        match look(event, logged, &mut searched) {
+        match look(event, logged, &mut search) {
             Ok(Some(found)) => return Ok(found),
-            Ok(None) if sources.clock.now().mono < deadline => thread::park_timeout(limits::SEAL_PAUSE),
+            Ok(None) if sources.clock.now().mono < deadline => {}
             Ok(None) => {
                 let seconds = limits::SEAL_TIME.as_secs();
                 return Err(format!("the event was recorded, but was not in the log within {seconds} s"));
             }
             // The log may be down, and coming back.
-            Err(_) if sources.clock.now().mono < deadline => thread::park_timeout(limits::SEAL_PAUSE),
+            Err(_) if sources.clock.now().mono < deadline => {}
             Err(why) => return Err(format!("the log cannot be read: {why}")),
         }
+        thread::park_timeout(pause);
+        pause = (pause * 2).min(limits::SEAL_PAUSE_LONGEST);
     }
 }
 
-/// Looks at the entries from `searched` on.
-fn look(event: &SealEvent, logged: &Logged, searched: &mut u64) -> Result<Option<Seal>, String> {
+/// Looks at the entries that were not looked at yet.
+fn look(event: &SealEvent, logged: &Logged, search: &mut Search) -> Result<Option<Seal>, String> {
     let note = logged.folder.read(CHECKPOINT_PATH, NOTE_BYTES).map_err(|e| e.to_string())?;
     let note = note.ok_or("there is no checkpoint")?;
     let Opened { checkpoint, .. } = logged.trust.open(&note).map_err(|e| e.to_string())?;
-    let fresh: Range<u64> = *searched..checkpoint.size;
-    for index in fresh {
+    let prove = |index: u64, entry: &[u8]| {
+        let note = Note::parse(&note).map_err(|e| e.to_string())?;
+        let proof =
+            ProofFile::make(&logged.folder, index, checkpoint.size, note).map_err(|e| e.to_string())?;
+        proof.verify(entry, &logged.trust).map_err(|e| e.to_string())?;
+        Ok::<_, String>(proof.to_string().into_bytes())
+    };
+    for index in search.next..checkpoint.size {
         let entry = read_entry(&logged.folder, checkpoint.size, index).map_err(|e| e.to_string())?;
-        // Few entries hold the digest; only those are worth a look.
-        if contains(&entry, event.digest.as_bytes()) {
-            let note = Note::parse(&note).map_err(|e| e.to_string())?;
-            let proof =
-                ProofFile::make(&logged.folder, index, checkpoint.size, note).map_err(|e| e.to_string())?;
-            proof.verify(&entry, &logged.trust).map_err(|e| e.to_string())?;
-            if crate::bundle::verify::is_seal(&entry, event).is_ok() {
-                return Ok(Some(Seal { entry, proof: proof.to_string().into_bytes() }));
+        // Few entries are of this run; only those are worth a look.
+        if contains(&entry, event.run.as_bytes()) {
+            if judgement(&entry, &event.run).is_ok() {
+                search.judged = Some((index, entry));
+            } else if is_seal(&entry, event).is_ok() {
+                let (at, judged) = search.judged.take().ok_or("the judgement is not in the log")?;
+                let (judged_proof, proof) = (prove(at, &judged)?, prove(index, &entry)?);
+                return Ok(Some(Seal { entry, proof, judged, judged_proof }));
             }
         }
-        *searched = index + 1;
+        search.next = index + 1;
     }
     Ok(None)
 }

@@ -31,6 +31,8 @@ use crate::{
 
 pub(crate) const RUN: &str = "run_01JDC5M3Q8V5S0A6T4ZK2H9XWB";
 
+const SCENARIO_TEXT: &str = "id: dirt-critical-kernel-kill\n# </pre><b>\n";
+
 /// A moment of the run, so many milliseconds after its beginning.
 pub(crate) fn at(millis: u64) -> Timestamp {
     Timestamp::from_nanos(1_795_446_000_000_000_000).plus(Duration::from_millis(millis))
@@ -72,8 +74,8 @@ pub(crate) fn record() -> RunRecord {
             severity: "critical".into(),
             description: "What a careless operator & a bad disk do.".into(),
             origin: "built in".into(),
-            sha256: "ab".repeat(32),
-            text: "id: dirt-critical-kernel-kill\n# </pre><b>\n".into(),
+            sha256: bundle::digests::sha256(SCENARIO_TEXT.as_bytes()),
+            text: SCENARIO_TEXT.into(),
         },
         host: HostRecord {
             grace: "0.1.0".into(),
@@ -279,9 +281,21 @@ impl Data {
     }
 
     pub(crate) fn sealed(&self, entries: usize) -> PathBuf {
+        self.sealed_with(entries, &record().judgement)
+    }
+
+    /// The same, with this judgement in the log.
+    pub(crate) fn sealed_with(&self, entries: usize, judged: &Judgement) -> PathBuf {
         let record = self.run(entries);
         let finished = self.evidence(&record, &mut |event| {
-            self.log("unrelated", &json!({"digest": event.digest}));
+            let mut of_this_run = serde_json::to_value(judged).unwrap();
+            of_this_run["run"] = json!(RUN);
+            self.log(
+                "judged",
+                &json!({"run": "run_01JDC5M3Q8V5S0A6T4ZK2H9XWC", "passed": false, "reasons": []}),
+            );
+            self.log("judged", &of_this_run);
+            self.log("unrelated", &json!({"run": RUN, "digest": event.digest}));
             self.log("evidence_sealed", &serde_json::to_value(event).unwrap());
             self.seal();
             Ok(())
@@ -317,7 +331,7 @@ fn a_sealed_run_is_accepted_anywhere() {
     let files = unpack(&fs::read(&bundle).unwrap()).unwrap();
     let verdict = verify(&files, Some(data.key()));
     assert_eq!(verdict.errors, [""; 0]);
-    assert_eq!((verdict.entries, verdict.left_out, verdict.seal_index), (5, 0, Some(9)));
+    assert_eq!((verdict.entries, verdict.left_out, verdict.seal_index), (5, 0, Some(11)));
     assert_eq!(verdict.record.unwrap().run, RUN);
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     assert!(names.contains(&"dumps/0002-fault-1-bit-etc.json"), "{names:?}");

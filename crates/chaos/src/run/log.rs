@@ -4,9 +4,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    fs::File,
-    io::{self, Read as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use grace_log::{
@@ -25,32 +23,13 @@ use grace_types::{
 use super::load::{self, Written};
 use crate::{
     limits,
+    log_folder::LogFolder,
     record::{LogPoint, LogRecord},
 };
 
-/// A log's folder, of which files are read by name.
-struct Folder(PathBuf);
-
-impl Files for Folder {
-    fn read(&self, path: &str, limit: usize) -> io::Result<Option<Cow<'_, [u8]>>> {
-        let file = match File::open(self.0.join(path)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let mut bytes = Vec::new();
-        file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-        Ok(Some(Cow::Owned(bytes)))
-    }
-
-    fn list(&self) -> io::Result<Vec<String>> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
 /// The log of an instance.
 pub(super) struct Log {
-    folder: Folder,
+    folder: LogFolder,
     trust: Trust,
 }
 
@@ -80,7 +59,7 @@ impl Log {
         let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let key: VerifierKey =
             text.trim_end().parse().map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Self { folder: Folder(data.join("log")), trust: Trust::in_log(key) })
+        Ok(Self { folder: LogFolder::of(data), trust: Trust::in_log(key) })
     }
 
     /// The newest checkpoint.
@@ -269,7 +248,8 @@ impl Survey {
             let verified = verify_consistency(old.size, old.root, new.size, new.root, &proof);
             verified.map_err(|error| error.to_string())
         });
-        let known = read.is_ok();
+        // What a log holds that is not the one of before says nothing about that one.
+        let known = read.is_ok() && consistent.is_ok();
         let (before, gaps, duplicates) = (self.before.record(), self.gaps, self.duplicates);
         let wrong = [consistent.as_ref().err(), read.as_ref().err()];
         self.errors.extend(wrong.into_iter().flatten().cloned());
@@ -411,6 +391,19 @@ mod tests {
         let (record, _) = survey(&mut other, before, &[]);
         assert_eq!(record.consistent, Some(false));
         assert!(!record.errors.is_empty());
+    }
+
+    #[test]
+    fn a_log_that_was_rolled_back_is_neither_consistent_nor_continuous() {
+        let (mut bench, mut old) = (Bench::new(), Bench::new());
+        old.append(&source("a"), 1, b"{}");
+        for sequence in 1..=3 {
+            bench.append(&source("a"), sequence, b"{}");
+        }
+        let (_, before) = bench.seal();
+        let (record, _) = survey(&mut old, before, &[]);
+        assert_eq!((record.before.size, record.after.size), (3, 1));
+        assert_eq!((record.consistent, record.continuous, record.gaps), (Some(false), None, None));
     }
 
     #[test]

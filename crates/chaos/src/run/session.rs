@@ -67,6 +67,9 @@ pub(super) struct Session<'a> {
     folder: Folder,
     effects: VecDeque<Effect>,
     next_dump: Monotonic,
+    next_sample: Monotonic,
+    /// Until then samples are taken more often than dumps.
+    fine_until: Monotonic,
     findings: Findings,
     evidence_errors: Vec<String>,
     troubled: bool,
@@ -124,6 +127,8 @@ impl<'a> Session<'a> {
             folder,
             effects: VecDeque::new(),
             next_dump: now.mono.plus(limits::DUMP_EVERY),
+            next_sample: now.mono.plus(limits::SAMPLE_EVERY),
+            fine_until: now.mono.plus(limits::FINE_FOR),
             findings: Findings::default(),
             evidence_errors: Vec::new(),
             troubled: false,
@@ -178,6 +183,8 @@ impl<'a> Session<'a> {
         if now.mono >= self.next_dump {
             self.next_dump = now.mono.plus(limits::DUMP_EVERY);
             self.dump(now.wall, "every 5 s");
+        } else if now.mono >= self.next_sample && now.mono < self.fine_until {
+            self.sample(now.wall, "every 1 s");
         }
         let facts = self.watch.facts(&self.back.tally.record());
         let mut look = self.watch.look(now.mono, self.desk.phase(), self.job.scenario, &facts);
@@ -232,6 +239,11 @@ impl<'a> Session<'a> {
             let kept = self.folder.dump(at, cause, &status);
             self.evidence(kept);
         }
+        self.sample(at, cause);
+    }
+
+    fn sample(&mut self, at: Timestamp, cause: &str) {
+        self.next_sample = self.clock.now().mono.plus(limits::SAMPLE_EVERY);
         let sample = Sample::read(self.watch.components.iter().map(|c| (c.name.as_str(), c.pid)));
         let kept = self.folder.resources(at, cause, &sample);
         self.evidence(kept);

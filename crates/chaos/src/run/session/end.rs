@@ -100,6 +100,10 @@ impl Session<'_> {
     pub(super) fn finish(mut self) -> Result<Outcome, RunError> {
         self.keep_what_was_heard();
         self.journals.read(true, self.clock.now().wall);
+        if self.findings.log.is_none() {
+            // A run that ended early has evidence to be sealed as well.
+            self.findings.log = self.survey(&[], None).ok();
+        }
         let record = self.record();
         let Self { job, clock, mut desk, back, folder, journals, .. } = self;
         let mut narratives: Vec<Narrative> = journals.told.into_iter().map(|told| told.narrative).collect();
