@@ -18,7 +18,7 @@
 //! | `publish` | the public files |
 //! | `known` | what was sealed and published last |
 //! | `open`, `replay` | start: recovery, and what is refused |
-//! | [`writer`], `sealer` | the threads, and the log as a library |
+//! | [`writer`], `sealer`, `workers` | the log as a library, and its threads |
 //! | [`disk`] | all IO, with a twin that crashes |
 //! | `keys` | the log's key |
 //! | `shell` | the bus and the life line |
@@ -41,13 +41,14 @@ mod sealer;
 mod shell;
 #[cfg(test)]
 mod tests;
+mod workers;
 pub mod writer;
 
 use std::{path::Path, time::Duration};
 
 use grace_kernel::process::{Environment, KernelError};
 use grace_log::checkpoint::Checkpoint;
-use grace_types::manifest::Permissions;
+use grace_types::manifest::{ComponentKind, Permissions};
 
 use super::BuiltIn;
 
