@@ -9,11 +9,14 @@
 //! [`limits::EXPRESSION_WORK`] the evaluation fails. Loops over a mapping see its keys in order, so that the same input gives the
 //! same output.
 //!
+//! Conditions that are certainly false by a plain comparison are found without the evaluator (`quick`).
+//!
 //! [`Template`] and [`Mapping`] are texts and JSON documents with `${ CEL }` in them.
 //!
 //! Not here: regular expressions (`matches`), time and durations of CEL, optional values, macros of one's own.
 
 mod meter;
+mod quick;
 mod scope;
 mod template;
 #[cfg(test)]
@@ -59,6 +62,8 @@ pub struct Expression {
     text: String,
     program: IdedExpr,
     paths: Vec<Vec<String>>,
+    /// Comparisons that must all be true for it to be.
+    tests: Vec<quick::Test>,
 }
 
 /// Why a text is no expression that can be used.
@@ -105,9 +110,10 @@ impl Expression {
         let mut used = Used::default();
         used.visit(&program, &mut Vec::new(), 0);
         used.check(text, known)?;
+        let tests = quick::tests(&program);
         meter::install(&mut program);
         let paths = used.paths.into_iter().collect();
-        Ok(Self { text: text.to_owned(), program, paths })
+        Ok(Self { text: text.to_owned(), program, paths, tests })
     }
 
     /// As it was written.
@@ -127,6 +133,9 @@ impl Expression {
     /// # Errors
     /// It cannot be evaluated, takes too much work, or gives neither true nor false; why.
     pub fn holds(&self, scope: &Scope<'_>) -> Result<bool, Failed> {
+        if self.tests.iter().any(|test| test.fails(scope)) {
+            return Ok(false);
+        }
         match self.run(scope)? {
             Cel::Bool(answer) => Ok(answer),
             other => Err(Failed(format!("it gives {}, not true or false", scope::kind(&other)))),

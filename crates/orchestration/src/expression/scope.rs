@@ -16,7 +16,7 @@ use cel::{
 use grace_types::event::Event;
 use serde_json::{Map, Number, Value};
 
-use super::Failed;
+use super::{Failed, quick::Plain};
 
 /// The names that [`Scope::with_event`] adds, for [`super::Expression::compile`].
 pub const EVENT_NAMES: [&str; 9] = [
@@ -66,6 +66,28 @@ impl<'a> Scope<'a> {
     #[must_use]
     pub fn with_event(self, event: &'a Event) -> Self {
         self.add("event", Source::Event(event)).add("data", Source::Json(&event.data))
+    }
+
+    /// The value at a path, where it is a whole number, a text, true or false.
+    pub(super) fn plain(&self, path: &[String]) -> Option<Plain<'_>> {
+        let (root, fields) = path.split_first()?;
+        match self.entries.iter().find(|entry| entry.name == root)?.source {
+            Source::Json(value) => {
+                match fields.iter().try_fold(value, |value, field| value.as_object()?.get(field))? {
+                    Value::Bool(value) => Some(Plain::Bool(*value)),
+                    Value::String(text) => Some(Plain::Text(text)),
+                    Value::Number(number) => number.as_i64().map(Plain::Int),
+                    Value::Null | Value::Array(_) | Value::Object(_) => None,
+                }
+            }
+            Source::Event(event) => match fields {
+                [field] if field == "type" => Some(Plain::Text(&event.kind)),
+                [field] if field == "source" => Some(Plain::Text(&event.source)),
+                [field] if field == "subject" => event.subject.as_deref().map(Plain::Text),
+                [field] if field == "hops" => Some(Plain::Int(i64::from(event.hops))),
+                _ => None,
+            },
+        }
     }
 
     fn add(mut self, name: &'a str, source: Source<'a>) -> Self {

@@ -195,6 +195,38 @@ fn mappings_render_whole_documents() {
     assert!(mapping.render(&scope).unwrap_err().0.starts_with("a: 0: k: `data.lost`"));
 }
 
+#[test]
+fn a_quick_look_agrees_with_the_evaluator() {
+    let document = document();
+    let scope = Scope::new().with("data", &document);
+    let values = [
+        "data.count",
+        "data.big",
+        "data.ratio",
+        "data.name",
+        "data.none",
+        "data.lost",
+        "data.items",
+        "has(data.name)",
+    ];
+    let literals = ["3", "2", "4", "'web'", "'x'", "true", "3.0", "null", "18446744073709551615u"];
+    for value in values {
+        for operator in ["==", "!=", "<", "<=", ">", ">="] {
+            for literal in literals {
+                let one = format!("{value} {operator} {literal}");
+                for text in
+                    [one.clone(), format!("{one} && data.count == 3"), format!("data.lost.x && {one}")]
+                {
+                    let expression = Expression::compile(&text, &KNOWN).unwrap();
+                    let slow = expression.evaluate(&scope).ok();
+                    let quick = expression.holds(&scope).ok().map(Value::Bool);
+                    assert_eq!(quick, slow, "{text}");
+                }
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
