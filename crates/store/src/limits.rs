@@ -28,16 +28,6 @@ pub const NARRATIVE_LOG_PAGES: i32 = 4000;
 /// Text of one narrative that is searched. Past it the end of its event is not found by its words; it is stored and shown all the same.
 pub const NARRATIVE_TEXT_BYTES: usize = 64 << 10;
 
-/// A word of a text. A longer one is found by its beginning of this length.
-pub const NARRATIVE_WORD_BYTES: usize = 100;
-
-/// A term of the narratives' index: a word or an id, and its kind. A longer one on a page is damage.
-pub const NARRATIVE_TERM_BYTES: usize = 1 + NARRATIVE_WORD_BYTES;
-
-/// Runs of the narratives' index with fewer rows are merged, eight at a time. So the largest merge writes a quarter of a million rows' lists, some
-/// 20 MiB, and a search of a million rows looks into some 4 to 32 large runs.
-pub const NARRATIVE_MERGED_ROWS: u32 = 1 << 15;
-
 /// A search as a person types it. What lies behind is passed over.
 pub const NARRATIVE_SEARCH_BYTES: usize = 1024;
 

@@ -2,9 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::{NarrativeDb, Query, Told, index::Kind};
-use crate::{StoreError, limits};
 use grace_types::id::{CorrelationId, EventId};
+use rusqlite::{ToSql, params};
+
+use super::{
+    NarrativeDb, Role, Told,
+    query::{COLUMNS, told},
+};
+use crate::{StoreError, limits, sqlite::error};
 
 impl NarrativeDb {
     /// What led to `of`: its cause, that one's cause, and so on up to the first that is known. At most
@@ -29,7 +34,7 @@ impl NarrativeDb {
     /// # Errors
     /// The engine's failure.
     pub fn effects(&self, event: EventId, limit: usize) -> Result<Vec<Told>, StoreError> {
-        self.holding(Kind::Causation, event.as_bits(), limit)
+        self.in_order("causation", event.as_bits(), limit)
     }
 
     /// Everything that belongs to `correlation`, in order, at most `limit`.
@@ -37,24 +42,37 @@ impl NarrativeDb {
     /// # Errors
     /// The engine's failure.
     pub fn story(&self, correlation: CorrelationId, limit: usize) -> Result<Vec<Told>, StoreError> {
-        self.holding(Kind::Correlation, correlation.as_bits(), limit)
+        self.in_order("correlation", correlation.as_bits(), limit)
     }
 
-    /// The newest narrative about `component` from the journal of `teller`; or else about it from any journal; or else the newest that
-    /// it decided itself.
+    fn in_order(&self, column: &str, bits: u128, limit: usize) -> Result<Vec<Told>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM narratives n INDEXED BY by_{column} WHERE n.{column} = ?1 ORDER BY n.pos LIMIT ?2"
+        );
+        self.all(&sql, params![bits.to_be_bytes(), i64::try_from(limit).unwrap_or(i64::MAX)])
+    }
+
+    /// The newest narrative that concerns `component` or that it decided.
     ///
     /// # Errors
     /// The engine's failure.
-    pub fn latest_of(&self, component: &str, teller: &str) -> Result<Option<Told>, StoreError> {
-        let about = Query { place: Some(component.to_owned()), limit: 1, ..Query::default() };
-        let told = Query { source: Some(teller.to_owned()), ..about.clone() };
-        let own = Query { actor: Some(component.to_owned()), limit: 1, ..Query::default() };
-        for query in [told, about, own] {
-            let latest = self.find(&query)?.told.pop();
-            if latest.is_some() {
-                return Ok(latest);
-            }
-        }
-        Ok(None)
+    pub fn latest_of(&self, component: &str) -> Result<Option<Told>, StoreError> {
+        let newest = |column: &str, role: Role| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM narratives n INDEXED BY by_{column}
+                 WHERE n.{column} = (SELECT id FROM words WHERE role = ?1 AND word = ?2) ORDER BY n.pos DESC LIMIT 1"
+            );
+            self.all(&sql, params![role as i64, component])
+        };
+        // What was decided about it comes before what it decided itself.
+        let about = newest("place", Role::Place)?.pop();
+        if about.is_some() { Ok(about) } else { Ok(newest("who", Role::Who)?.pop()) }
+    }
+
+    fn all(&self, sql: &str, values: &[&dyn ToSql]) -> Result<Vec<Told>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<Told>> {
+            self.connection.prepare_cached(sql)?.query_map(values, told)?.collect()
+        };
+        read().map_err(|e| error::sqlite(&self.path, &e))
     }
 }

@@ -13,14 +13,12 @@
 //! | `schema` | the tables, and why they are so |
 //! | `position` | the order of narratives |
 //! | `text` | what is found by its words |
-//! | `index` | which narratives hold a word, an actor, a type, a place or an id |
 //! | `write` | taking records and links in |
 //! | `query` | finding narratives |
 //! | `chain` | causes, effects and stories |
 //! | `rebuild` | making it all again from the journals |
 
 mod chain;
-mod index;
 mod position;
 mod query;
 mod rebuild;
@@ -50,11 +48,9 @@ use crate::{StoreError, sqlite::error};
 pub struct NarrativeDb {
     path: PathBuf,
     connection: Connection,
-    words: Words,
+    /// The numbers of words that were written lately.
+    words: HashMap<(Role, String), i64>,
 }
-
-/// The numbers of words that were written lately, by [`Role`].
-type Words = [HashMap<String, i64>; 3];
 
 /// What a word stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -133,7 +129,7 @@ impl NarrativeDb {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
         let connection = schema::open(&path)?;
-        Ok(Self { path, connection, words: Words::default() })
+        Ok(Self { path, connection, words: HashMap::new() })
     }
 
     /// Opens the database at `path` for reading. Its writer may be at work, or dead.
@@ -143,7 +139,7 @@ impl NarrativeDb {
     pub fn open_read_only(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
         let connection = schema::open_read_only(&path)?;
-        Ok(Self { path, connection, words: Words::default() })
+        Ok(Self { path, connection, words: HashMap::new() })
     }
 
     /// Sets the file aside as `aside`, since it is damaged, and begins an empty one.
@@ -155,7 +151,7 @@ impl NarrativeDb {
         // On closing, SQLite would fold the log in and remove it by its name, which is the new file's by then.
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
         self.connection = Connection::open_in_memory().map_err(failed)?;
-        self.words = Words::default();
+        self.words.clear();
         set_aside(&self.path, aside)?;
         self.connection = schema::open(&self.path)?;
         Ok(())
@@ -172,9 +168,9 @@ impl NarrativeDb {
     /// # Errors
     /// The engine's failure.
     pub fn count(&self) -> Result<u64, StoreError> {
-        let sql = "SELECT coalesce(sum(rows), 0) FROM runs";
+        let sql = "SELECT coalesce(sum(uses), 0) FROM words WHERE role = ?1";
         self.connection
-            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .query_row(sql, [Role::Who as i64], |row| row.get::<_, i64>(0))
             .map(i64::cast_unsigned)
             .map_err(|e| error::sqlite(&self.path, &e))
     }

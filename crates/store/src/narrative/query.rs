@@ -1,7 +1,7 @@
 //! Finding narratives.
 //!
-//! A page is found in two steps: the index gives the places of its rows, in order and no more than asked for; then these rows are read in full.
-//! Where nothing but a time is asked for, the rows lie in that order themselves.
+//! A page is found in two steps: the narrowest index gives the places of its rows, in order and no more than asked for; then these
+//! rows are read in full. Which index is the narrowest is known from how often the words occur, and not left to the engine's guess.
 
 use grace_types::{
     evidence::{JournalId, Source},
@@ -10,17 +10,15 @@ use grace_types::{
     time::{Hlc, Timestamp},
 };
 use rusqlite::{
-    Connection, OptionalExtension, Row, params,
+    Connection, OptionalExtension, Row, ToSql, params,
     types::{FromSqlError, Type},
 };
 
-use super::{
-    NarrativeDb, Role, Told,
-    index::{self, Any, Kind, Needle},
-    position::Position,
-    text::Sought,
-};
+use super::{NarrativeDb, Role, Told, position::Position, text};
 use crate::{StoreError, limits, sqlite::error};
+
+/// Several types are looked up by their index, and then sorted, up to this many rows; past it, walking all rows in order finds a page sooner.
+const SORTED_ROWS: i64 = 20_000;
 
 /// Which end comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,8 +33,6 @@ pub enum Order {
 /// What is looked for. Everything that is given must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Query {
-    /// The component whose journal it is from, exactly.
-    pub source: Option<String>,
     /// Who decided or asked, exactly.
     pub actor: Option<String>,
     /// The component or resource that it concerns, exactly.
@@ -63,7 +59,7 @@ impl Query {
     /// Whether a search has any word to look for. Every word must occur; `"in quotes"` in that order; `begin*` any word that begins so.
     #[must_use]
     pub fn has_words(search: &str) -> bool {
-        Sought::read(search).is_some()
+        text::search(search).is_some()
     }
 }
 
@@ -77,7 +73,7 @@ pub struct Page {
 }
 
 /// A row with all that belongs to it. Its place is `n.pos`.
-const COLUMNS: &str = "n.pos, n.seq, n.id, n.time, n.millis, n.counter,
+pub(super) const COLUMNS: &str = "n.pos, n.seq, n.id, n.time, n.millis, n.counter,
   (SELECT word FROM words WHERE id = n.who), (SELECT word FROM words WHERE id = n.what),
   (SELECT word FROM words WHERE id = n.place), n.correlation, n.causation, n.how, n.why, n.event,
   (SELECT component FROM sources WHERE id = n.source), (SELECT journal FROM sources WHERE id = n.source),
@@ -98,10 +94,14 @@ impl NarrativeDb {
         // One view of the database for both steps.
         let tx = self.connection.unchecked_transaction()?;
         let Some(search) = Search::new(&tx, query)? else { return Ok(Page::default()) };
-        let mut places = search.places(&tx, limit + 1)?;
+        let down = query.order == Order::NewestFirst;
+        let mut places = search.places(&tx, down, limit + 1)?;
         let more = places.len() > limit;
         places.truncate(limit);
-        let told: Vec<Told> = places.iter().map(|place| at(&tx, *place)).collect::<rusqlite::Result<_>>()?;
+        let sql = format!("SELECT {COLUMNS} FROM narratives n WHERE n.pos = ?1");
+        let mut select = tx.prepare_cached(&sql)?;
+        let told: Vec<Told> =
+            places.iter().map(|place| select.query_row([place], told)).collect::<rusqlite::Result<_>>()?;
         let next = told.last().map(|last| last.position).filter(|_| more);
         Ok(Page { told, next })
     }
@@ -111,37 +111,29 @@ impl NarrativeDb {
     /// # Errors
     /// The engine's failure.
     pub fn by_id(&self, id: EventId) -> Result<Option<Told>, StoreError> {
-        self.holding(Kind::Id, id.as_bits(), 1).map(|mut found| found.pop())
+        let sql = format!("SELECT {COLUMNS} FROM narratives n WHERE n.id = ?1 ORDER BY n.pos LIMIT 1");
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut select| select.query_row([id.as_bits().to_be_bytes()], told).optional())
+            .map_err(|e| error::sqlite(&self.path, &e))
     }
-
-    /// What holds this id, in order.
-    pub(super) fn holding(&self, kind: Kind, bits: u128, limit: usize) -> Result<Vec<Told>, StoreError> {
-        let read = || -> rusqlite::Result<Vec<Told>> {
-            let tx = self.connection.unchecked_transaction()?;
-            let all = vec![Any::Of(vec![kind.term(&bits.to_be_bytes())])];
-            let needle = Needle { all, first: 0, last: i64::MAX, down: false, limit };
-            let places = index::find(&tx, &needle, &mut |_| Ok(true))?;
-            places.iter().map(|place| at(&tx, *place)).collect()
-        };
-        read().map_err(|e| error::sqlite(&self.path, &e))
-    }
-}
-
-/// The row at a place.
-fn at(connection: &Connection, place: i64) -> rusqlite::Result<Told> {
-    let sql = format!("SELECT {COLUMNS} FROM narratives n WHERE n.pos = ?1");
-    connection.prepare_cached(&sql)?.query_row([place], told)
 }
 
 /// A query whose words have been looked up.
 struct Search {
     first: i64,
     last: i64,
-    down: bool,
-    since: Timestamp,
-    until: Timestamp,
-    all: Vec<Any>,
-    text: Option<Sought>,
+    /// `AND …`, with every value that is not a number of ours in `values`.
+    conditions: String,
+    values: Vec<Box<dyn ToSql>>,
+    way: Way,
+}
+
+/// By which index the rows are found.
+enum Way {
+    Text,
+    Index(&'static str),
+    Order,
 }
 
 impl Search {
@@ -150,11 +142,9 @@ impl Search {
         let mut search = Self {
             first: query.since.map_or(0, |t| Position::first_at(t).0),
             last: query.until.map_or(i64::MAX, |t| Position::last_at(t).0),
-            down: query.order == Order::NewestFirst,
-            since: query.since.unwrap_or(Timestamp::EPOCH),
-            until: query.until.unwrap_or(Timestamp::MAX),
-            all: Vec::new(),
-            text: None,
+            conditions: String::new(),
+            values: Vec::new(),
+            way: Way::Order,
         };
         if let Some(Position(after)) = query.after {
             match query.order {
@@ -162,95 +152,90 @@ impl Search {
                 Order::OldestFirst => search.first = search.first.max(after.saturating_add(1)),
             }
         }
-        if let Some(correlation) = query.correlation {
-            let term = Kind::Correlation.term(&correlation.as_bits().to_be_bytes());
-            search.all.push(Any::Of(vec![term]));
-        }
-        if let Some(component) = &query.source {
-            let sources = sources_of(connection, component)?;
-            search.all.push(Any::Of(sources.into_iter().map(|id| Kind::Source.numbered(id)).collect()));
-        }
-        let named = [(Role::Who, &query.actor, Kind::Who), (Role::Place, &query.place, Kind::Place)];
-        for (role, word, kind) in named {
+        let mut narrowest = i64::MAX;
+        for (role, word, column, index) in
+            [(Role::Who, &query.actor, "who", "by_who"), (Role::Place, &query.place, "place", "by_place")]
+        {
             let Some(word) = word else { continue };
-            let Some(id) = word_of(connection, role, word)? else { return Ok(None) };
-            search.all.push(Any::Of(vec![kind.numbered(id)]));
+            let Some((id, uses)) = word_of(connection, role, word)? else { return Ok(None) };
+            search.conditions.push_str(&format!(" AND n.{column} = {id}"));
+            if uses < narrowest {
+                (narrowest, search.way) = (uses, Way::Index(index));
+            }
         }
         if let Some(action) = &query.action {
             let types = types_of(connection, action)?;
-            if types.is_empty() {
-                return Ok(None);
+            let uses: i64 = types.iter().map(|(_, uses)| uses).sum();
+            match types.as_slice() {
+                [] => return Ok(None),
+                [(id, _)] => search.conditions.push_str(&format!(" AND n.what = {id}")),
+                several => {
+                    let ids: Vec<String> = several.iter().map(|(id, _)| id.to_string()).collect();
+                    search.conditions.push_str(&format!(" AND n.what IN ({})", ids.join(",")));
+                }
             }
-            search.all.push(Any::Of(types.into_iter().map(|id| Kind::What.numbered(id)).collect()));
+            if uses < narrowest && (types.len() == 1 || uses <= SORTED_ROWS) {
+                search.way = Way::Index("by_what");
+            }
+        }
+        if query.since.is_some() || query.until.is_some() {
+            // Within the first and last millisecond; where the hybrid clock ran ahead of the wall clock, it decides alone.
+            let since = query.since.map_or(0, Timestamp::as_nanos).cast_signed();
+            let until = query.until.unwrap_or(Timestamp::MAX).as_nanos().cast_signed();
+            search.conditions.push_str(&format!(
+                " AND (n.time BETWEEN {since} AND {until} OR (n.millis <> 0 AND n.millis <> n.time / 1000000))"
+            ));
+        }
+        if let Some(correlation) = query.correlation {
+            search.conditions.push_str(" AND n.correlation = ?4");
+            search.values.push(Box::new(correlation.as_bits().to_be_bytes()));
+            search.way = Way::Index("by_correlation");
         }
         if let Some(typed) = &query.text {
-            let Some(sought) = Sought::read(typed) else { return Ok(None) };
-            search.all.extend(sought.terms());
-            search.text = Some(sought).filter(Sought::has_phrase);
+            let Some(words) = text::search(typed) else { return Ok(None) };
+            search.conditions.push_str(&format!(" AND told MATCH ?{}", 4 + search.values.len()));
+            search.values.push(Box::new(words));
+            search.way = Way::Text;
         }
         Ok(Some(search))
     }
 
-    fn places(&self, connection: &Connection, limit: usize) -> rusqlite::Result<Vec<i64>> {
-        if !self.all.is_empty() {
-            let Self { first, last, down, all, .. } = self;
-            let needle = Needle { all: all.clone(), first: *first, last: *last, down: *down, limit };
-            return index::find(connection, &needle, &mut |place| self.holds(connection, place));
-        }
-        let order = if self.down { "DESC" } else { "ASC" };
-        let sql = format!("SELECT pos FROM narratives WHERE pos BETWEEN ?1 AND ?2 ORDER BY pos {order}");
+    fn places(&self, connection: &Connection, down: bool, limit: usize) -> rusqlite::Result<Vec<i64>> {
+        let (from, place) = match self.way {
+            Way::Text => ("told CROSS JOIN narratives n ON n.pos = told.rowid".to_owned(), "told.rowid"),
+            Way::Index(index) => (format!("narratives n INDEXED BY {index}"), "n.pos"),
+            Way::Order => ("narratives n NOT INDEXED".to_owned(), "n.pos"),
+        };
+        let sql = format!(
+            "SELECT {place} FROM {from} WHERE {place} BETWEEN ?1 AND ?2{} ORDER BY {place} {} LIMIT ?3",
+            self.conditions,
+            if down { "DESC" } else { "ASC" }
+        );
         let mut select = connection.prepare_cached(&sql)?;
-        let mut rows = select.query([self.first, self.last])?;
-        let mut places = Vec::new();
-        while places.len() < limit {
-            let Some(row) = rows.next()? else { break };
-            let place = row.get(0)?;
-            if self.holds(connection, place)? {
-                places.push(place);
-            }
-        }
-        Ok(places)
-    }
-
-    /// What the index does not tell of a row: whether it lies within the first and the last millisecond, and the order of words.
-    fn holds(&self, connection: &Connection, place: i64) -> rusqlite::Result<bool> {
-        let inner = Position::last_at(self.since).0 < place && place < Position::first_at(self.until).0;
-        if inner && self.text.is_none() {
-            return Ok(true);
-        }
-        let Told { narrative, .. } = at(connection, place)?;
-        let Narrative { time, hlc, .. } = &narrative;
-        // Where the hybrid clock ran ahead of the wall clock, it decides alone.
-        let in_time =
-            (self.since..=self.until).contains(time) || (hlc.millis != 0 && hlc.millis != time.as_millis());
-        Ok(in_time && self.text.as_ref().is_none_or(|text| text.is_in(&narrative)))
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let fixed: [&dyn ToSql; 3] = [&self.first, &self.last, &limit];
+        let values: Vec<&dyn ToSql> = fixed.into_iter().chain(self.values.iter().map(|v| &**v)).collect();
+        let rows = select.query_map(values.as_slice(), |row| row.get(0))?;
+        rows.collect()
     }
 }
 
-fn word_of(connection: &Connection, role: Role, word: &str) -> rusqlite::Result<Option<i64>> {
+fn word_of(connection: &Connection, role: Role, word: &str) -> rusqlite::Result<Option<(i64, i64)>> {
     connection
-        .prepare_cached("SELECT id FROM words WHERE role = ?1 AND word = ?2")?
-        .query_row(params![role as i64, word], |row| row.get(0))
+        .prepare_cached("SELECT id, uses FROM words WHERE role = ?1 AND word = ?2")?
+        .query_row(params![role as i64, word], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
 }
 
-/// A component's journals: the one that it has, and those that were set aside.
-fn sources_of(connection: &Connection, component: &str) -> rusqlite::Result<Vec<i64>> {
-    connection
-        .prepare_cached("SELECT id FROM sources WHERE component = ?1")?
-        .query_map([component], |row| row.get(0))?
-        .collect()
-}
-
 /// The types that an action means: those that it names, or else those that begin with it.
-fn types_of(connection: &Connection, action: &str) -> rusqlite::Result<Vec<i64>> {
-    let mut select = connection.prepare_cached("SELECT id, word FROM words WHERE role = ?1")?;
+fn types_of(connection: &Connection, action: &str) -> rusqlite::Result<Vec<(i64, i64)>> {
+    let mut select = connection.prepare_cached("SELECT id, uses, word FROM words WHERE role = ?1")?;
     let mut rows = select.query([Role::What as i64])?;
     let (mut named, mut begun) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
-        let word = row.get_ref(1)?.as_str()?;
+        let word = row.get_ref(2)?.as_str()?;
         let short = grace_types::narrative::action_of(word);
-        let found = row.get(0)?;
+        let found = (row.get(0)?, row.get(1)?);
         if word == action || short == action {
             named.push(found);
         } else if word.starts_with(action) || short.starts_with(action) {
@@ -261,7 +246,7 @@ fn types_of(connection: &Connection, action: &str) -> rusqlite::Result<Vec<i64>>
 }
 
 /// Reads a row of [`COLUMNS`].
-fn told(row: &Row<'_>) -> rusqlite::Result<Told> {
+pub(super) fn told(row: &Row<'_>) -> rusqlite::Result<Told> {
     let number = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
     let bits = |column| row.get::<_, [u8; 16]>(column).map(u128::from_be_bytes);
     let json = |column: usize| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };

@@ -7,7 +7,7 @@ use grace_types::evidence::Source;
 use rusqlite::TransactionBehavior;
 
 use super::{
-    Batch, NarrativeDb, Words,
+    Batch, NarrativeDb,
     write::{insert, read_batch, source_row},
 };
 use crate::{JournalReader, Seq, StoreError, limits, sqlite::error};
@@ -51,10 +51,10 @@ impl NarrativeDb {
         let before = self.stands()?;
         let path = self.path.clone();
         let failed = |e: rusqlite::Error| error::sqlite(&path, &e);
-        self.words = Words::default();
+        self.words.clear();
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         tx.execute_batch(
-            "DELETE FROM narratives; DELETE FROM pages; DELETE FROM runs;
+            "DELETE FROM narratives; INSERT INTO told (told) VALUES ('delete-all'); UPDATE words SET uses = 0;
              UPDATE sources SET next = 1, odd = 0, last_odd = NULL;",
         )
         .map_err(failed)?;
@@ -101,7 +101,7 @@ impl NarrativeDb {
             tx.commit().map_err(failed)?;
         } else {
             tx.rollback().map_err(failed)?;
-            self.words = Words::default();
+            self.words.clear();
         }
         Ok(rebuilt)
     }

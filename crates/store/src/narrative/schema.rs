@@ -1,14 +1,16 @@
 //! The tables of the narrative database, and how its file is opened.
 //!
-//! - A narrative's row number is its place in time ([`super::position`]), which is the order in which narratives are shown.
-//! - Actors, types and places repeat in row after row. They are stored once, in `words`.
-//! - There is no other index of SQLite's on narratives: what holds which word, actor, type, place or id is told by [`super::index`].
+//! - A narrative's row number is its place in time ([`super::position`]). Every index of SQLite ends in the row number, so each of them
+//!   gives its rows in the order in which they are shown, and a page is read without sorting.
+//! - Actors, types and places repeat in row after row. They are stored once, in `words`, with how often they occur, by which the narrowest
+//!   way into the table is chosen.
+//! - The full text is an FTS5 table without content: the index alone, no second copy of the text. `columnsize=0` since nothing is ranked:
+//!   results are shown by time. `detail=full`, for phrases: a name such as `health_monitor` is two words to the tokenizer.
 
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
-use super::index;
 use crate::{
     StoreError, limits,
     sqlite::{LOCK_WAIT, create, error},
@@ -17,7 +19,7 @@ use crate::{
 /// `GRCN`: marks the file as one of ours.
 const APPLICATION_ID: i32 = 0x4752_434E;
 /// Version of the tables below.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 1;
 
 const SCHEMA: &str = "
 CREATE TABLE sources (
@@ -26,7 +28,7 @@ CREATE TABLE sources (
   UNIQUE (component, journal)
 ) STRICT;
 CREATE TABLE words (
-  id INTEGER PRIMARY KEY, role INTEGER NOT NULL, word TEXT NOT NULL, UNIQUE (role, word)
+  id INTEGER PRIMARY KEY, role INTEGER NOT NULL, word TEXT NOT NULL, uses INTEGER NOT NULL, UNIQUE (role, word)
 ) STRICT;
 CREATE TABLE narratives (
   pos INTEGER PRIMARY KEY,
@@ -36,6 +38,18 @@ CREATE TABLE narratives (
   correlation BLOB NOT NULL, causation BLOB,
   how TEXT NOT NULL, why TEXT NOT NULL, event TEXT NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX by_source ON narratives (source, seq);
+CREATE INDEX by_id ON narratives (id);
+CREATE INDEX by_who ON narratives (who);
+CREATE INDEX by_what ON narratives (what);
+CREATE INDEX by_place ON narratives (place);
+CREATE INDEX by_correlation ON narratives (correlation);
+CREATE INDEX by_causation ON narratives (causation) WHERE causation IS NOT NULL;
+CREATE VIRTUAL TABLE told USING fts5 (
+  text, content='', columnsize=0, detail=full, tokenize='unicode61 remove_diacritics 2'
+);
+INSERT INTO told (told, rank) VALUES ('automerge', 8);
+INSERT INTO told (told, rank) VALUES ('crisismerge', 32);
 CREATE TABLE links (
   source INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, log_index INTEGER NOT NULL,
   PRIMARY KEY (source, first)
@@ -59,7 +73,6 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         // Another opener may have been first.
         if fresh(&tx).map_err(failed)? {
             tx.execute_batch(SCHEMA).map_err(failed)?;
-            tx.execute_batch(index::SCHEMA).map_err(failed)?;
             tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
             tx.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(failed)?;
         }
@@ -114,11 +127,6 @@ fn check(path: &Path, connection: &Connection) -> Result<(), StoreError> {
     if application != APPLICATION_ID {
         let detail =
             format!("it is a SQLite file but not one of narratives (application id {application:#x})");
-        return Err(StoreError::Corrupt { what: path.display().to_string(), detail });
-    }
-    if version < SCHEMA_VERSION {
-        // What the journals give again is not carried over.
-        let detail = format!("its format is version {version}, which is older than {SCHEMA_VERSION}");
         return Err(StoreError::Corrupt { what: path.display().to_string(), detail });
     }
     if version != SCHEMA_VERSION {

@@ -1,14 +1,11 @@
 //! Taking records and links in.
 
-use grace_types::{evidence::Source, narrative::Raw};
-use rusqlite::{Connection, OptionalExtension, Statement, TransactionBehavior, params};
+use std::collections::{BTreeMap, HashMap};
 
-use super::{
-    LogStand, NarrativeDb, Role, Words,
-    index::{Builder, Kind},
-    position::{self, Position},
-    text,
-};
+use grace_types::{evidence::Source, narrative::Narrative};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use super::{LogStand, NarrativeDb, Role, position, position::Position, text};
 use crate::{StoreError, limits, sqlite::error};
 
 /// Records of one source, one after the other.
@@ -46,7 +43,7 @@ impl NarrativeDb {
         let done = self.try_ingest(batches);
         if done.is_err() {
             // Words that were new in it are not there.
-            self.words = Words::default();
+            self.words.clear();
         }
         done.map_err(|e| error::sqlite(&self.path, &e))
     }
@@ -125,19 +122,14 @@ impl NarrativeDb {
 }
 
 /// A narrative that is to be stored.
-pub(super) struct New<'a> {
+pub(super) struct New {
     source: i64,
     sequence: u64,
-    narrative: Raw<'a>,
-    text: String,
+    narrative: Narrative,
 }
 
 /// Reads the records that are new of a batch and moves its source's cursor; what it needs next.
-pub(super) fn read_batch<'a>(
-    tx: &Connection,
-    batch: &Batch<'a>,
-    told: &mut Vec<New<'a>>,
-) -> rusqlite::Result<u64> {
+pub(super) fn read_batch(tx: &Connection, batch: &Batch<'_>, told: &mut Vec<New>) -> rusqlite::Result<u64> {
     let (source, next) = source_row(tx, batch.source)?;
     let end = batch.first.saturating_add(batch.records.len() as u64);
     if batch.first > next || end <= next {
@@ -147,13 +139,8 @@ pub(super) fn read_batch<'a>(
     let mut odd = 0i64;
     let mut last_odd = None;
     for (sequence, record) in (next..).zip(batch.records.iter().skip(skip)) {
-        let read = Raw::read(record).and_then(|raw| {
-            let Some(narrative) = raw else { return Ok(None) };
-            let text = text::of(&narrative)?;
-            Ok(Some(New { source, sequence, narrative, text }))
-        });
-        match read {
-            Ok(Some(new)) => told.push(new),
+        match Narrative::read(record) {
+            Ok(Some(narrative)) => told.push(New { source, sequence, narrative }),
             Ok(None) => {}
             Err(error) => {
                 odd += 1;
@@ -168,17 +155,20 @@ pub(super) fn read_batch<'a>(
     Ok(end)
 }
 
-/// Stores narratives with what is found by, in the order of their places.
-pub(super) fn insert(tx: &Connection, words: &mut Words, told: Vec<New<'_>>) -> rusqlite::Result<()> {
-    let mut placed: Vec<(Position, New<'_>)> = told
+/// Stores narratives, in the order of their places: the full-text index is written in runs of rising row numbers.
+pub(super) fn insert(
+    tx: &Connection,
+    words: &mut HashMap<(Role, String), i64>,
+    told: Vec<New>,
+) -> rusqlite::Result<()> {
+    let mut placed: Vec<(Position, New)> = told
         .into_iter()
         .map(|new| (Position::first_for(new.narrative.hlc, new.narrative.time).apart(new.narrative.id), new))
         .collect();
     placed.sort_by_key(|(position, new)| (*position, new.source, new.sequence));
-    let mut index = Builder::default();
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO narratives VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-    )?;
+    let mut uses: HashMap<i64, i64> = HashMap::new();
+    let mut text = String::new();
+    let mut rows = BTreeMap::new();
     for (position, new) in placed {
         let narrative = &new.narrative;
         let named = [
@@ -186,7 +176,7 @@ pub(super) fn insert(tx: &Connection, words: &mut Words, told: Vec<New<'_>>) -> 
             word_row(tx, words, Role::What, &narrative.what)?,
             word_row(tx, words, Role::Place, &narrative.place)?,
         ];
-        let Some(position) = insert_row(tx, &mut insert, position, &new, named)? else {
+        let Some(position) = insert_row(tx, position, &new, named)? else {
             let detail = format!("record {}: there is no room at its time", new.sequence);
             tx.execute(
                 "UPDATE sources SET odd = odd + 1, last_odd = ?2 WHERE id = ?1",
@@ -194,62 +184,69 @@ pub(super) fn insert(tx: &Connection, words: &mut Words, told: Vec<New<'_>>) -> 
             )?;
             continue;
         };
-        index.narrative(position);
-        for (kind, word) in [Kind::Who, Kind::What, Kind::Place].into_iter().zip(named) {
-            index.number(kind, word);
+        for word in named {
+            *uses.entry(word).or_default() += 1;
         }
-        index.number(Kind::Source, new.source);
-        index.term(Kind::Id, &narrative.id.as_bits().to_be_bytes());
-        index.term(Kind::Correlation, &narrative.correlation.as_bits().to_be_bytes());
-        if let Some(cause) = narrative.causation {
-            index.term(Kind::Causation, &cause.as_bits().to_be_bytes());
-        }
-        index.text(&new.text);
+        text::of(narrative, &mut text);
+        rows.insert(position, std::mem::take(&mut text));
     }
-    index.store(tx)
+    let mut index = tx.prepare_cached("INSERT INTO told (rowid, text) VALUES (?1, ?2)")?;
+    for (position, text) in rows {
+        index.execute(params![position.0, text])?;
+    }
+    let mut count = tx.prepare_cached("UPDATE words SET uses = uses + ?2 WHERE id = ?1")?;
+    for (word, uses) in uses {
+        count.execute([word, uses])?;
+    }
+    Ok(())
 }
 
 /// Inserts at the first free place from `position` on; `None` when there is none.
 fn insert_row(
     tx: &Connection,
-    insert: &mut Statement<'_>,
     position: Position,
-    new: &New<'_>,
+    new: &New,
     words: [i64; 3],
 ) -> rusqlite::Result<Option<Position>> {
-    match insert_at(insert, position, new, words) {
+    match insert_at(tx, position, new, words) {
         Ok(()) => Ok(Some(position)),
         Err(e) if is_taken(&e) => {
             let free = free(tx, position)?;
-            free.map(|position| insert_at(insert, position, new, words).map(|()| position)).transpose()
+            free.map(|position| insert_at(tx, position, new, words).map(|()| position)).transpose()
         }
         Err(e) => Err(e),
     }
 }
 
 fn insert_at(
-    insert: &mut Statement<'_>,
+    tx: &Connection,
     position: Position,
-    new: &New<'_>,
+    new: &New,
     [who, what, place]: [i64; 3],
 ) -> rusqlite::Result<()> {
-    let New { source, sequence, narrative, text: _ } = new;
-    insert.execute(params![
+    let New { source, sequence, narrative } = new;
+    // A list of strings and a JSON value always have a JSON form.
+    let why = serde_json::to_string(&narrative.why).unwrap_or_default();
+    let event = serde_json::to_string(&narrative.event).unwrap_or_default();
+    tx.prepare_cached(
+        "INSERT INTO narratives VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?
+    .execute(params![
         position.0,
         source,
         sequence.cast_signed(),
-        narrative.id.as_bits().to_be_bytes(),
+        narrative.id.as_bits().to_be_bytes().as_slice(),
         narrative.time.as_nanos().cast_signed(),
         narrative.hlc.millis.cast_signed(),
         narrative.hlc.counter,
         who,
         what,
         place,
-        narrative.correlation.as_bits().to_be_bytes(),
-        narrative.causation.map(|id| id.as_bits().to_be_bytes()),
+        narrative.correlation.as_bits().to_be_bytes().as_slice(),
+        narrative.causation.map(|id| id.as_bits().to_be_bytes().to_vec()),
         narrative.how,
-        narrative.why,
-        narrative.event
+        why,
+        event
     ])?;
     Ok(())
 }
@@ -302,9 +299,14 @@ pub(super) fn source_row(tx: &Connection, source: &Source) -> rusqlite::Result<(
     Ok((tx.last_insert_rowid(), 1))
 }
 
-fn word_row(tx: &Connection, words: &mut Words, role: Role, word: &str) -> rusqlite::Result<i64> {
-    let words = &mut words[role as usize];
-    if let Some(id) = words.get(word) {
+fn word_row(
+    tx: &Connection,
+    words: &mut HashMap<(Role, String), i64>,
+    role: Role,
+    word: &str,
+) -> rusqlite::Result<i64> {
+    let key = (role, word.to_owned());
+    if let Some(id) = words.get(&key) {
         return Ok(*id);
     }
     let found = tx
@@ -314,7 +316,7 @@ fn word_row(tx: &Connection, words: &mut Words, role: Role, word: &str) -> rusql
     let id = match found {
         Some(id) => id,
         None => {
-            tx.prepare_cached("INSERT INTO words (role, word) VALUES (?1, ?2)")?
+            tx.prepare_cached("INSERT INTO words (role, word, uses) VALUES (?1, ?2, 0)")?
                 .execute(params![role as i64, word])?;
             tx.last_insert_rowid()
         }
@@ -322,6 +324,6 @@ fn word_row(tx: &Connection, words: &mut Words, role: Role, word: &str) -> rusql
     if words.len() >= limits::NARRATIVE_WORDS {
         words.clear();
     }
-    words.insert(word.to_owned(), id);
+    words.insert(key, id);
     Ok(id)
 }

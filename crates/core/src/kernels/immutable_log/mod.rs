@@ -48,7 +48,7 @@ use std::{path::Path, time::Duration};
 
 use grace_kernel::process::{Environment, KernelError};
 use grace_log::checkpoint::Checkpoint;
-use grace_types::manifest::{ComponentKind, Permissions};
+use grace_types::manifest::Permissions;
 
 use super::BuiltIn;
 
