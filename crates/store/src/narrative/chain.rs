@@ -6,7 +6,7 @@ use grace_types::id::{CorrelationId, EventId};
 use rusqlite::{ToSql, params};
 
 use super::{
-    NarrativeDb, Role, Told,
+    NarrativeDb, Query, Told,
     query::{COLUMNS, told},
 };
 use crate::{StoreError, limits, sqlite::error};
@@ -52,21 +52,22 @@ impl NarrativeDb {
         self.all(&sql, params![bits.to_be_bytes(), i64::try_from(limit).unwrap_or(i64::MAX)])
     }
 
-    /// The newest narrative that concerns `component` or that it decided.
+    /// The newest narrative about `component` from the journal of `teller`; or else about it from any journal; or else the newest that
+    /// it decided itself.
     ///
     /// # Errors
     /// The engine's failure.
-    pub fn latest_of(&self, component: &str) -> Result<Option<Told>, StoreError> {
-        let newest = |column: &str, role: Role| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM narratives n INDEXED BY by_{column}
-                 WHERE n.{column} = (SELECT id FROM words WHERE role = ?1 AND word = ?2) ORDER BY n.pos DESC LIMIT 1"
-            );
-            self.all(&sql, params![role as i64, component])
-        };
-        // What was decided about it comes before what it decided itself.
-        let about = newest("place", Role::Place)?.pop();
-        if about.is_some() { Ok(about) } else { Ok(newest("who", Role::Who)?.pop()) }
+    pub fn latest_of(&self, component: &str, teller: &str) -> Result<Option<Told>, StoreError> {
+        let about = Query { place: Some(component.to_owned()), limit: 1, ..Query::default() };
+        let told = Query { source: Some(teller.to_owned()), ..about.clone() };
+        let own = Query { actor: Some(component.to_owned()), limit: 1, ..Query::default() };
+        for query in [told, about, own] {
+            let latest = self.find(&query)?.told.pop();
+            if latest.is_some() {
+                return Ok(latest);
+            }
+        }
+        Ok(None)
     }
 
     fn all(&self, sql: &str, values: &[&dyn ToSql]) -> Result<Vec<Told>, StoreError> {

@@ -33,6 +33,8 @@ pub enum Order {
 /// What is looked for. Everything that is given must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Query {
+    /// The component whose journal it is from, exactly.
+    pub source: Option<String>,
     /// Who decided or asked, exactly.
     pub actor: Option<String>,
     /// The component or resource that it concerns, exactly.
@@ -163,6 +165,13 @@ impl Search {
                 (narrowest, search.way) = (uses, Way::Index(index));
             }
         }
+        if let Some(component) = &query.source {
+            let sources = sources_of(connection, component)?;
+            if sources.is_empty() {
+                return Ok(None);
+            }
+            search.conditions.push_str(&format!(" AND n.source IN ({})", sources.join(",")));
+        }
         if let Some(action) = &query.action {
             let types = types_of(connection, action)?;
             let uses: i64 = types.iter().map(|(_, uses)| uses).sum();
@@ -225,6 +234,14 @@ fn word_of(connection: &Connection, role: Role, word: &str) -> rusqlite::Result<
         .prepare_cached("SELECT id, uses FROM words WHERE role = ?1 AND word = ?2")?
         .query_row(params![role as i64, word], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
+}
+
+/// A component's journals, by number: the one that it has, and those that were set aside.
+fn sources_of(connection: &Connection, component: &str) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare_cached("SELECT id FROM sources WHERE component = ?1")?
+        .query_map([component], |row| row.get::<_, i64>(0).map(|id| id.to_string()))?
+        .collect()
 }
 
 /// The types that an action means: those that it names, or else those that begin with it.
