@@ -1,5 +1,7 @@
 //! Every bound of this crate, with the reason for its number and what happens when it is reached.
 
+use std::time::Duration;
+
 /// Types of intents in one task manager. More are refused when they are defined.
 pub const TYPES: usize = 1000;
 
@@ -217,6 +219,9 @@ pub const CRON_BYTES: usize = 256;
 /// day. A pattern with more is taken for one that follows elapsed time.
 pub const CRON_TIMES: usize = 1440;
 
+/// Cron patterns that a thread keeps parsed, at some ten kilobytes each. When there are more, all are forgotten and parsed again.
+pub const CRON_KNOWN: usize = 1024;
+
 /// The last moment that is computed, milliseconds since 1970: the year 2200. Later occurrences do not exist.
 pub const LAST_MS: u64 = 7_258_118_400_000;
 
@@ -277,3 +282,38 @@ pub const CASCADE_REST_MS: u64 = 60_000;
 
 /// How long a policy that rested has to fire once without its chain being stopped again, before it counts as mended.
 pub const CASCADE_TRIAL_MS: u64 = 1000;
+
+// The task manager's process, and workers.
+
+/// How often time passes for the task manager: how late a delay or a back-off can be over.
+pub const TICK_EVERY: Duration = Duration::from_millis(100);
+
+/// The longest that a lease waits for a task at the task manager. A worker that waits longer asks again; a worker that was lost
+/// meanwhile finds out then.
+pub const LEASE_WAIT: Duration = Duration::from_secs(30);
+
+/// Hints that wait for the bus: that an intent has ended, that a task need not be gone on with. More are dropped: both are
+/// found out by asking.
+pub const EFFECTS_WAITING: usize = 4096;
+
+/// How long a worker of Grace's own lets its lease wait: half of what keeps an ask that was lost with its answer from being noticed.
+pub const WORKER_WAIT: Duration = Duration::from_secs(10);
+
+/// Between two tries of a worker to reach the task manager.
+pub const WORKER_RETRY: Duration = Duration::from_millis(100);
+
+/// Tasks that a worker of Grace's own runs at a time. Most wait for a program or a service.
+pub const WORKER_SLOTS: u32 = 4;
+
+/// How long a worker that is told to end waits for its tasks. The control plane waits ten seconds before it kills; what is not
+/// done by then goes back to the queue.
+pub const WORKER_DRAIN: Duration = Duration::from_secs(6);
+
+/// Of each stream of a program's output, what is kept when its task says nothing. The rest is dropped.
+pub const EXEC_OUTPUT_BYTES: u64 = 8 << 10;
+
+/// The most that a task may ask to keep of each stream: two of them fit into [`OUTPUT_BYTES`].
+pub const EXEC_OUTPUT_MOST: u64 = 30 << 10;
+
+/// How long the rest of a program's output is waited for when it has ended: a daemon that it left may hold the pipe for ever.
+pub const EXEC_REST: Duration = Duration::from_secs(1);

@@ -1,6 +1,8 @@
 //! Cron patterns in a time zone. The pattern's language and its daylight-saving rules are those of the `croner` crate; the zones are
 //! the IANA database that `jiff` carries.
 
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
 use croner::{
     Cron as Pattern,
     parser::{CronParser, Seconds, Year},
@@ -19,6 +21,9 @@ pub struct Cron {
     /// fixed times to patterns of one, and would lose `0 2,14 * * *` in a night without a 02:00.
     times: Vec<String>,
 }
+
+/// Parsed patterns by text and zone.
+type Known = HashMap<(String, Option<String>), Rc<Cron>>;
 
 impl Cron {
     /// Reads a pattern of five fields, or six with seconds first, and the name of a zone; UTC where there is none.
@@ -47,6 +52,29 @@ impl Cron {
             Some(_) => Ok(cron),
             None => Err(Fault::new(&["pattern"], "no time ever matches this pattern")),
         }
+    }
+
+    /// The same as [`Self::parse`], from those that this thread parsed lately: reading a pattern takes ten times as long as finding
+    /// its next occurrence, and each firing needs both.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn known(pattern: &str, zone: Option<&str>) -> Result<Rc<Self>, Fault> {
+        thread_local! {
+            static KNOWN: RefCell<Known> = RefCell::default();
+        }
+        let key = (pattern.to_owned(), zone.map(str::to_owned));
+        KNOWN.with_borrow_mut(|known| {
+            if let Some(cron) = known.get(&key) {
+                return Ok(Rc::clone(cron));
+            }
+            let cron = Rc::new(Self::parse(pattern, zone)?);
+            if known.len() >= limits::CRON_KNOWN {
+                known.clear();
+            }
+            known.insert(key, Rc::clone(&cron));
+            Ok(cron)
+        })
     }
 
     /// The first occurrence after a moment, both in milliseconds of the wall clock. `None` beyond the last time there is.

@@ -1,6 +1,6 @@
 //! Which occurrence comes after which.
 
-use std::fmt;
+use std::{fmt, rc::Rc};
 
 use grace_types::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ pub struct Next {
 
 /// Computes occurrences of one schedule, without jitter.
 pub(super) enum Course {
-    Cron(Box<Cron>),
+    Cron(Rc<Cron>),
     Once(u64),
     Every { base_ms: u64, every_ms: u64 },
     After { due_ms: u64 },
@@ -54,9 +54,7 @@ impl Course {
     /// Of a schedule that was given at `base_ms` on the steady line. `None` for one that was never valid.
     pub(super) fn of(schedule: &Schedule, base_ms: u64) -> Option<Self> {
         Some(match &schedule.when {
-            When::Cron(times) => {
-                Self::Cron(Box::new(Cron::parse(&times.pattern, times.zone.as_deref()).ok()?))
-            }
+            When::Cron(times) => Self::Cron(Cron::known(&times.pattern, times.zone.as_deref()).ok()?),
             When::Once(once) => Self::Once(once.as_millis()),
             When::Every(every) => Self::Every { base_ms, every_ms: every.millis().max(1) },
             When::After(after) => Self::After { due_ms: base_ms.saturating_add(after.millis()) },
