@@ -284,7 +284,7 @@ impl Disk for MemoryDisk {
 
     /// In turns as a disk does that can sync all at once, and one by one.
     fn store(&self, folder: &str, writes: &[Write], step: &dyn Fn()) -> io::Result<Durable> {
-        let at_once = writes.len() % 2 == 0;
+        let at_once = writes.len().is_multiple_of(2);
         for write in writes {
             let path = format!("{folder}/{}", write.path);
             self.write(&path, &write.bytes)?;
