@@ -95,12 +95,12 @@ impl fmt::Display for Halt {
 /// What people must be told, once each time it happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// The sink has not answered for a while.
+    /// The sink has taken nothing for a while.
     Away {
         /// What the last try said.
         detail: String,
     },
-    /// It answers again.
+    /// It takes records again.
     Back {
         /// How long it was away.
         after: Duration,
@@ -121,9 +121,9 @@ pub enum Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Away { detail } => write!(f, "it does not answer ({detail}); records wait in the journal"),
+            Self::Away { detail } => write!(f, "it takes nothing ({detail}); records wait in the journal"),
             Self::Back { after, waiting } => {
-                write!(f, "it answers again after {:.1} s; {waiting} records wait", after.as_secs_f64())
+                write!(f, "it takes records again after {:.1} s; {waiting} wait", after.as_secs_f64())
             }
             Self::Rewound { had, next } => write!(
                 f,
@@ -141,7 +141,7 @@ impl fmt::Display for Notice {
 pub enum Standing {
     /// It answers; what was written is there or on its way.
     Shipping,
-    /// It does not answer; records wait.
+    /// It does not answer, or takes nothing; records wait.
     Away,
     /// See [`Halt`].
     Halted,
@@ -320,12 +320,15 @@ impl Course {
         let Some(landed) = self.land(ticket) else { return };
         self.written(last);
         let next = if ticket.0 <= self.known_at { next.max(self.furthest) } else { next };
-        self.answers(now, next);
         if next < self.furthest {
             self.rewinds += 1;
             self.notices.push(Notice::Rewound { had: self.furthest, next });
         }
         let before = self.next.replace(next);
+        // One that says where it stands and takes nothing is not back.
+        if before.is_none_or(|before| next > before) || next > self.last {
+            self.takes(now, next);
+        }
         if next != self.furthest {
             (self.furthest, self.known_at) = (next, self.tickets);
         }
@@ -344,7 +347,13 @@ impl Course {
                 self.open(now, next);
             }
             // Nothing of it was taken: something before it was lost on the way, or the sink has no room.
-            Landed::Batch(_) => self.retry(now, u64::MAX / 2, self.failures == 0),
+            Landed::Batch(flight) => {
+                let first = self.failures == 0;
+                if !first {
+                    self.troubled(now, flight.begun, "it answers, and takes nothing of what it is sent");
+                }
+                self.retry(now, u64::MAX / 2, first);
+            }
         }
     }
 
@@ -368,12 +377,17 @@ impl Course {
             None => return,
             Some(Landed::Asked { begun } | Landed::Batch(Flight { begun, .. })) => begun,
         };
+        self.troubled(now, begun, detail);
+        self.retry(now, chance, false);
+    }
+
+    /// A request that was begun then came to nothing.
+    fn troubled(&mut self, now: Monotonic, begun: Monotonic, detail: &str) {
         let since = *self.away_since.get_or_insert(begun);
         if !self.told_away && now.since(since) >= limits::EVIDENCE_AWAY {
             self.told_away = true;
             self.notices.push(Notice::Away { detail: detail.to_owned() });
         }
-        self.retry(now, chance, false);
     }
 
     /// Forgets what is under way, and asks the sink again: at once, or after a half to the whole of a wait that grows.
@@ -387,7 +401,8 @@ impl Course {
         self.phase = Phase::Unknown { ask_at };
     }
 
-    fn answers(&mut self, now: Monotonic, next: u64) {
+    /// The sink has taken something, or there is nothing to be taken.
+    fn takes(&mut self, now: Monotonic, next: u64) {
         if let Some(since) = self.away_since.take()
             && std::mem::take(&mut self.told_away)
         {

@@ -256,6 +256,46 @@ fn a_sink_that_answers_and_takes_nothing_is_not_pressed() {
 }
 
 #[test]
+fn a_sink_that_answers_questions_and_takes_no_batch_is_told_of_once() {
+    for refuses in [true, false] {
+        let mut course = Course::new(3);
+        let (mut now, mut told) = (at(0), Vec::new());
+        while now < at(60_000) {
+            match course.next(now) {
+                Step::Ask(ticket) => course.replied(now, WALL, ticket, 2, 3),
+                Step::Send { from } => {
+                    let ticket = course.sent(now, batch(from, 4));
+                    if refuses {
+                        course.failed(now, ticket, "not_durable: the disk is full", u64::MAX);
+                    } else {
+                        course.replied(now, WALL, ticket, 2, 3);
+                    }
+                }
+                Step::Wait { until } => now = until,
+            }
+            told.extend(course.take_notices());
+        }
+        let [Notice::Away { detail }] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(detail.contains("disk is full"), refuses, "{detail}");
+        assert_eq!(course.progress().standing, Standing::Away);
+        // What it takes at last is what shows that it is back.
+        let ticket = loop {
+            match course.next(now) {
+                Step::Ask(ticket) => break ticket,
+                Step::Wait { until } => now = until,
+                Step::Send { .. } => panic!("it was not asked"),
+            }
+        };
+        course.replied(now, WALL, ticket, 2, 3);
+        assert_eq!((course.next(now), course.take_notices()), (Step::Send { from: 2 }, Vec::new()));
+        let ticket = course.sent(now, batch(2, 4));
+        course.replied(now, WALL, ticket, 4, 3);
+        assert!(matches!(&course.take_notices()[..], [Notice::Back { waiting: 0, .. }]));
+        assert_eq!(course.progress().standing, Standing::Shipping);
+    }
+}
+
+#[test]
 fn a_sink_that_holds_more_than_the_journal_ends_it() {
     let mut course = Course::new(3);
     let ticket = ask(&mut course, at(0));
