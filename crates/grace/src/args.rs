@@ -103,6 +103,26 @@ Examples:
 Examples:
   grace resume worker             its watchdog and probes begin again")]
     Resume(Name),
+    /// Ask for something to be done, and see what became of it
+    #[command(after_help = "\
+Examples:
+  grace intent submit resize_image --actor ann --payload '{\"path\": \"in.png\"}'
+  grace intent list               what was asked for
+  grace intent show int_3xq7k-42  one intent with its tasks")]
+    Intent {
+        #[command(subcommand)]
+        command: crate::work::args::Intent,
+    },
+    /// Look at tasks, end them, and give them another chance
+    #[command(after_help = "\
+Examples:
+  grace task list --dead          what failed for good
+  grace task retry tsk_3xq7k-42.0
+  grace task cancel int_3xq7k-42  end an intent with all its tasks")]
+    Task {
+        #[command(subcommand)]
+        command: crate::work::args::Task,
+    },
     /// Search what was decided: who, what, when, where, why and how
     Narratives(crate::narratives::args::Narratives),
     /// Show what led to something, and what it led to

@@ -55,7 +55,7 @@ pub(crate) fn run(internal: Internal) -> ExitCode {
             });
             grace_faults::injector::main(&data, Box::new(life_line))
         }
-        Internal::Kernel(name) => grace_core::kernels::run(&name),
+        Internal::Kernel(name) => grace_core::kernels::run(&name, &crate::layers::built_in()),
     }
 }
 

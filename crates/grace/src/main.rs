@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Commands return an [`Exit`] or a [`Failure`]; only `main` prints failures and ends the process. There is no async
-//! runtime here and nothing is decided here: the control plane decides, this shows.
+//! runtime here but for questions to the task manager (`work`), and nothing is decided here: the control plane decides, this shows.
 
 mod args;
 mod chaos;
@@ -16,6 +16,7 @@ mod doctor;
 mod failure;
 mod front;
 mod internal;
+mod layers;
 mod limits;
 mod log;
 mod logs;
@@ -29,6 +30,7 @@ mod systemd;
 mod up;
 mod verify;
 mod why;
+mod work;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
@@ -79,6 +81,8 @@ fn run(command: Command, data: Option<std::path::PathBuf>, out: &mut Output) -> 
         Command::Resume(args) => order(&instance, &Request::Resume { name: args.name }, out),
         Command::Narratives(args) => narratives::run(&instance, &args, out),
         Command::Why(args) => why::run(&instance, &args, out),
+        Command::Intent { command } => work::intent(&instance, &command, out),
+        Command::Task { command } => work::task(&instance, &command, out),
         Command::Log { command } => log::run(&instance, &command, out),
         Command::Verify(args) => verify::run(&args, out),
         Command::Chaos { command } => chaos::run(&instance, &command, out),

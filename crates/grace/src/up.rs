@@ -21,7 +21,7 @@ use crate::{
     control,
     failure::{Exit, Failure},
     front::{self, Purpose},
-    limits,
+    layers, limits,
     output::Output,
 };
 
@@ -76,6 +76,18 @@ fn find(folder: &Path) -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<Manifest, Failure> {
+    let mut manifest = load(path)?;
+    if !manifest.intents.is_empty() || manifest.workers > 0 {
+        // Of the size and the encoding that were just found sound.
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            Failure::new(Exit::Usage, "bad_manifest", format!("cannot be read: {e}")).at(&path.display())
+        })?;
+        layers::add(&mut manifest, &text, path)?;
+    }
+    Ok(manifest)
+}
+
+fn load(path: &Path) -> Result<Manifest, Failure> {
     manifest::load(path).map_err(|errors| {
         let what = match errors.errors.len() {
             1 => "the manifest has a fault, and nothing was started".to_owned(),
@@ -91,7 +103,7 @@ fn read(path: &Path) -> Result<Manifest, Failure> {
 /// The kernels and the manifest's processes, in the order in which they can start.
 fn plan(manifest: &Manifest) -> Result<BootPlan, Failure> {
     let kernels = kernel_specs(&own_program());
-    BootPlan::of(kernels.iter().chain(manifest.processes.values()))
+    BootPlan::of(kernels.iter().chain(manifest.built_in.values()).chain(manifest.processes.values()))
         .map_err(|error| Failure::new(Exit::Usage, "bad_manifest", error.to_string()))
 }
 

@@ -1,6 +1,7 @@
 //! Layer 2: what turns events and requests into work that is done once, by somebody, with a reason.
 //!
-//! Everything here is a pure decider or a pure part of one: no clock, no IO, no chance but what comes as an argument.
+//! Everything here is a pure decider or a pure part of one (no clock, no IO, no chance but what comes as an argument), but for two
+//! shells: the task manager's (`htm::shell`, `htm::desk`) and the worker.
 //!
 //! | Module | What it holds |
 //! |---|---|
@@ -16,6 +17,7 @@
 //! | [`seen`] | which events were taken lately, so that a copy is known as one |
 //! | [`steady`] | a line of time that goes on over steps of the clock and boots |
 //! | [`triggers`] | the trigger mesh: events that set off intents and other events |
+//! | [`worker`] | the process that runs tasks |
 
 pub mod delivery;
 pub mod expression;
@@ -29,3 +31,4 @@ pub mod scheduler;
 pub mod seen;
 pub mod steady;
 pub mod triggers;
+pub mod worker;

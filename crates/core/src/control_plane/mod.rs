@@ -23,7 +23,7 @@ mod server;
 mod shell;
 mod voice;
 
-pub use plan::kernel_specs;
+pub use plan::{kernel_spec, kernel_specs};
 
 use std::{
     io,

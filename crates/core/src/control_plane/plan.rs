@@ -3,17 +3,19 @@
 use std::{path::Path, time::Duration};
 
 use grace_kernel::evidence::{self, Sink};
-use grace_types::manifest::{Check, ComponentKind, Condition, Probe, ProcessSpec};
+use grace_types::manifest::{Check, Condition, Probe, ProcessSpec};
 
 use crate::kernels;
 
-/// The specification of every built-in kernel; `program` is the grace that runs now.
+/// The specification of every kernel of Layer 1; `program` is the grace that runs now.
 #[must_use]
 pub fn kernel_specs(program: &Path) -> Vec<ProcessSpec> {
     kernels::all().into_iter().map(|kernel| kernel_spec(program, kernel)).collect()
 }
 
-fn kernel_spec(program: &Path, kernel: kernels::BuiltIn) -> ProcessSpec {
+/// The specification of one.
+#[must_use]
+pub fn kernel_spec(program: &Path, kernel: kernels::BuiltIn) -> ProcessSpec {
     let command = vec![program.display().to_string(), "kernel".to_owned(), kernel.name.to_owned()];
     let mut permissions = (kernel.permissions)();
     if kernel.stateful {
@@ -28,7 +30,7 @@ fn kernel_spec(program: &Path, kernel: kernels::BuiltIn) -> ProcessSpec {
         critical: kernel.critical,
         // What the others record while they end is to reach them.
         ends_late: Sink::ALL.iter().any(|sink| sink.name() == kernel.name),
-        ..ProcessSpec::new(kernel.name, ComponentKind::Kernel, command)
+        ..ProcessSpec::new(kernel.name, kernel.kind, command)
     }
 }
 

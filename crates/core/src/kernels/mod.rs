@@ -1,4 +1,5 @@
-//! The built-in kernels: what the control plane must know to run each, and the way into each.
+//! The built-in kernels: what the control plane must know to run each, and the way into each. Those of higher layers are wired
+//! by the binary: their specifications travel in the manifest ([`grace_types::manifest::Manifest::built_in`]).
 //!
 //! `grace kernel NAME` calls [`run`]; the control plane reads [`all`] to put the kernels into its plan. A kernel says about
 //! itself, in its own module: which subjects it uses, whether its loss is an emergency, how often it beats.
@@ -11,13 +12,15 @@ pub mod message_bus;
 use std::{process::ExitCode, time::Duration};
 
 use grace_kernel::process::{Environment, KernelError, tell};
-use grace_types::manifest::{Permissions, SubjectRules};
+use grace_types::manifest::{ComponentKind, Permissions, SubjectRules};
 
 /// What is known of a kernel without running it.
 #[derive(Debug, Clone, Copy)]
 pub struct BuiltIn {
     /// Its name, everywhere.
     pub name: &'static str,
+    /// What it is, which gives its layer too.
+    pub kind: ComponentKind,
     /// Whether its loss is an emergency.
     pub critical: bool,
     /// Kernels that must be ready first.
@@ -28,21 +31,23 @@ pub struct BuiltIn {
     pub permissions: fn() -> Permissions,
     /// Whether it keeps a journal.
     pub stateful: bool,
-    run: fn(Environment) -> Result<(), KernelError>,
+    /// Its way in: runs it until it is told to stop.
+    pub run: fn(Environment) -> Result<(), KernelError>,
 }
 
-/// Every built-in kernel, in an order in which they can be started.
+/// Every kernel of Layer 1, in an order in which they can be started.
 #[must_use]
 pub fn all() -> Vec<BuiltIn> {
     vec![message_bus::BUILT_IN, immutable_log::BUILT_IN, clarity::BUILT_IN, health_monitor::BUILT_IN]
 }
 
-/// What `grace kernel NAME` does: runs the kernel until it is told to stop. Its status is 0 for an orderly end, 1 for a failure,
-/// 2 for a name that is not known.
+/// What `grace kernel NAME` does: runs the kernel, or the one of `higher` (what the binary wires above Layer 1), until it is told to
+/// stop. Its status is 0 for an orderly end, 1 for a failure, 2 for a name that is not known.
 #[must_use]
-pub fn run(name: &str) -> ExitCode {
-    let Some(kernel) = all().into_iter().find(|kernel| kernel.name == name) else {
-        let known: Vec<&str> = all().iter().map(|kernel| kernel.name).collect();
+pub fn run(name: &str, higher: &[BuiltIn]) -> ExitCode {
+    let known: Vec<BuiltIn> = all().into_iter().chain(higher.iter().copied()).collect();
+    let Some(kernel) = known.iter().find(|kernel| kernel.name == name) else {
+        let known: Vec<&str> = known.iter().map(|kernel| kernel.name).collect();
         tell(&format!("there is no kernel `{name}`; there are: {}", known.join(", ")));
         return ExitCode::from(2);
     };

@@ -11,7 +11,18 @@ fn every_help_page() {
     let narratives = ["narratives", "narratives rebuild", "why"];
     let log = ["log tail", "log checkpoint", "log prove", "log verify", "log fsck", "log cosign"];
     let chaos = ["chaos", "chaos list", "chaos run", "chaos abort"];
-    for command in commands.into_iter().chain(narratives).chain(log).chain(chaos) {
+    let work = [
+        "intent",
+        "intent submit",
+        "intent list",
+        "intent show",
+        "task",
+        "task list",
+        "task show",
+        "task cancel",
+        "task retry",
+    ];
+    for command in commands.into_iter().chain(narratives).chain(log).chain(chaos).chain(work) {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let ran = grace(folder.path(), &args);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{command}");

@@ -29,6 +29,14 @@ pub trait Shell<D: Decider> {
     /// The state is loaded and commands are taken: the place to start timers and tasks that ask the host.
     fn start(&mut self, _commands: &Commands<D>) {}
 
+    /// Looks at a command that came over the bus before it is decided: the place to add what its sender cannot say of itself.
+    ///
+    /// # Errors
+    /// It is not for the bus to say; answered as it is.
+    fn arriving(&mut self, _command: &mut D::Command) -> Result<(), wire::WireError> {
+        Ok(())
+    }
+
     /// Performs an effect whose event is durable. Must not block: spawn what takes time, and ask the host when it is done.
     fn perform(&mut self, commands: &Commands<D>, effect: D::Effect);
 
@@ -116,7 +124,11 @@ where
                         Shippers::start(&serving.component, open, bus, &context.clock, hosted.written.clone())
                     });
                     match &context.bus {
-                        Some(bus) => subscribing = Some(subscribe(bus.clone(), serving.component.clone())),
+                        Some(bus) => {
+                            let subject = wire::command_subject(&serving.component);
+                            subscribing =
+                                Some(Box::pin(listen(bus.clone(), subject, serving.component.clone())));
+                        }
                         None => context.life.ready("ready, without a bus"),
                     }
                 }
@@ -188,7 +200,11 @@ impl<D: Decider, S: Shell<D>> Serving<D, S> {
 
     fn command(&mut self, message: Message, publisher: Option<&mut Publisher>) {
         let reply = message.reply.clone();
-        let refused = match wire::read_command::<D>(&message) {
+        let read = wire::read_command::<D>(&message).and_then(|mut envelope| {
+            self.shell.arriving(&mut envelope.command)?;
+            Ok(envelope)
+        });
+        let refused = match read {
             Ok(envelope) => self
                 .commands
                 .tell(envelope, message.reply)
@@ -219,21 +235,22 @@ async fn present<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     }
 }
 
-/// Subscribes to the component's commands; done when the broker has heard it, so that `READY=1` is true. In a queue group, so
-/// that a replica that takes over does not double the answers.
-fn subscribe(bus: Bus, component: String) -> Subscribing {
-    Box::pin(async move {
-        let mut connected = bus.connected();
-        loop {
-            if connected.wait_for(|connected| *connected).await.is_err() {
-                return Err(BusError::Closed { reason: "the client is gone".to_owned() });
-            }
-            match heard(&bus, &wire::command_subject(&component), &component).await {
-                Err(BusError::NotConnected | BusError::Timeout { .. }) => {}
-                done => return done,
-            }
+/// Subscribes to `subject`; done when the broker has heard it, so that `READY=1` is true. In a queue group, so that a replica
+/// that takes over does not double the answers. Waits for a connection as long as it takes.
+///
+/// # Errors
+/// What waiting cannot change: the permission, or the client's end.
+pub async fn listen(bus: Bus, subject: String, group: String) -> Result<Subscription, BusError> {
+    let mut connected = bus.connected();
+    loop {
+        if connected.wait_for(|connected| *connected).await.is_err() {
+            return Err(BusError::Closed { reason: "the client is gone".to_owned() });
         }
-    })
+        match heard(&bus, &subject, &group).await {
+            Err(BusError::NotConnected | BusError::Timeout { .. }) => {}
+            done => return done,
+        }
+    }
 }
 
 async fn heard(bus: &Bus, subject: &str, group: &str) -> Result<Subscription, BusError> {

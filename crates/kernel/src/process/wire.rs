@@ -41,12 +41,24 @@ pub struct WireError {
     pub message: String,
 }
 
-#[derive(Serialize, Deserialize)]
+/// An answer as it is written.
+#[derive(Serialize)]
 #[serde(untagged)]
 enum Reply<R, F> {
     Done { done: R },
     Refused { refused: F, message: String },
     Error { error: WireError },
+}
+
+/// An answer as it is read: part by part, since an untagged enum would turn raw JSON inside into something else on the way.
+#[derive(Deserialize)]
+struct Parts<'a> {
+    #[serde(borrow, default)]
+    done: Option<&'a serde_json::value::RawValue>,
+    #[serde(borrow, default)]
+    refused: Option<&'a serde_json::value::RawValue>,
+    #[serde(default)]
+    error: Option<WireError>,
 }
 
 /// The request that carries a command to `component`.
@@ -126,9 +138,14 @@ pub fn error(error: &WireError) -> Vec<u8> {
 /// # Errors
 /// The error that was answered, or `bad_request` when the body is no answer of `D`'s.
 pub fn read_answer<D: Decider>(body: &[u8]) -> Result<Outcome<D::Reply, D::Refusal>, WireError> {
-    match serde_json::from_slice(body).map_err(|e| bad_request(format!("the answer: {e}")))? {
-        Reply::Done { done } => Ok(Outcome::Done(done)),
-        Reply::Refused { refused, .. } => Ok(Outcome::Refused(refused)),
-        Reply::Error { error } => Err(error),
+    let wrong = |e: serde_json::Error| bad_request(format!("the answer: {e}"));
+    let parts: Parts<'_> = serde_json::from_slice(body).map_err(wrong)?;
+    match parts {
+        Parts { done: Some(done), .. } => serde_json::from_str(done.get()).map(Outcome::Done).map_err(wrong),
+        Parts { refused: Some(refused), .. } => {
+            serde_json::from_str(refused.get()).map(Outcome::Refused).map_err(wrong)
+        }
+        Parts { error: Some(error), .. } => Err(error),
+        _ => Err(bad_request("the answer holds neither of `done`, `refused` and `error`".to_owned())),
     }
 }

@@ -18,11 +18,12 @@
 //!
 //! What the shell does: `configure` and `define` at the start; a `tick` whenever [`State::next_due_ms`] says so, and at least every
 //! second; collects the asks of workers that wait and repeats them as one `lease` when [`Effect::Ready`] comes; counts
-//! refusals. Not here: approval (intents come approved), running tasks (workers), and the bus.
+//! refusals: `shell` and `desk` are that. Not here: approval (intents come approved), and running tasks (workers).
 
 mod answers;
 pub mod command;
 mod control;
+pub mod desk;
 mod dispatch;
 pub mod event;
 mod evolve;
@@ -31,6 +32,7 @@ mod id;
 mod index;
 mod query;
 mod saved;
+pub mod shell;
 pub mod state;
 mod submit;
 #[cfg(test)]

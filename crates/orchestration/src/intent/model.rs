@@ -202,3 +202,39 @@ pub struct Expect {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_contains: Option<String>,
 }
+
+impl IntentType {
+    /// The subjects that its plan publishes on, as patterns: from the first word with an expression on, anything.
+    #[must_use]
+    pub fn published(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Some(plan) = &self.plan {
+            plan.published(0, &mut found);
+        }
+        found
+    }
+}
+
+impl Plan {
+    fn published(&self, depth: usize, found: &mut Vec<String>) {
+        if depth > crate::limits::PLAN_DEPTH {
+            return;
+        }
+        let mut task = self.task.as_ref();
+        while let Some(one) = task {
+            if let (Some(subject), "publish") = (&one.subject, one.kind.as_str()) {
+                found.push(pattern(subject));
+            }
+            task = one.compensation.as_deref();
+        }
+        for part in self.sequence.iter().chain(&self.parallel).flatten() {
+            part.published(depth + 1, found);
+        }
+    }
+}
+
+fn pattern(subject: &str) -> String {
+    let Some((fixed, _)) = subject.split_once("${") else { return subject.to_owned() };
+    let words = fixed.rsplit_once('.').map_or("", |(words, _)| words);
+    if words.is_empty() { ">".to_owned() } else { format!("{words}.>") }
+}

@@ -36,12 +36,28 @@ impl fmt::Display for IntentErrors {
 /// # Errors
 /// Everything that is wrong with it, each with its place.
 pub fn read(text: &str, origin: &FilePath) -> Result<BTreeMap<String, IntentType>, IntentErrors> {
+    read_beside(text, origin, |key| key.starts_with("x-"))
+}
+
+/// The same of a manifest, whose other keys are not looked at.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_manifest(text: &str, origin: &FilePath) -> Result<BTreeMap<String, IntentType>, IntentErrors> {
+    read_beside(text, origin, |key| key != "intents")
+}
+
+fn read_beside(
+    text: &str,
+    origin: &FilePath,
+    ignored: fn(&str) -> bool,
+) -> Result<BTreeMap<String, IntentType>, IntentErrors> {
     if text.len() > MANIFEST_BYTES {
         let message = format!("it has more than {MANIFEST_BYTES} bytes");
         return Err(IntentErrors { errors: vec![Diagnostic::of_file(origin, message, None)] });
     }
     let mut document = Document::parse(text);
-    document.ignore_root_keys(|key| key.starts_with("x-"));
+    document.ignore_root_keys(ignored);
     let file: File = document.decode().unwrap_or_default();
     let at = Path::default().key("intents");
     if file.intents.len() > limits::TYPES {

@@ -123,7 +123,10 @@ impl Shell {
         let now = SystemClock.now();
         let manifest: Manifest = serde_json::from_slice(&std::fs::read(instance.manifest())?)?;
         let program = crate::spawn::own_program();
-        let specs = plan::kernel_specs(&program).into_iter().chain(manifest.processes.into_values());
+        let specs = plan::kernel_specs(&program)
+            .into_iter()
+            .chain(manifest.built_in.into_values())
+            .chain(manifest.processes.into_values());
         let plan = Plan::new(specs);
 
         let need = |name: &str| {

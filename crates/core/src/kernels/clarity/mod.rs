@@ -42,7 +42,7 @@ use grace_kernel::{
 use grace_types::{
     event::Event,
     id::{CorrelationId, EventId},
-    manifest::Permissions,
+    manifest::{ComponentKind, Permissions},
     reason::Why,
     time::Hlc,
 };
@@ -63,6 +63,7 @@ use super::BuiltIn;
 /// What the control plane must know.
 pub const BUILT_IN: BuiltIn = BuiltIn {
     name: NAME,
+    kind: ComponentKind::Kernel,
     critical: false,
     depends_on: &["message_bus"],
     // Its syncs are of whole groups of batches, and it is no loss while it waits for a slow disk.

@@ -32,7 +32,7 @@ use grace_kernel::process::{
     Context, Environment, KernelError,
     serve::{Storage, run_decider},
 };
-use grace_types::manifest::Permissions;
+use grace_types::manifest::{ComponentKind, Permissions};
 
 use self::decider::HealthMonitor;
 use super::BuiltIn;
@@ -41,6 +41,7 @@ use crate::instance::Instance;
 /// What the control plane must know.
 pub const BUILT_IN: BuiltIn = BuiltIn {
     name: "health_monitor",
+    kind: ComponentKind::Kernel,
     critical: true,
     depends_on: &["message_bus"],
     watchdog: Duration::from_secs(2),

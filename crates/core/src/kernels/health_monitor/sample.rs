@@ -93,7 +93,7 @@ impl Sampler {
             intensity: spec.availability.intensity,
             period: spec.availability.period,
         };
-        let specs = kernels.iter().chain(manifest.processes.values());
+        let specs = kernels.iter().chain(manifest.built_in.values()).chain(manifest.processes.values());
         let allowances = specs.map(|spec| (spec.name.clone(), allowance(spec))).collect();
         Self { allowances, components: BTreeMap::new() }
     }

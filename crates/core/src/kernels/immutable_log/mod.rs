@@ -48,7 +48,7 @@ use std::{path::Path, time::Duration};
 
 use grace_kernel::process::{Environment, KernelError};
 use grace_log::checkpoint::Checkpoint;
-use grace_types::manifest::Permissions;
+use grace_types::manifest::{ComponentKind, Permissions};
 
 use super::BuiltIn;
 
@@ -60,6 +60,7 @@ pub use writer::{LogWriter, Running};
 /// What the control plane must know.
 pub const BUILT_IN: BuiltIn = BuiltIn {
     name: NAME,
+    kind: ComponentKind::Kernel,
     critical: true,
     depends_on: &["message_bus"],
     watchdog: Duration::from_secs(2),

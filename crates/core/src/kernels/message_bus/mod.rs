@@ -27,7 +27,7 @@ use grace_bus::{
     shell::{BrokerCommand, Listeners, ServeConfig, ServeError, serve},
 };
 use grace_kernel::process::{Context, Environment, KernelError, life::Signal, tell};
-use grace_types::manifest::{Manifest, Permissions};
+use grace_types::manifest::{ComponentKind, Manifest, Permissions};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -41,6 +41,7 @@ use crate::{instance::Instance, limits};
 /// What the control plane must know.
 pub const BUILT_IN: BuiltIn = BuiltIn {
     name: NAME,
+    kind: ComponentKind::Kernel,
     critical: true,
     depends_on: &[],
     watchdog: Duration::from_secs(2),

@@ -1,0 +1,166 @@
+//! The command lines of `grace intent` and `grace task`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use grace_orchestration::{htm::view::IntentState, intent};
+
+/// `grace intent`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Intent {
+    /// Ask for something to be done
+    Submit(Submit),
+    /// List intents, newest first
+    #[command(after_help = "\
+Examples:
+  grace intent list               the last 20
+  grace intent list --state failed -n 100
+  grace intent list --json        for scripts: one intent a line, as `show` prints it")]
+    List {
+        /// Only those at this state
+        #[arg(long, value_enum)]
+        state: Option<State>,
+        /// How many at most
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+        lines: usize,
+    },
+    /// Show one intent with its tasks
+    #[command(after_help = "\
+Examples:
+  grace intent show int_3xq7k-42
+  grace intent show int_3xq7k-42 --json
+  grace why int_3xq7k-42          who wanted it, and why it was taken")]
+    Show {
+        /// Which, such as `int_3xq7k-42`
+        id: String,
+    },
+}
+
+/// `grace intent submit`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  grace intent submit resize_image --actor ann --payload '{\"path\": \"in.png\"}'
+  grace intent submit resize_image --actor ann --payload-file job.json --wait
+  grace intent submit nightly --actor cron --key 2026-11-23 --priority low
+
+Types of intents are declared under `intents:` in the manifest. The same --key gives the same intent,
+however often it is submitted. Once the id is printed, the intent is on disk.")]
+pub(crate) struct Submit {
+    /// Its type
+    #[arg(value_name = "TYPE")]
+    pub(crate) kind: String,
+    /// Who wants it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) actor: String,
+    /// What it is about
+    #[arg(long, value_name = "JSON", conflicts_with = "payload_file")]
+    pub(crate) payload: Option<String>,
+    /// The same from a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) payload_file: Option<PathBuf>,
+    /// How urgent it is; the type says it otherwise
+    #[arg(long, value_enum)]
+    pub(crate) priority: Option<Priority>,
+    /// Idempotency key
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Wait until it is over; status 1 unless it succeeded
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// How urgent.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Priority {
+    Critical,
+    High,
+    Normal,
+    Low,
+}
+
+impl From<Priority> for intent::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Critical => Self::Critical,
+            Priority::High => Self::High,
+            Priority::Normal => Self::Normal,
+            Priority::Low => Self::Low,
+        }
+    }
+}
+
+/// What an intent is at.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum State {
+    Waiting,
+    Running,
+    Compensating,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl From<State> for IntentState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Waiting => Self::Waiting,
+            State::Running => Self::Running,
+            State::Compensating => Self::Compensating,
+            State::Succeeded => Self::Succeeded,
+            State::Failed => Self::Failed,
+            State::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// `grace task`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// List tasks of the newest intents, or dead letters
+    #[command(after_help = "\
+Examples:
+  grace task list                 tasks of the last 20 intents
+  grace task list --dead          tasks that failed for good; `grace task retry` gives another chance
+  grace task list --json          for scripts: one task a line")]
+    List {
+        /// Only tasks that failed for good
+        #[arg(long)]
+        dead: bool,
+        /// Of how many intents, or how many dead letters, at most
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+        lines: usize,
+    },
+    /// Show one task
+    #[command(after_help = "\
+Examples:
+  grace task show tsk_3xq7k-42.0  its state, its worker, what came out or why it failed
+  grace why tsk_3xq7k-42.0        what was decided about it")]
+    Show {
+        /// Which, such as `tsk_3xq7k-42.0`
+        id: String,
+    },
+    /// End an intent: what waits is dropped, what runs is stopped, what was done is compensated
+    #[command(after_help = "\
+Examples:
+  grace task cancel int_3xq7k-42 --reason 'wrong folder'
+  grace task cancel tsk_3xq7k-42.0          the task's whole intent")]
+    Cancel {
+        /// An intent, or a task of it
+        id: String,
+        /// Why; it is recorded
+        #[arg(long, default_value = "asked for by the operator")]
+        reason: String,
+    },
+    /// Give a task that failed for good another chance
+    #[command(after_help = "\
+Examples:
+  grace task retry tsk_3xq7k-42.0 --reason 'the disk has room again'")]
+    Retry {
+        /// Which
+        id: String,
+        /// Why; it is recorded
+        #[arg(long, default_value = "asked for by the operator")]
+        reason: String,
+    },
+}

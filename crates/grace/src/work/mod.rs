@@ -1,0 +1,184 @@
+//! `grace intent` and `grace task`: asks the task manager over the bus.
+//!
+//! ```text
+//! args ─► road (the operator's URL) ─► grace.cmd.htm ─► show: lines, or JSON
+//! ```
+//!
+//! Not here: what led to something (`grace why`), which is told with everything down.
+
+pub(crate) mod args;
+mod road;
+mod show;
+
+use std::io::Read as _;
+
+use grace_core::instance::Instance;
+use grace_orchestration::{
+    htm::{
+        BadId, Command, IntentId, Reply, TaskId,
+        command::{Query, Submission, Submitted},
+        view::{IntentState, IntentView},
+    },
+    intent::{Json, Violation},
+    limits,
+};
+
+use self::{
+    args::{Intent, Submit, Task},
+    road::Road,
+};
+use crate::{
+    failure::{Exit, Failure},
+    output::Output,
+};
+
+/// Runs a command of `grace intent`.
+pub(crate) fn intent(instance: &Instance, command: &Intent, out: &mut Output) -> Result<Exit, Failure> {
+    match command {
+        Intent::Submit(args) => submit(instance, args, out),
+        Intent::List { state, lines } => {
+            let state = state.map(Into::into);
+            let (intents, more) = intents(&Road::to(instance)?, state, *lines)?;
+            show::intents(&intents, more, out)?;
+            Ok(Exit::Done)
+        }
+        Intent::Show { id } => {
+            let id: IntentId = id.parse().map_err(|e| bad_id(&e))?;
+            show::intent(&fetch(&Road::to(instance)?, id)?, out)?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// Runs a command of `grace task`.
+pub(crate) fn task(instance: &Instance, command: &Task, out: &mut Output) -> Result<Exit, Failure> {
+    match command {
+        Task::List { dead: false, lines } => {
+            let (intents, more) = intents(&Road::to(instance)?, None, *lines)?;
+            let tasks: Vec<_> = intents.into_iter().flat_map(|intent| intent.tasks).collect();
+            show::tasks(&tasks, more, out)?;
+        }
+        Task::List { dead: true, lines } => {
+            let reply = Road::to(instance)?.query(Query::DeadLetters { limit: *lines })?;
+            let Reply::DeadLetters { tasks, more } = reply else { return Err(odd()) };
+            show::tasks(&tasks, more, out)?;
+        }
+        Task::Show { id } => {
+            let id: TaskId = id.parse().map_err(|e| bad_id(&e))?;
+            let Reply::Task(task) = Road::to(instance)?.query(Query::Task(id))? else { return Err(odd()) };
+            show::task(&task, out)?;
+        }
+        Task::Cancel { id, reason } => {
+            let intent = id.parse().or_else(|e| id.parse().map(|task: TaskId| task.intent).map_err(|_| e));
+            let intent: IntentId = intent.map_err(|e| bad_id(&e))?;
+            let road = Road::to(instance)?;
+            road.order(Command::Cancel { intent, reason: reason.clone() })?;
+            show::intent(&fetch(&road, intent)?, out)?;
+        }
+        Task::Retry { id, reason } => {
+            let task: TaskId = id.parse().map_err(|e| bad_id(&e))?;
+            let road = Road::to(instance)?;
+            road.order(Command::Retry { task, reason: reason.clone() })?;
+            show::intent(&fetch(&road, task.intent)?, out)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn submit(instance: &Instance, args: &Submit, out: &mut Output) -> Result<Exit, Failure> {
+    let submission = Submission {
+        kind: args.kind.clone(),
+        actor: args.actor.clone(),
+        payload: payload(args)?,
+        key: args.key.clone(),
+        priority: args.priority.map(Into::into),
+        ..Submission::default()
+    };
+    let road = Road::to(instance)?;
+    let Reply::Submitted { results } = road.order(Command::Submit { intents: vec![submission] })? else {
+        return Err(odd());
+    };
+    let id = match results.into_iter().next() {
+        Some(Submitted::Accepted { id, .. }) => id,
+        Some(Submitted::Refused { code, message, violations }) => {
+            return Err(refused(&code, message, &violations));
+        }
+        None => return Err(odd()),
+    };
+    let intent = if args.wait { road.ended(id)? } else { fetch(&road, id)? };
+    show::intent(&intent, out)?;
+    let succeeded = !args.wait || intent.state == IntentState::Succeeded;
+    Ok(if succeeded { Exit::Done } else { Exit::Failed })
+}
+
+/// The payload as it was given, once it is JSON.
+fn payload(args: &Submit) -> Result<Json, Failure> {
+    let (text, place) = match (&args.payload, &args.payload_file) {
+        (Some(text), _) => (text.clone(), "--payload".to_owned()),
+        (None, Some(path)) => {
+            let mut text = String::new();
+            let read = std::fs::File::open(path)
+                .and_then(|file| file.take(limits::PAYLOAD_BYTES as u64 + 1).read_to_string(&mut text));
+            read.map_err(|e| {
+                Failure::new(Exit::Usage, "unreadable_file", format!("it cannot be read: {e}"))
+                    .at(&path.display())
+            })?;
+            (text, path.display().to_string())
+        }
+        (None, None) => return Ok(Json::default()),
+    };
+    let value = serde_json::from_str(&text).map_err(|e| {
+        Failure::new(Exit::Usage, "bad_payload", format!("the payload is not JSON: {e}"))
+            .at(&place)
+            .help("write it as in --payload '{\"path\": \"in.png\"}'")
+    })?;
+    Ok(Json::of(&value))
+}
+
+fn refused(code: &str, message: String, violations: &[Violation]) -> Failure {
+    let (exit, code) = match code {
+        "invalid" | "too_large" => (Exit::Usage, "bad_payload"),
+        "unknown_type" => (Exit::Usage, "unknown_type"),
+        "bad_request" => (Exit::Usage, "bad_request"),
+        other => (Exit::Failed, other),
+    };
+    let told: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    let what = match violations.len() {
+        0 => message,
+        1 => "the payload does not fit its type, and nothing was taken".to_owned(),
+        n => format!("the payload does not fit its type in {n} places, and nothing was taken"),
+    };
+    let failure = Failure::new(exit, code, what);
+    if told.is_empty() { failure } else { failure.detail(told.join("\n")) }
+}
+
+fn fetch(road: &Road, id: IntentId) -> Result<IntentView, Failure> {
+    match road.query(Query::Intent(id))? {
+        Reply::Intent(intent) => Ok(*intent),
+        _ => Err(odd()),
+    }
+}
+
+fn intents(
+    road: &Road,
+    state: Option<IntentState>,
+    limit: usize,
+) -> Result<(Vec<IntentView>, bool), Failure> {
+    match road.query(Query::Intents { state, limit, before: None })? {
+        Reply::Intents { intents, more } => Ok((intents, more)),
+        _ => Err(odd()),
+    }
+}
+
+const fn is_over(state: IntentState) -> bool {
+    matches!(state, IntentState::Succeeded | IntentState::Failed | IntentState::Cancelled)
+}
+
+fn bad_id(error: &BadId) -> Failure {
+    Failure::new(Exit::Usage, "bad_id", error.to_string()).help("`grace intent list` shows the ids")
+}
+
+fn odd() -> Failure {
+    Failure::new(Exit::Failed, "bad_request", "the task manager answered something else than was asked")
+        .help("use a CLI of the same version")
+}

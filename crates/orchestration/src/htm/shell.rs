@@ -1,0 +1,188 @@
+//! The task manager as a process: the decider on its journal, its clockwork, and the road of operators.
+//!
+//! ```text
+//! grace.cmd.htm ─ arriving (the seam: who approved it) ─► host ─► journal ─► answers, grace.event.htm.<what>
+//! grace.work.<verb>.<worker> ─► desk (bound to the worker's name; leases wait there) ─► host
+//! host ─► effects ─► grace.htm.ended.<intent>, grace.htm.stop.<worker>, and the desk: tasks wait
+//! ```
+//!
+//! [`Manager::arriving`] is the one seam at which intents are approved: whoever may publish on `grace.cmd.htm` is the operator, and
+//! what he submits is approved by him. A layer that governs stands in front of it and says who approved what.
+//!
+//! Not here: what is decided ([`super`]), and holding the asks of workers (`desk`).
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use grace_bus::{Bus, Message};
+use grace_kernel::{
+    Envelope,
+    process::{
+        Context, KernelError,
+        serve::{Shell, Storage, run_decider},
+        tell,
+        thread::Commands,
+        wire::WireError,
+    },
+};
+use grace_types::{
+    chance::{Entropy, OsEntropy},
+    manifest::{Permissions, SubjectRules},
+    time::Clock,
+};
+use tokio::sync::{Notify, mpsc};
+
+use super::{
+    Command, Effect, Era, Htm,
+    desk::Desk,
+    event::{Origin, Settings},
+};
+use crate::{intent::IntentType, limits};
+
+/// Its name as a component.
+pub const NAME: &str = "htm";
+/// The interval within which it beats.
+pub const WATCHDOG: Duration = Duration::from_secs(2);
+
+/// What it may say and hear on the bus.
+#[must_use]
+pub fn permissions() -> Permissions {
+    let rules = |subjects: &[&str]| SubjectRules {
+        allow: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
+        deny: Vec::new(),
+    };
+    Permissions {
+        publish: rules(&["grace.event.htm.>", "grace.htm.ended.*", "grace.htm.stop.*"]),
+        subscribe: rules(&["grace.cmd.htm", "grace.work.*.*", "_INBOX.htm.>"]),
+    }
+}
+
+/// Where a worker hears at once that it need not go on with a task.
+#[must_use]
+pub fn stop_subject(worker: &str) -> String {
+    format!("grace.htm.stop.{worker}")
+}
+
+/// Runs it until it is told to stop. `journal` is its journal's file, `types` what the manifest defines.
+///
+/// # Errors
+/// The journal cannot be opened or replayed.
+pub async fn main(
+    context: Context,
+    journal: PathBuf,
+    types: BTreeMap<String, IntentType>,
+) -> Result<(), KernelError> {
+    let (out, effects) = mpsc::channel(limits::EFFECTS_WAITING);
+    if let Some(bus) = context.bus.clone() {
+        tokio::spawn(publish(bus, effects));
+    }
+    let manager = Manager {
+        types,
+        bus: context.bus.clone(),
+        clock: Arc::clone(&context.clock),
+        ready: Arc::new(Notify::new()),
+        out,
+    };
+    let storage = Storage::sqlite(journal, context.clock.now().wall);
+    run_decider::<Htm, _>(context, storage, manager).await
+}
+
+/// The shell around the decider.
+struct Manager {
+    types: BTreeMap<String, IntentType>,
+    bus: Option<Bus>,
+    clock: Arc<dyn Clock>,
+    /// Tasks wait.
+    ready: Arc<Notify>,
+    out: mpsc::Sender<Message>,
+}
+
+impl Shell<Htm> for Manager {
+    fn start(&mut self, commands: &Commands<Htm>) {
+        // Into the queue before anything from the bus can be.
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let configure = Command::Configure {
+            boot: boot.trim().to_owned(),
+            era: Era::from_bits(OsEntropy.next_u64()),
+            settings: Settings::default(),
+        };
+        for command in [configure, Command::Define { types: std::mem::take(&mut self.types) }] {
+            if let Err(e) = commands.tell(Envelope::new(command), None) {
+                tell(&format!("the task manager is not set up: {e}"));
+            }
+        }
+        tokio::spawn(ticks(commands.clone()));
+        if let Some(bus) = self.bus.clone() {
+            let desk = Desk::new(bus, commands.clone(), Arc::clone(&self.clock), Arc::clone(&self.ready));
+            tokio::spawn(desk.run());
+        }
+    }
+
+    fn arriving(&mut self, command: &mut Command) -> Result<(), WireError> {
+        match command {
+            Command::Submit { intents } => {
+                for intent in intents {
+                    let origin = intent.origin.get_or_insert_with(Box::<Origin>::default);
+                    origin.approved_by.get_or_insert_with(|| "operator".to_owned());
+                }
+                Ok(())
+            }
+            Command::Cancel { .. }
+            | Command::Retry { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Lost { .. }
+            | Command::Query(_) => Ok(()),
+            Command::Configure { .. } | Command::Define { .. } | Command::Tick { .. } => {
+                Err(not_here("the task manager gives this command to itself"))
+            }
+            Command::Register(_)
+            | Command::Leave { .. }
+            | Command::Beat { .. }
+            | Command::Lease { .. }
+            | Command::Answer { .. }
+            | Command::Extend { .. } => Err(not_here("workers speak on grace.work.<verb>.<worker>")),
+        }
+    }
+
+    fn perform(&mut self, _commands: &Commands<Htm>, effect: Effect) {
+        let (subject, body) = match effect {
+            Effect::Ready => return self.ready.notify_one(),
+            Effect::Ended { intent, ending } => {
+                (format!("grace.htm.ended.{intent}"), serde_json::to_vec(&ending))
+            }
+            Effect::Stop { worker, granted } => (stop_subject(&worker), serde_json::to_vec(&granted)),
+        };
+        // Both are hints: who waits for an end asks now and then, and a worker hears of the stop with its next sign of life.
+        if let Ok(body) = body {
+            let _ = self.out.try_send(Message::new(subject, body));
+        }
+    }
+}
+
+fn not_here(message: &str) -> WireError {
+    WireError { code: "bad_request".to_owned(), message: message.to_owned() }
+}
+
+async fn publish(bus: Bus, mut messages: mpsc::Receiver<Message>) {
+    while let Some(message) = messages.recv().await {
+        let _ = bus.publish(message).await;
+    }
+}
+
+/// Lets time pass. A tick with which nothing is due costs a look at the first timer and is not recorded.
+async fn ticks(commands: Commands<Htm>) {
+    let mut every = tokio::time::interval(limits::TICK_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        loop {
+            let tick = Command::Tick { chance: OsEntropy.next_u64() };
+            match commands.ask(Envelope::new(tick)).await {
+                Ok(grace_kernel::Outcome::Done(super::Reply::Ticked { more: true, .. })) => {}
+                Err(grace_kernel::HostError::Stopping) => return,
+                // A journal that cannot be written now is tried again with the next tick; the host tells of it.
+                _ => break,
+            }
+        }
+    }
+}
