@@ -27,7 +27,9 @@ impl Files for LogFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut bytes = Vec::new();
+        // Without a guess of its size a file is read in very small steps.
+        let size = usize::try_from(file.metadata()?.len()).unwrap_or(limit);
+        let mut bytes = Vec::with_capacity(size.min(limit) + 1);
         file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
         Ok(Some(Cow::Owned(bytes)))
     }

@@ -37,9 +37,9 @@ impl Stream {
         self.file.flush()
     }
 
-    /// Makes it durable. Says what is wrong with it.
+    /// Says what is wrong with it. The bundle makes it durable.
     pub(super) fn close(&mut self, name: &str) -> Option<String> {
-        if let Err(e) = self.file.flush().and_then(|()| self.file.get_ref().sync_all()) {
+        if let Err(e) = self.file.flush() {
             return Some(format!("{name} could not be written: {e}"));
         }
         let bound = limits::STREAM_BYTES >> 20;

@@ -348,10 +348,8 @@ mod tests {
         // Told before the order, though the calendar was set back since.
         assert_eq!(fired(&[restarted(1, "a", 1290, 990)]), (false, None));
         // About the target of a fault that comes later, and of one that did not bite.
-        assert_eq!(
-            fired(&[nothing(), restarted(1, "b", 1001, 1002), restarted(2, "c", 1001, 1002)]).0,
-            false
-        );
+        let others = [nothing(), restarted(1, "b", 1001, 1002), restarted(2, "c", 1001, 1002)];
+        assert_eq!(fired(&others), (false, None));
         assert_eq!(fired(&[nothing(), restarted(1, "a", 1002, 1003)]), (true, Some(2.0)));
         // The calendar was set by five minutes after the order.
         for recorded in [702, 1302] {
