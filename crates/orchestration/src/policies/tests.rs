@@ -1,3 +1,5 @@
+//! Rules over events: what they match, count, emit and refuse, and how cascades end.
+
 use std::{
     collections::{BTreeMap, VecDeque},
     path::Path,
