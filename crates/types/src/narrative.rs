@@ -1,9 +1,12 @@
 //! The 5W1H of one recorded decision, in a form to be stored, searched and read by people.
 //!
 //! [`Narrative::read`] makes one from a journal record's JSON alone, so whoever stores narratives knows no kernel's types, and
-//! all of them can be made again from the journals.
+//! all of them can be made again from the journals. [`Raw`] is the same for whoever stores many: it borrows from the record.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize, de::Error as _};
+use serde_json::value::RawValue;
 
 use crate::{
     id::{CorrelationId, EventId},
@@ -47,33 +50,111 @@ pub struct NotNarrated(#[from] serde_json::Error);
 /// The part of every component's journal record that is the same for all.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Stored {
-    Event(Box<Entry>),
+enum Stored<'a> {
+    #[serde(borrow)]
+    Event(Box<Entry<'a>>),
     Answer(serde::de::IgnoredAny),
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct Entry<'a> {
     id: EventId,
-    #[serde(rename = "type")]
-    kind: String,
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
     time: Timestamp,
     #[serde(default)]
     hlc: Hlc,
-    who: String,
+    #[serde(borrow)]
+    who: Cow<'a, str>,
     correlation: CorrelationId,
     #[serde(default)]
     causation: Option<EventId>,
-    record: Record,
+    #[serde(borrow)]
+    record: Record<'a>,
 }
 
 #[derive(Deserialize)]
-struct Record {
-    event: serde_json::Value,
-    why: crate::reason::Why,
-    how: String,
-    #[serde(rename = "where")]
-    place: String,
+struct Record<'a> {
+    #[serde(borrow)]
+    event: &'a RawValue,
+    #[serde(borrow)]
+    why: &'a RawValue,
+    #[serde(borrow)]
+    how: Cow<'a, str>,
+    #[serde(rename = "where", borrow)]
+    place: Cow<'a, str>,
+}
+
+/// A narrative that borrows from its record: its reasons and its event are JSON as the component wrote it.
+#[derive(Debug, Clone)]
+pub struct Raw<'a> {
+    /// See [`Narrative::id`], and so on.
+    pub id: EventId,
+    /// The wall clock's.
+    pub time: Timestamp,
+    /// The hybrid clock's.
+    pub hlc: Hlc,
+    /// The actor.
+    pub who: Cow<'a, str>,
+    /// The event's type.
+    pub what: Cow<'a, str>,
+    /// The component or resource.
+    pub place: Cow<'a, str>,
+    /// The reasons, read: at least one.
+    pub reasons: Vec<RawReason<'a>>,
+    /// The reasons as a JSON list.
+    pub why: &'a str,
+    /// The mechanism.
+    pub how: Cow<'a, str>,
+    /// What it belongs to.
+    pub correlation: CorrelationId,
+    /// Its cause.
+    pub causation: Option<EventId>,
+    /// What happened, as JSON. Of its form no more is known than that it is one JSON value: a text in it may be no Unicode.
+    pub event: &'a str,
+}
+
+/// A [`Reason`] that borrows from its record.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RawReason<'a> {
+    /// See [`Reason::code`].
+    #[serde(borrow)]
+    pub code: Cow<'a, str>,
+    /// See [`Reason::text`].
+    #[serde(borrow)]
+    pub text: Cow<'a, str>,
+}
+
+impl<'a> Raw<'a> {
+    /// As [`Narrative::read`], without copies.
+    ///
+    /// # Errors
+    /// The same, but for what is wrong within the event's JSON.
+    pub fn read(record: &'a [u8]) -> Result<Option<Self>, NotNarrated> {
+        let entry = match serde_json::from_slice::<Stored<'a>>(record)? {
+            Stored::Event(entry) => *entry,
+            Stored::Answer(_) => return Ok(None),
+        };
+        let why = entry.record.why.get();
+        let reasons: Vec<RawReason<'a>> = serde_json::from_str(why)?;
+        if reasons.is_empty() {
+            return Err(serde_json::Error::custom(crate::reason::NoReason).into());
+        }
+        Ok(Some(Self {
+            id: entry.id,
+            time: entry.time,
+            hlc: entry.hlc,
+            who: entry.who,
+            what: entry.kind,
+            place: entry.record.place,
+            reasons,
+            why,
+            how: entry.record.how,
+            correlation: entry.correlation,
+            causation: entry.causation,
+            event: entry.record.event.get(),
+        }))
+    }
 }
 
 impl Narrative {
@@ -83,22 +164,20 @@ impl Narrative {
     /// # Errors
     /// The record is not of the form that every component's journal has.
     pub fn read(record: &[u8]) -> Result<Option<Self>, NotNarrated> {
-        let entry = match serde_json::from_slice::<Stored>(record)? {
-            Stored::Event(entry) => *entry,
-            Stored::Answer(_) => return Ok(None),
-        };
+        let Some(raw) = Raw::read(record)? else { return Ok(None) };
+        let reason = |r: RawReason<'_>| Reason { code: r.code.into_owned(), text: r.text.into_owned() };
         Ok(Some(Self {
-            id: entry.id,
-            time: entry.time,
-            hlc: entry.hlc,
-            who: entry.who,
-            what: entry.kind,
-            place: entry.record.place,
-            why: entry.record.why.into(),
-            how: entry.record.how,
-            correlation: entry.correlation,
-            causation: entry.causation,
-            event: entry.record.event,
+            id: raw.id,
+            time: raw.time,
+            hlc: raw.hlc,
+            who: raw.who.into_owned(),
+            what: raw.what.into_owned(),
+            place: raw.place.into_owned(),
+            why: raw.reasons.into_iter().map(reason).collect(),
+            how: raw.how.into_owned(),
+            correlation: raw.correlation,
+            causation: raw.causation,
+            event: serde_json::from_str(raw.event)?,
         }))
     }
 

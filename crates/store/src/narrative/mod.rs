@@ -27,7 +27,7 @@ mod text;
 mod write;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -48,8 +48,16 @@ use crate::{StoreError, sqlite::error};
 pub struct NarrativeDb {
     path: PathBuf,
     connection: Connection,
-    /// The numbers of words that were written lately.
-    words: HashMap<(Role, String), i64>,
+    words: Words,
+}
+
+/// What was written lately.
+#[derive(Default)]
+struct Words {
+    /// The numbers of words, by [`Role`].
+    numbers: [HashMap<String, i64>; 3],
+    /// An actor and a type.
+    pairs: HashSet<(i64, i64)>,
 }
 
 /// What a word stands for.
@@ -129,7 +137,7 @@ impl NarrativeDb {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
         let connection = schema::open(&path)?;
-        Ok(Self { path, connection, words: HashMap::new() })
+        Ok(Self { path, connection, words: Words::default() })
     }
 
     /// Opens the database at `path` for reading. Its writer may be at work, or dead.
@@ -139,7 +147,7 @@ impl NarrativeDb {
     pub fn open_read_only(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
         let connection = schema::open_read_only(&path)?;
-        Ok(Self { path, connection, words: HashMap::new() })
+        Ok(Self { path, connection, words: Words::default() })
     }
 
     /// Sets the file aside as `aside`, since it is damaged, and begins an empty one.
@@ -151,7 +159,7 @@ impl NarrativeDb {
         // On closing, SQLite would fold the log in and remove it by its name, which is the new file's by then.
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
         self.connection = Connection::open_in_memory().map_err(failed)?;
-        self.words.clear();
+        self.words = Words::default();
         set_aside(&self.path, aside)?;
         self.connection = schema::open(&self.path)?;
         Ok(())

@@ -3,6 +3,8 @@
 //! A page is found in two steps: the narrowest index gives the places of its rows, in order and no more than asked for; then these
 //! rows are read in full. Which index is the narrowest is known from how often the words occur, and not left to the engine's guess.
 
+use std::collections::HashSet;
+
 use grace_types::{
     evidence::{JournalId, Source},
     id::{CorrelationId, EventId},
@@ -17,8 +19,8 @@ use rusqlite::{
 use super::{NarrativeDb, Role, Told, position::Position, text};
 use crate::{StoreError, limits, sqlite::error};
 
-/// Several types are looked up by their index, and then sorted, up to this many rows; past it, walking all rows in order finds a page sooner.
-const SORTED_ROWS: i64 = 20_000;
+/// Types that an action may mean for each of them to be looked up by itself; past it, walking all rows in order finds a page sooner.
+const TYPES: usize = 1024;
 
 /// Which end comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -128,6 +130,8 @@ struct Search {
     /// `AND …`, with every value that is not a number of ours in `values`.
     conditions: String,
     values: Vec<Box<dyn ToSql>>,
+    /// The types of which it must be one, by number; empty when it may be any.
+    types: Vec<i64>,
     way: Way,
 }
 
@@ -135,6 +139,8 @@ struct Search {
 enum Way {
     Text,
     Index(&'static str),
+    /// Each of the types by itself.
+    Types,
     Order,
 }
 
@@ -146,6 +152,7 @@ impl Search {
             last: query.until.map_or(i64::MAX, |t| Position::last_at(t).0),
             conditions: String::new(),
             values: Vec::new(),
+            types: Vec::new(),
             way: Way::Order,
         };
         if let Some(Position(after)) = query.after {
@@ -154,13 +161,16 @@ impl Search {
                 Order::OldestFirst => search.first = search.first.max(after.saturating_add(1)),
             }
         }
-        let mut narrowest = i64::MAX;
+        let (mut narrowest, mut actor) = (i64::MAX, None);
         for (role, word, column, index) in
             [(Role::Who, &query.actor, "who", "by_who"), (Role::Place, &query.place, "place", "by_place")]
         {
             let Some(word) = word else { continue };
             let Some((id, uses)) = word_of(connection, role, word)? else { return Ok(None) };
             search.conditions.push_str(&format!(" AND n.{column} = {id}"));
+            if role == Role::Who {
+                actor = Some(id);
+            }
             if uses < narrowest {
                 (narrowest, search.way) = (uses, Way::Index(index));
             }
@@ -173,19 +183,19 @@ impl Search {
             search.conditions.push_str(&format!(" AND n.source IN ({})", sources.join(",")));
         }
         if let Some(action) = &query.action {
-            let types = types_of(connection, action)?;
+            let mut types = types_of(connection, action)?;
+            if let Some(who) = actor {
+                let known = types_with(connection, who)?;
+                types.retain(|(id, _)| known.contains(id));
+            }
             let uses: i64 = types.iter().map(|(_, uses)| uses).sum();
-            match types.as_slice() {
-                [] => return Ok(None),
-                [(id, _)] => search.conditions.push_str(&format!(" AND n.what = {id}")),
-                several => {
-                    let ids: Vec<String> = several.iter().map(|(id, _)| id.to_string()).collect();
-                    search.conditions.push_str(&format!(" AND n.what IN ({})", ids.join(",")));
-                }
+            if types.is_empty() {
+                return Ok(None);
             }
-            if uses < narrowest && (types.len() == 1 || uses <= SORTED_ROWS) {
-                search.way = Way::Index("by_what");
+            if types.len() <= TYPES && uses < narrowest {
+                search.way = Way::Types;
             }
+            search.types = types.into_iter().map(|(id, _)| id).collect();
         }
         if query.since.is_some() || query.until.is_some() {
             // Within the first and last millisecond; where the hybrid clock ran ahead of the wall clock, it decides alone.
@@ -213,19 +223,45 @@ impl Search {
         let (from, place) = match self.way {
             Way::Text => ("told CROSS JOIN narratives n ON n.pos = told.rowid".to_owned(), "told.rowid"),
             Way::Index(index) => (format!("narratives n INDEXED BY {index}"), "n.pos"),
+            Way::Types => ("narratives n INDEXED BY by_what".to_owned(), "n.pos"),
             Way::Order => ("narratives n NOT INDEXED".to_owned(), "n.pos"),
         };
+        let each = matches!(self.way, Way::Types);
+        let types = match self.types.as_slice() {
+            [] => String::new(),
+            _ if each => format!(" AND n.what = ?{}", 4 + self.values.len()),
+            types => {
+                let ids: Vec<String> = types.iter().map(i64::to_string).collect();
+                format!(" AND n.what IN ({})", ids.join(","))
+            }
+        };
         let sql = format!(
-            "SELECT {place} FROM {from} WHERE {place} BETWEEN ?1 AND ?2{} ORDER BY {place} {} LIMIT ?3",
+            "SELECT {place} FROM {from} WHERE {place} BETWEEN ?1 AND ?2{}{types} ORDER BY {place} {} LIMIT ?3",
             self.conditions,
             if down { "DESC" } else { "ASC" }
         );
         let mut select = connection.prepare_cached(&sql)?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let fixed: [&dyn ToSql; 3] = [&self.first, &self.last, &limit];
-        let values: Vec<&dyn ToSql> = fixed.into_iter().chain(self.values.iter().map(|v| &**v)).collect();
-        let rows = select.query_map(values.as_slice(), |row| row.get(0))?;
-        rows.collect()
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let fixed: [&dyn ToSql; 3] = [&self.first, &self.last, &most];
+        let mut values: Vec<&dyn ToSql> = fixed.into_iter().chain(self.values.iter().map(|v| &**v)).collect();
+        if !each {
+            return select.query_map(values.as_slice(), |row| row.get(0))?.collect();
+        }
+        // Each type's rows are in order; the first of them all are among the first of each.
+        let mut places: Vec<i64> = Vec::new();
+        for kind in &self.types {
+            values.push(kind);
+            for place in select.query_map(values.as_slice(), |row| row.get(0))? {
+                places.push(place?);
+            }
+            values.pop();
+            places.sort_unstable();
+            if down {
+                places.reverse();
+            }
+            places.truncate(limit);
+        }
+        Ok(places)
     }
 }
 
@@ -241,6 +277,14 @@ fn sources_of(connection: &Connection, component: &str) -> rusqlite::Result<Vec<
     connection
         .prepare_cached("SELECT id FROM sources WHERE component = ?1")?
         .query_map([component], |row| row.get::<_, i64>(0).map(|id| id.to_string()))?
+        .collect()
+}
+
+/// The types with which an actor has to do.
+fn types_with(connection: &Connection, who: i64) -> rusqlite::Result<HashSet<i64>> {
+    connection
+        .prepare_cached("SELECT what FROM pairs WHERE who = ?1")?
+        .query_map([who], |row| row.get(0))?
         .collect()
 }
 

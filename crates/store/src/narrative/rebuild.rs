@@ -7,7 +7,7 @@ use grace_types::evidence::Source;
 use rusqlite::TransactionBehavior;
 
 use super::{
-    Batch, NarrativeDb,
+    Batch, NarrativeDb, Words,
     write::{insert, read_batch, source_row},
 };
 use crate::{JournalReader, Seq, StoreError, limits, sqlite::error};
@@ -51,7 +51,7 @@ impl NarrativeDb {
         let before = self.stands()?;
         let path = self.path.clone();
         let failed = |e: rusqlite::Error| error::sqlite(&path, &e);
-        self.words.clear();
+        self.words = Words::default();
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         tx.execute_batch(
             "DELETE FROM narratives; INSERT INTO told (told) VALUES ('delete-all'); UPDATE words SET uses = 0;
@@ -101,7 +101,7 @@ impl NarrativeDb {
             tx.commit().map_err(failed)?;
         } else {
             tx.rollback().map_err(failed)?;
-            self.words.clear();
+            self.words = Words::default();
         }
         Ok(rebuilt)
     }

@@ -4,6 +4,9 @@
 //!   gives its rows in the order in which they are shown, and a page is read without sorting.
 //! - Actors, types and places repeat in row after row. They are stored once, in `words`, with how often they occur, by which the narrowest
 //!   way into the table is chosen.
+//! - Which actor does what is told by `pairs`, so that a search by both looks at those types alone that the actor has to do with. An index of
+//!   both would cost a page written for nearly each narrative.
+//! - That a record is in once is its source's cursor's affair: an index of sources and sequence numbers would only cost.
 //! - The full text is an FTS5 table without content: the index alone, no second copy of the text. `columnsize=0` since nothing is ranked:
 //!   results are shown by time. `detail=full`, for phrases: a name such as `health_monitor` is two words to the tokenizer.
 
@@ -19,7 +22,7 @@ use crate::{
 /// `GRCN`: marks the file as one of ours.
 const APPLICATION_ID: i32 = 0x4752_434E;
 /// Version of the tables below.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE sources (
@@ -30,6 +33,7 @@ CREATE TABLE sources (
 CREATE TABLE words (
   id INTEGER PRIMARY KEY, role INTEGER NOT NULL, word TEXT NOT NULL, uses INTEGER NOT NULL, UNIQUE (role, word)
 ) STRICT;
+CREATE TABLE pairs (who INTEGER NOT NULL, what INTEGER NOT NULL, PRIMARY KEY (who, what)) STRICT, WITHOUT ROWID;
 CREATE TABLE narratives (
   pos INTEGER PRIMARY KEY,
   source INTEGER NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL,
@@ -38,7 +42,6 @@ CREATE TABLE narratives (
   correlation BLOB NOT NULL, causation BLOB,
   how TEXT NOT NULL, why TEXT NOT NULL, event TEXT NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX by_source ON narratives (source, seq);
 CREATE INDEX by_id ON narratives (id);
 CREATE INDEX by_who ON narratives (who);
 CREATE INDEX by_what ON narratives (what);
@@ -127,6 +130,11 @@ fn check(path: &Path, connection: &Connection) -> Result<(), StoreError> {
     if application != APPLICATION_ID {
         let detail =
             format!("it is a SQLite file but not one of narratives (application id {application:#x})");
+        return Err(StoreError::Corrupt { what: path.display().to_string(), detail });
+    }
+    if version < SCHEMA_VERSION {
+        // What the journals give again is not carried over.
+        let detail = format!("its format is version {version}, which is older than {SCHEMA_VERSION}");
         return Err(StoreError::Corrupt { what: path.display().to_string(), detail });
     }
     if version != SCHEMA_VERSION {

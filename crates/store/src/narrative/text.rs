@@ -1,26 +1,31 @@
 //! What of a narrative is found by its words, and what a person's search becomes.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt, fmt::Write as _};
 
-use grace_types::narrative::Narrative;
-use serde_json::Value;
+use grace_types::narrative::{NotNarrated, Raw};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::limits;
 
 /// Everything in a narrative that a person may remember: its reasons, how, who, where, the action, and the values in its event. Not the names of
 /// the event's fields, which are the same in every event of a type.
-pub(super) fn of(narrative: &Narrative, out: &mut String) {
-    out.clear();
-    for reason in &narrative.why {
-        push(out, &reason.text);
-        push(out, &reason.code);
+///
+/// # Errors
+/// The event is no JSON that can be read again.
+pub(super) fn of(narrative: &Raw<'_>) -> Result<String, NotNarrated> {
+    let mut out = String::with_capacity(512);
+    for reason in &narrative.reasons {
+        push(&mut out, &reason.text);
+        push(&mut out, &reason.code);
     }
     for part in [&narrative.how, &narrative.place, &narrative.who] {
-        push(out, part);
+        push(&mut out, part);
     }
-    push(out, narrative.action());
-    values(out, &narrative.event);
+    push(&mut out, grace_types::narrative::action_of(&narrative.what));
+    let mut event = serde_json::Deserializer::from_str(narrative.event);
+    Values(&mut out).deserialize(&mut event)?;
     out.truncate(out.floor_char_boundary(limits::NARRATIVE_TEXT_BYTES));
+    Ok(out)
 }
 
 fn push(out: &mut String, part: &str) {
@@ -28,15 +33,61 @@ fn push(out: &mut String, part: &str) {
     out.push('\n');
 }
 
-/// JSON from a record is at most 128 deep, serde_json's own bound.
-fn values(out: &mut String, value: &Value) {
-    match value {
-        Value::Null | Value::Bool(_) => {}
-        // Writing to memory does not fail.
-        Value::Number(number) => drop(writeln!(out, "{number}")),
-        Value::String(text) => push(out, text),
-        Value::Array(items) => items.iter().for_each(|item| values(out, item)),
-        Value::Object(fields) => fields.values().for_each(|field| values(out, field)),
+/// Collects the values in a JSON text, without making a tree of it.
+struct Values<'a>(&'a mut String);
+
+impl Values<'_> {
+    const fn again(&mut self) -> Values<'_> {
+        Values(self.0)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Values<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Values<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    // Writing to memory does not fail.
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        let _ = writeln!(self.0, "{number}");
+        Ok(())
+    }
+    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
+        let _ = writeln!(self.0, "{number}");
+        Ok(())
+    }
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        let _ = writeln!(self.0, "{number}");
+        Ok(())
+    }
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        push(self.0, text);
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(self.again())?.is_some() {}
+        Ok(())
+    }
+    fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<(), A::Error> {
+        // The names are read as text, so that what cannot be read again is found out now.
+        while fields.next_key::<Cow<'de, str>>()?.is_some() {
+            fields.next_value_seed(self.again())?;
+        }
+        Ok(())
     }
 }
 

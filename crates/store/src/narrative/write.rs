@@ -1,11 +1,11 @@
 //! Taking records and links in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use grace_types::{evidence::Source, narrative::Narrative};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use grace_types::{evidence::Source, narrative::Raw};
+use rusqlite::{Connection, OptionalExtension, Statement, TransactionBehavior, params};
 
-use super::{LogStand, NarrativeDb, Role, position, position::Position, text};
+use super::{LogStand, NarrativeDb, Role, Words, position, position::Position, text};
 use crate::{StoreError, limits, sqlite::error};
 
 /// Records of one source, one after the other.
@@ -43,7 +43,7 @@ impl NarrativeDb {
         let done = self.try_ingest(batches);
         if done.is_err() {
             // Words that were new in it are not there.
-            self.words.clear();
+            self.words = Words::default();
         }
         done.map_err(|e| error::sqlite(&self.path, &e))
     }
@@ -122,14 +122,19 @@ impl NarrativeDb {
 }
 
 /// A narrative that is to be stored.
-pub(super) struct New {
+pub(super) struct New<'a> {
     source: i64,
     sequence: u64,
-    narrative: Narrative,
+    narrative: Raw<'a>,
+    text: String,
 }
 
 /// Reads the records that are new of a batch and moves its source's cursor; what it needs next.
-pub(super) fn read_batch(tx: &Connection, batch: &Batch<'_>, told: &mut Vec<New>) -> rusqlite::Result<u64> {
+pub(super) fn read_batch<'a>(
+    tx: &Connection,
+    batch: &Batch<'a>,
+    told: &mut Vec<New<'a>>,
+) -> rusqlite::Result<u64> {
     let (source, next) = source_row(tx, batch.source)?;
     let end = batch.first.saturating_add(batch.records.len() as u64);
     if batch.first > next || end <= next {
@@ -139,8 +144,13 @@ pub(super) fn read_batch(tx: &Connection, batch: &Batch<'_>, told: &mut Vec<New>
     let mut odd = 0i64;
     let mut last_odd = None;
     for (sequence, record) in (next..).zip(batch.records.iter().skip(skip)) {
-        match Narrative::read(record) {
-            Ok(Some(narrative)) => told.push(New { source, sequence, narrative }),
+        let read = Raw::read(record).and_then(|raw| {
+            let Some(narrative) = raw else { return Ok(None) };
+            let text = text::of(&narrative)?;
+            Ok(Some(New { source, sequence, narrative, text }))
+        });
+        match read {
+            Ok(Some(new)) => told.push(new),
             Ok(None) => {}
             Err(error) => {
                 odd += 1;
@@ -156,19 +166,17 @@ pub(super) fn read_batch(tx: &Connection, batch: &Batch<'_>, told: &mut Vec<New>
 }
 
 /// Stores narratives, in the order of their places: the full-text index is written in runs of rising row numbers.
-pub(super) fn insert(
-    tx: &Connection,
-    words: &mut HashMap<(Role, String), i64>,
-    told: Vec<New>,
-) -> rusqlite::Result<()> {
-    let mut placed: Vec<(Position, New)> = told
+pub(super) fn insert(tx: &Connection, words: &mut Words, told: Vec<New<'_>>) -> rusqlite::Result<()> {
+    let mut placed: Vec<(Position, New<'_>)> = told
         .into_iter()
         .map(|new| (Position::first_for(new.narrative.hlc, new.narrative.time).apart(new.narrative.id), new))
         .collect();
     placed.sort_by_key(|(position, new)| (*position, new.source, new.sequence));
     let mut uses: HashMap<i64, i64> = HashMap::new();
-    let mut text = String::new();
-    let mut rows = BTreeMap::new();
+    let mut rows: Vec<(Position, String)> = Vec::with_capacity(placed.len());
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO narratives VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?;
     for (position, new) in placed {
         let narrative = &new.narrative;
         let named = [
@@ -176,7 +184,7 @@ pub(super) fn insert(
             word_row(tx, words, Role::What, &narrative.what)?,
             word_row(tx, words, Role::Place, &narrative.place)?,
         ];
-        let Some(position) = insert_row(tx, position, &new, named)? else {
+        let Some(position) = insert_row(tx, &mut insert, position, &new, named)? else {
             let detail = format!("record {}: there is no room at its time", new.sequence);
             tx.execute(
                 "UPDATE sources SET odd = odd + 1, last_odd = ?2 WHERE id = ?1",
@@ -184,12 +192,14 @@ pub(super) fn insert(
             )?;
             continue;
         };
+        pair(tx, words, named[0], named[1])?;
         for word in named {
             *uses.entry(word).or_default() += 1;
         }
-        text::of(narrative, &mut text);
-        rows.insert(position, std::mem::take(&mut text));
+        rows.push((position, new.text));
     }
+    // One whose place was taken may have gone behind the next.
+    rows.sort_unstable_by_key(|(position, _)| *position);
     let mut index = tx.prepare_cached("INSERT INTO told (rowid, text) VALUES (?1, ?2)")?;
     for (position, text) in rows {
         index.execute(params![position.0, text])?;
@@ -204,49 +214,44 @@ pub(super) fn insert(
 /// Inserts at the first free place from `position` on; `None` when there is none.
 fn insert_row(
     tx: &Connection,
+    insert: &mut Statement<'_>,
     position: Position,
-    new: &New,
+    new: &New<'_>,
     words: [i64; 3],
 ) -> rusqlite::Result<Option<Position>> {
-    match insert_at(tx, position, new, words) {
+    match insert_at(insert, position, new, words) {
         Ok(()) => Ok(Some(position)),
         Err(e) if is_taken(&e) => {
             let free = free(tx, position)?;
-            free.map(|position| insert_at(tx, position, new, words).map(|()| position)).transpose()
+            free.map(|position| insert_at(insert, position, new, words).map(|()| position)).transpose()
         }
         Err(e) => Err(e),
     }
 }
 
 fn insert_at(
-    tx: &Connection,
+    insert: &mut Statement<'_>,
     position: Position,
-    new: &New,
+    new: &New<'_>,
     [who, what, place]: [i64; 3],
 ) -> rusqlite::Result<()> {
-    let New { source, sequence, narrative } = new;
-    // A list of strings and a JSON value always have a JSON form.
-    let why = serde_json::to_string(&narrative.why).unwrap_or_default();
-    let event = serde_json::to_string(&narrative.event).unwrap_or_default();
-    tx.prepare_cached(
-        "INSERT INTO narratives VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-    )?
-    .execute(params![
+    let New { source, sequence, narrative, text: _ } = new;
+    insert.execute(params![
         position.0,
         source,
         sequence.cast_signed(),
-        narrative.id.as_bits().to_be_bytes().as_slice(),
+        narrative.id.as_bits().to_be_bytes(),
         narrative.time.as_nanos().cast_signed(),
         narrative.hlc.millis.cast_signed(),
         narrative.hlc.counter,
         who,
         what,
         place,
-        narrative.correlation.as_bits().to_be_bytes().as_slice(),
-        narrative.causation.map(|id| id.as_bits().to_be_bytes().to_vec()),
+        narrative.correlation.as_bits().to_be_bytes(),
+        narrative.causation.map(|id| id.as_bits().to_be_bytes()),
         narrative.how,
-        why,
-        event
+        narrative.why,
+        narrative.event
     ])?;
     Ok(())
 }
@@ -299,14 +304,22 @@ pub(super) fn source_row(tx: &Connection, source: &Source) -> rusqlite::Result<(
     Ok((tx.last_insert_rowid(), 1))
 }
 
-fn word_row(
-    tx: &Connection,
-    words: &mut HashMap<(Role, String), i64>,
-    role: Role,
-    word: &str,
-) -> rusqlite::Result<i64> {
-    let key = (role, word.to_owned());
-    if let Some(id) = words.get(&key) {
+/// Notes that an actor has to do with a type.
+fn pair(tx: &Connection, words: &mut Words, who: i64, what: i64) -> rusqlite::Result<()> {
+    if words.pairs.contains(&(who, what)) {
+        return Ok(());
+    }
+    tx.prepare_cached("INSERT OR IGNORE INTO pairs VALUES (?1, ?2)")?.execute([who, what])?;
+    if words.pairs.len() >= limits::NARRATIVE_WORDS {
+        words.pairs.clear();
+    }
+    words.pairs.insert((who, what));
+    Ok(())
+}
+
+fn word_row(tx: &Connection, words: &mut Words, role: Role, word: &str) -> rusqlite::Result<i64> {
+    let words = &mut words.numbers[role as usize];
+    if let Some(id) = words.get(word) {
         return Ok(*id);
     }
     let found = tx
@@ -324,6 +337,6 @@ fn word_row(
     if words.len() >= limits::NARRATIVE_WORDS {
         words.clear();
     }
-    words.insert(key, id);
+    words.insert(word.to_owned(), id);
     Ok(id)
 }
