@@ -213,6 +213,8 @@ enum Phase {
 #[derive(Debug)]
 pub struct Course {
     phase: Phase,
+    /// Least time between two batches.
+    gather: Duration,
     /// The journal's last record.
     last: u64,
     /// The sink's own word, newest.
@@ -239,6 +241,7 @@ impl Course {
     pub const fn new(last: u64) -> Self {
         Self {
             phase: Phase::Unknown { ask_at: Monotonic::ZERO },
+            gather: limits::EVIDENCE_GATHER,
             last,
             next: None,
             furthest: 1,
@@ -253,6 +256,13 @@ impl Course {
             halted: None,
             notices: Vec::new(),
         }
+    }
+
+    /// The same, with another least time between two batches than [`limits::EVIDENCE_GATHER`].
+    #[must_use]
+    pub const fn gathering(mut self, gather: Duration) -> Self {
+        self.gather = gather;
+        self
     }
 
     /// The journal's last record is this one now.
@@ -301,7 +311,7 @@ impl Course {
         if let Phase::Open { sent, flights, send_at, .. } = &mut self.phase {
             *sent = batch.end;
             // Small batches are made larger by a little patience; while much waits there is nothing to gain.
-            *send_at = if batch.full { now } else { now.plus(limits::EVIDENCE_GATHER) };
+            *send_at = if batch.full { now } else { now.plus(self.gather) };
             flights.push_back(Flight { ticket, begun: now, sent: batch });
         }
         if self.next == Some(batch.first) {

@@ -97,6 +97,20 @@ impl Shippers {
         clock: &Arc<dyn Clock>,
         written: watch::Receiver<Seq>,
     ) -> Self {
+        Self::gathering(component, open, bus, clock, written, crate::limits::EVIDENCE_GATHER)
+    }
+
+    /// The same with another least time between two batches than [`crate::limits::EVIDENCE_GATHER`]: for a writer of few records that waits
+    /// for them to be sealed.
+    #[must_use]
+    pub fn gathering(
+        component: &str,
+        open: &Open,
+        bus: &Bus,
+        clock: &Arc<dyn Clock>,
+        written: watch::Receiver<Seq>,
+        gather: Duration,
+    ) -> Self {
         let mut tasks = JoinSet::new();
         let mut shown = Vec::new();
         for sink in Sink::ALL {
@@ -109,6 +123,7 @@ impl Shippers {
                 clock: Arc::clone(clock),
                 entropy: OsEntropy,
                 written: written.clone(),
+                gather,
                 progress,
             };
             tasks.spawn(shipper.run());

@@ -4,7 +4,7 @@
 //! What was read and not acknowledged is let go of and read again: the journal is the buffer, and what one sink holds of the memory is
 //! at most the batches under way to it.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use grace_bus::{Bus, BusError, Message};
 use grace_store::{JournalReader, Seq, StoreError};
@@ -59,6 +59,8 @@ pub(super) struct Shipper {
     pub(super) entropy: OsEntropy,
     /// The newest durable record, from whoever writes the journal.
     pub(super) written: watch::Receiver<Seq>,
+    /// Least time between two batches.
+    pub(super) gather: Duration,
     pub(super) progress: watch::Sender<Option<(Source, Progress)>>,
 }
 
@@ -75,7 +77,7 @@ impl Shipper {
         loop {
             let journal = self.opened().await;
             let mut leg = Leg {
-                course: Course::new(journal.last),
+                course: Course::new(journal.last).gathering(self.gather),
                 source: journal.source.clone(),
                 journal: Some(journal),
                 flights: JoinSet::new(),
@@ -377,6 +379,6 @@ async fn blocking<V: Send + 'static>(
 }
 
 #[expect(clippy::disallowed_methods, reason = "a shell's own timer")]
-pub(super) async fn sleep(wait: std::time::Duration) {
+pub(super) async fn sleep(wait: Duration) {
     tokio::time::sleep(wait).await;
 }
