@@ -58,7 +58,8 @@ fn a_signal_ends_a_run_in_order() {
             told["reasons"].to_string().contains(&format!("ended early, in the phase `faults`, by {by}")),
             "{ran}"
         );
-        assert!(told["bundle"].is_string(), "what was seen is kept");
+        let verified = instance.grace(&["verify", told["bundle"].as_str().unwrap()]);
+        assert_eq!(verified.code, Some(0), "what was seen is kept and sealed: {verified}");
         assert_clean(&instance, hit);
         std::fs::remove_dir_all(instance.data().join("runs")).unwrap();
     }

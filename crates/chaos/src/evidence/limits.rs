@@ -32,10 +32,10 @@ pub const OPEN_FILES: usize = 65_536;
 /// interruption.
 pub const SEAL_TIME: Duration = Duration::from_secs(20);
 
-/// Between the first two looks for the seal in the log: about what a seal takes on a fast disk. Each pause is twice as long as the
-/// one before, up to [`SEAL_PAUSE_LONGEST`].
+/// Between two looks for the seal in the log: an eighth of the time that it was waited for already, so that no more than that is
+/// waited in vain, but at least this. A look at a log that has not grown reads one small file.
 pub const SEAL_PAUSE: Duration = Duration::from_millis(1);
-/// See [`SEAL_PAUSE`].
+/// See [`SEAL_PAUSE`]; and at most this.
 pub const SEAL_PAUSE_LONGEST: Duration = Duration::from_millis(50);
 
 /// Points of one line in a plot. More samples are thinned out: a plot is some 900 pixels wide.

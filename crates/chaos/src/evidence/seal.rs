@@ -39,14 +39,16 @@ struct Search {
     next: u64,
     /// The judgement, which comes before the seal: where it is, and its entry.
     judged: Option<(u64, Vec<u8>)>,
+    /// The checkpoint up to which that was.
+    note: Vec<u8>,
 }
 
 /// Has the event recorded, and waits until it is in the log.
 pub(super) fn wait(event: &SealEvent, logged: &Logged, sources: &mut Sources<'_>) -> Result<Seal, String> {
     (sources.seal)(event).map_err(|e| format!("the event could not be recorded: {e}"))?;
-    let deadline = sources.clock.now().mono.plus(limits::SEAL_TIME);
-    let mut search = Search { next: logged.size, judged: None };
-    let mut pause = limits::SEAL_PAUSE;
+    let began = sources.clock.now().mono;
+    let deadline = began.plus(limits::SEAL_TIME);
+    let mut search = Search { next: logged.size, judged: None, note: Vec::new() };
     loop {
         match look(event, logged, &mut search) {
             Ok(Some(found)) => return Ok(found),
@@ -59,8 +61,8 @@ pub(super) fn wait(event: &SealEvent, logged: &Logged, sources: &mut Sources<'_>
             Err(_) if sources.clock.now().mono < deadline => {}
             Err(why) => return Err(format!("the log cannot be read: {why}")),
         }
-        thread::park_timeout(pause);
-        pause = (pause * 2).min(limits::SEAL_PAUSE_LONGEST);
+        let pause = sources.clock.now().mono.since(began) / 8;
+        thread::park_timeout(pause.clamp(limits::SEAL_PAUSE, limits::SEAL_PAUSE_LONGEST));
     }
 }
 
@@ -68,6 +70,9 @@ pub(super) fn wait(event: &SealEvent, logged: &Logged, sources: &mut Sources<'_>
 fn look(event: &SealEvent, logged: &Logged, search: &mut Search) -> Result<Option<Seal>, String> {
     let note = logged.folder.read(CHECKPOINT_PATH, NOTE_BYTES).map_err(|e| e.to_string())?;
     let note = note.ok_or("there is no checkpoint")?;
+    if *note == *search.note {
+        return Ok(None);
+    }
     let Opened { checkpoint, .. } = logged.trust.open(&note).map_err(|e| e.to_string())?;
     let prove = |index: u64, entry: &[u8]| {
         let note = Note::parse(&note).map_err(|e| e.to_string())?;
@@ -90,6 +95,7 @@ fn look(event: &SealEvent, logged: &Logged, search: &mut Search) -> Result<Optio
         }
         search.next = index + 1;
     }
+    search.note = note.into_owned();
     Ok(None)
 }
 

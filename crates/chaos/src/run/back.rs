@@ -162,7 +162,9 @@ impl Worker {
         let bus = native::connect(options);
         let clock = &self.setup.clock;
         let open = evidence::sqlite(self.setup.journal.clone());
-        let mut shippers = Shippers::start(self.setup.component, &open, &bus, clock, newest);
+        // A run records some events a second, and waits for its seal.
+        let at_once = Duration::ZERO;
+        let mut shippers = Shippers::gathering(self.setup.component, &open, &bus, clock, newest, at_once);
         for subject in STREAM {
             tokio::spawn(listen(bus.clone(), subject.to_owned(), self.keeper()));
         }
