@@ -34,6 +34,9 @@ pub const NARRATIVE_SEARCH_BYTES: usize = 1024;
 /// Words (actors, types, places) that a writer remembers the numbers of; past it, it begins again.
 pub const NARRATIVE_WORDS: usize = 4096;
 
+/// Types that an action may mean for the index to be asked for each; past it, all rows are looked at in order.
+pub const NARRATIVE_TYPES: usize = 1024;
+
 /// Narratives in one page. A larger page is cut, and the next one goes on from there.
 pub const NARRATIVE_PAGE: usize = 10_000;
 

@@ -27,7 +27,7 @@ mod text;
 mod write;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     path::{Path, PathBuf},
 };
 
@@ -51,14 +51,8 @@ pub struct NarrativeDb {
     words: Words,
 }
 
-/// What was written lately.
-#[derive(Default)]
-struct Words {
-    /// The numbers of words, by [`Role`].
-    numbers: [HashMap<String, i64>; 3],
-    /// An actor and a type.
-    pairs: HashSet<(i64, i64)>,
-}
+/// The numbers of words that were written lately, by [`Role`].
+type Words = [HashMap<String, i64>; 3];
 
 /// What a word stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -176,9 +170,9 @@ impl NarrativeDb {
     /// # Errors
     /// The engine's failure.
     pub fn count(&self) -> Result<u64, StoreError> {
-        let sql = "SELECT coalesce(sum(uses), 0) FROM words WHERE role = ?1";
+        let sql = "SELECT coalesce(sum(told), 0) FROM sources";
         self.connection
-            .query_row(sql, [Role::Who as i64], |row| row.get::<_, i64>(0))
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
             .map(i64::cast_unsigned)
             .map_err(|e| error::sqlite(&self.path, &e))
     }

@@ -1,9 +1,7 @@
 //! Finding narratives.
 //!
-//! A page is found in two steps: the narrowest index gives the places of its rows, in order and no more than asked for; then these
-//! rows are read in full. Which index is the narrowest is known from how often the words occur, and not left to the engine's guess.
-
-use std::collections::HashSet;
+//! A page is found in two steps: an index gives the places of its rows, in order and no more than asked for; then these rows are read in full.
+//! The full-text index knows actors, types and places as well as words, so that whatever is asked for, it intersects.
 
 use grace_types::{
     evidence::{JournalId, Source},
@@ -18,9 +16,6 @@ use rusqlite::{
 
 use super::{NarrativeDb, Role, Told, position::Position, text};
 use crate::{StoreError, limits, sqlite::error};
-
-/// Types that an action may mean for each of them to be looked up by itself; past it, walking all rows in order finds a page sooner.
-const TYPES: usize = 1024;
 
 /// Which end comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -127,21 +122,11 @@ impl NarrativeDb {
 struct Search {
     first: i64,
     last: i64,
-    /// `AND …`, with every value that is not a number of ours in `values`.
+    /// What the full-text index is asked, all of which must hold; empty when it is not.
+    matches: Vec<String>,
+    /// `AND …`, on the rows.
     conditions: String,
-    values: Vec<Box<dyn ToSql>>,
-    /// The types of which it must be one, by number; empty when it may be any.
-    types: Vec<i64>,
-    way: Way,
-}
-
-/// By which index the rows are found.
-enum Way {
-    Text,
-    Index(&'static str),
-    /// Each of the types by itself.
-    Types,
-    Order,
+    correlation: Option<[u8; 16]>,
 }
 
 impl Search {
@@ -150,10 +135,9 @@ impl Search {
         let mut search = Self {
             first: query.since.map_or(0, |t| Position::first_at(t).0),
             last: query.until.map_or(i64::MAX, |t| Position::last_at(t).0),
+            matches: Vec::new(),
             conditions: String::new(),
-            values: Vec::new(),
-            types: Vec::new(),
-            way: Way::Order,
+            correlation: query.correlation.map(|id| id.as_bits().to_be_bytes()),
         };
         if let Some(Position(after)) = query.after {
             match query.order {
@@ -161,41 +145,24 @@ impl Search {
                 Order::OldestFirst => search.first = search.first.max(after.saturating_add(1)),
             }
         }
-        let (mut narrowest, mut actor) = (i64::MAX, None);
-        for (role, word, column, index) in
-            [(Role::Who, &query.actor, "who", "by_who"), (Role::Place, &query.place, "place", "by_place")]
-        {
+        for (role, word, column) in [(Role::Who, &query.actor, "who"), (Role::Place, &query.place, "place")] {
             let Some(word) = word else { continue };
-            let Some((id, uses)) = word_of(connection, role, word)? else { return Ok(None) };
-            search.conditions.push_str(&format!(" AND n.{column} = {id}"));
-            if role == Role::Who {
-                actor = Some(id);
+            let Some(id) = word_of(connection, role, word)? else { return Ok(None) };
+            search.is_one_of(column, &[id]);
+        }
+        if let Some(action) = &query.action {
+            let types = types_of(connection, action)?;
+            if types.is_empty() {
+                return Ok(None);
             }
-            if uses < narrowest {
-                (narrowest, search.way) = (uses, Way::Index(index));
-            }
+            search.is_one_of("what", &types);
         }
         if let Some(component) = &query.source {
             let sources = sources_of(connection, component)?;
             if sources.is_empty() {
                 return Ok(None);
             }
-            search.conditions.push_str(&format!(" AND n.source IN ({})", sources.join(",")));
-        }
-        if let Some(action) = &query.action {
-            let mut types = types_of(connection, action)?;
-            if let Some(who) = actor {
-                let known = types_with(connection, who)?;
-                types.retain(|(id, _)| known.contains(id));
-            }
-            let uses: i64 = types.iter().map(|(_, uses)| uses).sum();
-            if types.is_empty() {
-                return Ok(None);
-            }
-            if types.len() <= TYPES && uses < narrowest {
-                search.way = Way::Types;
-            }
-            search.types = types.into_iter().map(|(id, _)| id).collect();
+            search.conditions.push_str(&format!(" AND n.source IN ({})", list(&sources, ",")));
         }
         if query.since.is_some() || query.until.is_some() {
             // Within the first and last millisecond; where the hybrid clock ran ahead of the wall clock, it decides alone.
@@ -205,98 +172,81 @@ impl Search {
                 " AND (n.time BETWEEN {since} AND {until} OR (n.millis <> 0 AND n.millis <> n.time / 1000000))"
             ));
         }
-        if let Some(correlation) = query.correlation {
-            search.conditions.push_str(" AND n.correlation = ?4");
-            search.values.push(Box::new(correlation.as_bits().to_be_bytes()));
-            search.way = Way::Index("by_correlation");
-        }
         if let Some(typed) = &query.text {
             let Some(words) = text::search(typed) else { return Ok(None) };
-            search.conditions.push_str(&format!(" AND told MATCH ?{}", 4 + search.values.len()));
-            search.values.push(Box::new(words));
-            search.way = Way::Text;
+            search.matches.push(format!("{{text}} : ({words})"));
         }
         Ok(Some(search))
     }
 
+    /// Asks for rows whose `column` is one of these numbers: the full-text index, unless there is a narrower way or the numbers are many.
+    fn is_one_of(&mut self, column: &str, ids: &[i64]) {
+        if self.correlation.is_some() || ids.len() > limits::NARRATIVE_TYPES {
+            self.conditions.push_str(&format!(" AND n.{column} IN ({})", list(ids, ",")));
+        } else {
+            self.matches.push(format!("{{{column}}} : ({})", list(ids, " OR ")));
+        }
+    }
+
     fn places(&self, connection: &Connection, down: bool, limit: usize) -> rusqlite::Result<Vec<i64>> {
-        let (from, place) = match self.way {
-            Way::Text => ("told CROSS JOIN narratives n ON n.pos = told.rowid".to_owned(), "told.rowid"),
-            Way::Index(index) => (format!("narratives n INDEXED BY {index}"), "n.pos"),
-            Way::Types => ("narratives n INDEXED BY by_what".to_owned(), "n.pos"),
-            Way::Order => ("narratives n NOT INDEXED".to_owned(), "n.pos"),
+        let (from, place) = match (self.matches.is_empty(), &self.correlation) {
+            // The rows are needed for what the index does not tell.
+            (false, _) if self.conditions.is_empty() && self.correlation.is_none() => ("told", "told.rowid"),
+            (false, _) => ("told CROSS JOIN narratives n ON n.pos = told.rowid", "told.rowid"),
+            (true, Some(_)) => ("narratives n INDEXED BY by_correlation", "n.pos"),
+            (true, None) => ("narratives n NOT INDEXED", "n.pos"),
         };
-        let each = matches!(self.way, Way::Types);
-        let types = match self.types.as_slice() {
-            [] => String::new(),
-            _ if each => format!(" AND n.what = ?{}", 4 + self.values.len()),
-            types => {
-                let ids: Vec<String> = types.iter().map(i64::to_string).collect();
-                format!(" AND n.what IN ({})", ids.join(","))
-            }
-        };
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut values: Vec<&dyn ToSql> = vec![&self.first, &self.last, &most];
+        let mut conditions = self.conditions.clone();
+        let matches = self.matches.join(" AND ");
+        if !matches.is_empty() {
+            values.push(&matches);
+            conditions.push_str(&format!(" AND told MATCH ?{}", values.len()));
+        }
+        if let Some(correlation) = &self.correlation {
+            values.push(correlation);
+            conditions.push_str(&format!(" AND n.correlation = ?{}", values.len()));
+        }
         let sql = format!(
-            "SELECT {place} FROM {from} WHERE {place} BETWEEN ?1 AND ?2{}{types} ORDER BY {place} {} LIMIT ?3",
-            self.conditions,
+            "SELECT {place} FROM {from} WHERE {place} BETWEEN ?1 AND ?2{conditions} ORDER BY {place} {} LIMIT ?3",
             if down { "DESC" } else { "ASC" }
         );
         let mut select = connection.prepare_cached(&sql)?;
-        let most = i64::try_from(limit).unwrap_or(i64::MAX);
-        let fixed: [&dyn ToSql; 3] = [&self.first, &self.last, &most];
-        let mut values: Vec<&dyn ToSql> = fixed.into_iter().chain(self.values.iter().map(|v| &**v)).collect();
-        if !each {
-            return select.query_map(values.as_slice(), |row| row.get(0))?.collect();
-        }
-        // Each type's rows are in order; the first of them all are among the first of each.
-        let mut places: Vec<i64> = Vec::new();
-        for kind in &self.types {
-            values.push(kind);
-            for place in select.query_map(values.as_slice(), |row| row.get(0))? {
-                places.push(place?);
-            }
-            values.pop();
-            places.sort_unstable();
-            if down {
-                places.reverse();
-            }
-            places.truncate(limit);
-        }
-        Ok(places)
+        let rows = select.query_map(values.as_slice(), |row| row.get(0))?;
+        rows.collect()
     }
 }
 
-fn word_of(connection: &Connection, role: Role, word: &str) -> rusqlite::Result<Option<(i64, i64)>> {
+/// Numbers with something in between.
+fn list(ids: &[i64], between: &str) -> String {
+    ids.iter().map(i64::to_string).collect::<Vec<_>>().join(between)
+}
+
+fn word_of(connection: &Connection, role: Role, word: &str) -> rusqlite::Result<Option<i64>> {
     connection
-        .prepare_cached("SELECT id, uses FROM words WHERE role = ?1 AND word = ?2")?
-        .query_row(params![role as i64, word], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached("SELECT id FROM words WHERE role = ?1 AND word = ?2")?
+        .query_row(params![role as i64, word], |row| row.get(0))
         .optional()
 }
 
 /// A component's journals, by number: the one that it has, and those that were set aside.
-fn sources_of(connection: &Connection, component: &str) -> rusqlite::Result<Vec<String>> {
+fn sources_of(connection: &Connection, component: &str) -> rusqlite::Result<Vec<i64>> {
     connection
         .prepare_cached("SELECT id FROM sources WHERE component = ?1")?
-        .query_map([component], |row| row.get::<_, i64>(0).map(|id| id.to_string()))?
-        .collect()
-}
-
-/// The types with which an actor has to do.
-fn types_with(connection: &Connection, who: i64) -> rusqlite::Result<HashSet<i64>> {
-    connection
-        .prepare_cached("SELECT what FROM pairs WHERE who = ?1")?
-        .query_map([who], |row| row.get(0))?
+        .query_map([component], |row| row.get(0))?
         .collect()
 }
 
 /// The types that an action means: those that it names, or else those that begin with it.
-fn types_of(connection: &Connection, action: &str) -> rusqlite::Result<Vec<(i64, i64)>> {
-    let mut select = connection.prepare_cached("SELECT id, uses, word FROM words WHERE role = ?1")?;
+fn types_of(connection: &Connection, action: &str) -> rusqlite::Result<Vec<i64>> {
+    let mut select = connection.prepare_cached("SELECT id, word FROM words WHERE role = ?1")?;
     let mut rows = select.query([Role::What as i64])?;
     let (mut named, mut begun) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
-        let word = row.get_ref(2)?.as_str()?;
+        let word = row.get_ref(1)?.as_str()?;
         let short = grace_types::narrative::action_of(word);
-        let found = (row.get(0)?, row.get(1)?);
+        let found = row.get(0)?;
         if word == action || short == action {
             named.push(found);
         } else if word.starts_with(action) || short.starts_with(action) {

@@ -54,8 +54,8 @@ impl NarrativeDb {
         self.words = Words::default();
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         tx.execute_batch(
-            "DELETE FROM narratives; INSERT INTO told (told) VALUES ('delete-all'); UPDATE words SET uses = 0;
-             UPDATE sources SET next = 1, odd = 0, last_odd = NULL;",
+            "DELETE FROM narratives; INSERT INTO told (told) VALUES ('delete-all');
+             UPDATE sources SET next = 1, told = 0, odd = 0, last_odd = NULL;",
         )
         .map_err(failed)?;
         let mut rebuilt = Rebuilt { journals: journals.len(), ..Rebuilt::default() };

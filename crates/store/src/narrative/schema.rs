@@ -2,13 +2,12 @@
 //!
 //! - A narrative's row number is its place in time ([`super::position`]). Every index of SQLite ends in the row number, so each of them
 //!   gives its rows in the order in which they are shown, and a page is read without sorting.
-//! - Actors, types and places repeat in row after row. They are stored once, in `words`, with how often they occur, by which the narrowest
-//!   way into the table is chosen.
-//! - Which actor does what is told by `pairs`, so that a search by both looks at those types alone that the actor has to do with. An index of
-//!   both would cost a page written for nearly each narrative.
-//! - That a record is in once is its source's cursor's affair: an index of sources and sequence numbers would only cost.
+//! - Actors, types and places repeat in row after row. They are stored once, in `words`, and are known by their numbers.
 //! - The full text is an FTS5 table without content: the index alone, no second copy of the text. `columnsize=0` since nothing is ranked:
 //!   results are shown by time. `detail=full`, for phrases: a name such as `health_monitor` is two words to the tokenizer.
+//! - It holds the numbers of actor, type and place as well, each in a column of its own, so that any of them are looked for together with each other
+//!   and with words. A B-tree of each would be a page written for nearly each narrative: half of what it costs to take one in.
+//! - That a record is in once is its source's cursor's affair: an index of sources and sequence numbers would only cost.
 
 use std::path::Path;
 
@@ -27,13 +26,12 @@ const SCHEMA_VERSION: i32 = 2;
 const SCHEMA: &str = "
 CREATE TABLE sources (
   id INTEGER PRIMARY KEY, component TEXT NOT NULL, journal INTEGER NOT NULL,
-  next INTEGER NOT NULL, odd INTEGER NOT NULL, last_odd TEXT,
+  next INTEGER NOT NULL, told INTEGER NOT NULL, odd INTEGER NOT NULL, last_odd TEXT,
   UNIQUE (component, journal)
 ) STRICT;
 CREATE TABLE words (
-  id INTEGER PRIMARY KEY, role INTEGER NOT NULL, word TEXT NOT NULL, uses INTEGER NOT NULL, UNIQUE (role, word)
+  id INTEGER PRIMARY KEY, role INTEGER NOT NULL, word TEXT NOT NULL, UNIQUE (role, word)
 ) STRICT;
-CREATE TABLE pairs (who INTEGER NOT NULL, what INTEGER NOT NULL, PRIMARY KEY (who, what)) STRICT, WITHOUT ROWID;
 CREATE TABLE narratives (
   pos INTEGER PRIMARY KEY,
   source INTEGER NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL,
@@ -43,13 +41,10 @@ CREATE TABLE narratives (
   how TEXT NOT NULL, why TEXT NOT NULL, event TEXT NOT NULL
 ) STRICT;
 CREATE INDEX by_id ON narratives (id);
-CREATE INDEX by_who ON narratives (who);
-CREATE INDEX by_what ON narratives (what);
-CREATE INDEX by_place ON narratives (place);
 CREATE INDEX by_correlation ON narratives (correlation);
 CREATE INDEX by_causation ON narratives (causation) WHERE causation IS NOT NULL;
 CREATE VIRTUAL TABLE told USING fts5 (
-  text, content='', columnsize=0, detail=full, tokenize='unicode61 remove_diacritics 2'
+  who, what, place, text, content='', columnsize=0, detail=full, tokenize='unicode61 remove_diacritics 2'
 );
 INSERT INTO told (told, rank) VALUES ('automerge', 8);
 INSERT INTO told (told, rank) VALUES ('crisismerge', 32);

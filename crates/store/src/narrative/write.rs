@@ -172,8 +172,8 @@ pub(super) fn insert(tx: &Connection, words: &mut Words, told: Vec<New<'_>>) -> 
         .map(|new| (Position::first_for(new.narrative.hlc, new.narrative.time).apart(new.narrative.id), new))
         .collect();
     placed.sort_by_key(|(position, new)| (*position, new.source, new.sequence));
-    let mut uses: HashMap<i64, i64> = HashMap::new();
-    let mut rows: Vec<(Position, String)> = Vec::with_capacity(placed.len());
+    let mut counts: HashMap<i64, i64> = HashMap::new();
+    let mut rows: Vec<(Position, [i64; 3], String)> = Vec::with_capacity(placed.len());
     let mut insert = tx.prepare_cached(
         "INSERT INTO narratives VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
@@ -192,21 +192,19 @@ pub(super) fn insert(tx: &Connection, words: &mut Words, told: Vec<New<'_>>) -> 
             )?;
             continue;
         };
-        pair(tx, words, named[0], named[1])?;
-        for word in named {
-            *uses.entry(word).or_default() += 1;
-        }
-        rows.push((position, new.text));
+        *counts.entry(new.source).or_default() += 1;
+        rows.push((position, named, new.text));
     }
     // One whose place was taken may have gone behind the next.
-    rows.sort_unstable_by_key(|(position, _)| *position);
-    let mut index = tx.prepare_cached("INSERT INTO told (rowid, text) VALUES (?1, ?2)")?;
-    for (position, text) in rows {
-        index.execute(params![position.0, text])?;
+    rows.sort_unstable_by_key(|(position, ..)| *position);
+    let mut index =
+        tx.prepare_cached("INSERT INTO told (rowid, who, what, place, text) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for (position, [who, what, place], text) in rows {
+        index.execute(params![position.0, who, what, place, text])?;
     }
-    let mut count = tx.prepare_cached("UPDATE words SET uses = uses + ?2 WHERE id = ?1")?;
-    for (word, uses) in uses {
-        count.execute([word, uses])?;
+    let mut count = tx.prepare_cached("UPDATE sources SET told = told + ?2 WHERE id = ?1")?;
+    for (source, told) in counts {
+        count.execute([source, told])?;
     }
     Ok(())
 }
@@ -299,26 +297,13 @@ pub(super) fn source_row(tx: &Connection, source: &Source) -> rusqlite::Result<(
     if let Some(found) = find_source(tx, source)? {
         return Ok(found);
     }
-    tx.prepare_cached("INSERT INTO sources (component, journal, next, odd) VALUES (?1, ?2, 1, 0)")?
+    tx.prepare_cached("INSERT INTO sources (component, journal, next, told, odd) VALUES (?1, ?2, 1, 0, 0)")?
         .execute(params![source.component, source.journal.0.cast_signed()])?;
     Ok((tx.last_insert_rowid(), 1))
 }
 
-/// Notes that an actor has to do with a type.
-fn pair(tx: &Connection, words: &mut Words, who: i64, what: i64) -> rusqlite::Result<()> {
-    if words.pairs.contains(&(who, what)) {
-        return Ok(());
-    }
-    tx.prepare_cached("INSERT OR IGNORE INTO pairs VALUES (?1, ?2)")?.execute([who, what])?;
-    if words.pairs.len() >= limits::NARRATIVE_WORDS {
-        words.pairs.clear();
-    }
-    words.pairs.insert((who, what));
-    Ok(())
-}
-
 fn word_row(tx: &Connection, words: &mut Words, role: Role, word: &str) -> rusqlite::Result<i64> {
-    let words = &mut words.numbers[role as usize];
+    let words = &mut words[role as usize];
     if let Some(id) = words.get(word) {
         return Ok(*id);
     }
@@ -329,7 +314,7 @@ fn word_row(tx: &Connection, words: &mut Words, role: Role, word: &str) -> rusql
     let id = match found {
         Some(id) => id,
         None => {
-            tx.prepare_cached("INSERT INTO words (role, word, uses) VALUES (?1, ?2, 0)")?
+            tx.prepare_cached("INSERT INTO words (role, word) VALUES (?1, ?2)")?
                 .execute(params![role as i64, word])?;
             tx.last_insert_rowid()
         }
