@@ -199,6 +199,29 @@ fn causes_and_effects_are_followed_and_a_circle_ends() {
 }
 
 #[test]
+fn an_action_may_mean_more_types_than_the_index_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut db = NarrativeDb::open(folder.path().join("n.db")).unwrap();
+    let most = u128::try_from(grace_store::limits::NARRATIVE_TYPES).unwrap();
+    let typed = |n: u128| {
+        let record = String::from_utf8(Event::new(n, 1000 + n as u64).record()).unwrap();
+        record.replace(".started.v1", &format!(".act{n:05}.v1")).into_bytes()
+    };
+    for (first, count) in [(1, most), (most + 1, 20)] {
+        let records: Vec<Vec<u8>> = (first..first + count).map(typed).collect();
+        ingest(&mut db, &source("web"), u64::try_from(first).unwrap(), &records).unwrap();
+        let query = Query {
+            actor: Some("control_plane".to_owned()),
+            action: Some("act".to_owned()),
+            text: Some("reason".to_owned()),
+            limit: 5000,
+            ..Query::default()
+        };
+        assert_eq!(db.find(&query).unwrap().told.len() as u128, first + count - 1);
+    }
+}
+
+#[test]
 fn an_effect_stands_after_its_cause_when_the_wall_clock_was_stepped_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut db = NarrativeDb::open(folder.path().join("n.db")).unwrap();
