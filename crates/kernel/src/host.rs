@@ -338,13 +338,14 @@ impl<D: Decider, T> Host<D, T> {
     }
 
     /// Stores a snapshot when enough lies behind the last one: enough events to be worth it, and as many bytes as the last one
-    /// had, so that a kernel with a large state does not spend its time on snapshots. Call it when the answers are out.
+    /// had, so that a kernel with a large state does not spend its time on snapshots. None while the reserve is kept, which one could eat up:
+    /// a longer replay is the lesser evil. Call it when the answers are out.
     ///
     /// # Errors
     /// The store's. The journal is as good as before, and the next try comes after as many events again.
     pub fn snapshot_if_due(&mut self, journal: &mut dyn Journal) -> Result<Option<SnapshotInfo>, StoreError> {
         let LastSnapshot { at, size_bytes, since_bytes } = self.snapshot;
-        if self.durable.0 < at.0 + limits::SNAPSHOT_EVENTS || since_bytes < size_bytes {
+        if self.reserve || self.durable.0 < at.0 + limits::SNAPSHOT_EVENTS || since_bytes < size_bytes {
             return Ok(None);
         }
         self.snapshot(journal).map(Some)

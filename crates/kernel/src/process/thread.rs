@@ -213,6 +213,9 @@ impl<D: Decider> Worker<D> {
             self.pulse.turn();
             turned?;
         }
+        if self.reserve.is_on() {
+            return Ok(());
+        }
         // So that the next start need not replay. If it fails, it replays.
         if let Err(e) = self.host.snapshot(&mut *self.journal) {
             self.release(

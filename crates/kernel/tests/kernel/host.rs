@@ -261,6 +261,21 @@ fn snapshots_come_when_due_and_outstanding_effects_come_back() {
 }
 
 #[test]
+fn the_reserve_is_not_spent_on_snapshots() {
+    let mut bench = Bench::new();
+    bench.host.keep_reserve(true);
+    while bench.host.durable().0 < limits::SNAPSHOT_EVENTS {
+        while !bench.host.is_full() {
+            bench.take(0, Envelope { emergency: true, ..Envelope::new(add("a", 1.0)) });
+        }
+        assert!(bench.commit().error.is_none());
+        assert_eq!(bench.host.snapshot_if_due(&mut bench.journal).unwrap(), None);
+    }
+    bench.host.keep_reserve(false);
+    assert!(bench.host.snapshot_if_due(&mut bench.journal).unwrap().is_some());
+}
+
+#[test]
 fn while_the_reserve_is_kept_questions_and_emergencies_go_on_and_nothing_else() {
     let mut bench = Bench::new();
     assert_eq!(bench.ask(keyed(add("a", 1.0), "before")), Ok(Outcome::Done(1.0)));
