@@ -1,9 +1,11 @@
 //! Layer 2 wired into an instance: the task manager and its workers, as components of the plan and by the name that starts them.
 //!
-//! They run where there is something for them: types of intents in the manifest, or workers that are asked for. Their
-//! specifications travel to the control plane in the manifest, since the control plane knows no floor above its own.
+//! Their specifications travel to the control plane in the manifest, since the control plane knows no floor above its own.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use grace_core::{control_plane::kernel_spec, instance::Instance, kernels::BuiltIn, spawn::own_program};
 use grace_kernel::process::{Environment, KernelError, tell};
@@ -42,8 +44,8 @@ pub(crate) fn built_in() -> [BuiltIn; 2] {
     [htm, worker]
 }
 
-/// Puts the types of intents (the text of the manifest, which came from `origin`) and the components that they need into the manifest.
-pub(crate) fn add(manifest: &mut Manifest, text: &str, origin: &std::path::Path) -> Result<(), Failure> {
+/// Reads what `text` (of the manifest, which came from `origin`) says about work into the manifest.
+pub(crate) fn read(manifest: &mut Manifest, text: &str, origin: &Path) -> Result<(), Failure> {
     let types = intent::read_manifest(text, origin).map_err(|errors| {
         let what = match errors.errors.len() {
             1 => "the manifest has a fault, and nothing was started".to_owned(),
@@ -61,14 +63,18 @@ pub(crate) fn add(manifest: &mut Manifest, text: &str, origin: &std::path::Path)
         .iter()
         .map(|(name, kind)| Ok((name.clone(), as_json(kind)?)))
         .collect::<Result<_, Failure>>()?;
-    if types.is_empty() && manifest.workers == 0 {
-        return Ok(());
-    }
+    Ok(())
+}
+
+/// Puts the components of Layer 2 into the manifest, which came from `origin` where there is one.
+pub(crate) fn add(manifest: &mut Manifest, origin: Option<&Path>) -> Result<(), Failure> {
     let [htm, worker] = built_in();
+    let types =
+        intent::of_manifest(manifest).map_err(|e| Failure::new(Exit::Failed, "system", e.to_string()))?;
     let mut published: Vec<String> = types.values().flat_map(IntentType::published).collect();
     published.sort_unstable();
     published.dedup();
-    let folder = std::path::absolute(origin).ok().and_then(|path| Some(path.parent()?.to_owned()));
+    let folder = origin.and_then(|origin| Some(std::path::absolute(origin).ok()?.parent()?.to_owned()));
     let specs = std::iter::once(kernel_spec(&own_program(), htm))
         .chain((1..=manifest.workers).map(|n| worker_spec(worker, n, &published, folder.clone())));
     for spec in specs {
@@ -76,7 +82,7 @@ pub(crate) fn add(manifest: &mut Manifest, text: &str, origin: &std::path::Path)
             let what =
                 format!("`{}` is the name of a component of Grace's own, and nothing was started", spec.name);
             return Err(Failure::new(Exit::Usage, "bad_manifest", what)
-                .at(&origin.display())
+                .at(&origin.map(|origin| origin.display().to_string()).unwrap_or_default())
                 .help("call the process something else"));
         }
         manifest.built_in.insert(spec.name.clone(), spec);
@@ -111,9 +117,7 @@ fn run_worker(environment: Environment) -> Result<(), KernelError> {
 fn types(instance: &Instance) -> BTreeMap<String, IntentType> {
     let read = || -> std::io::Result<BTreeMap<String, IntentType>> {
         let manifest: Manifest = serde_json::from_slice(&std::fs::read(instance.manifest())?)?;
-        let types =
-            manifest.intents.into_iter().map(|(name, kind)| Ok((name, serde_json::from_value(kind)?)));
-        types.collect()
+        Ok(intent::of_manifest(&manifest)?)
     };
     read().unwrap_or_else(|e| {
         tell(&format!("{}: {e}; no type of intents is in force", instance.manifest().display()));

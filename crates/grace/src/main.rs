@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Commands return an [`Exit`] or a [`Failure`]; only `main` prints failures and ends the process. There is no async
-//! runtime here but for questions to the task manager (`work`), and nothing is decided here: the control plane decides, this shows.
+//! runtime here but for questions to components of Layer 2 (`road`), and nothing is decided here: the control plane decides, this shows.
 
 mod args;
 mod chaos;
@@ -24,6 +24,7 @@ mod narratives;
 mod output;
 mod place;
 mod progress;
+mod road;
 mod status;
 mod style;
 mod systemd;

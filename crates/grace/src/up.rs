@@ -31,7 +31,8 @@ const FOUND_BY_NAME: [&str; 3] = ["grace.yaml", "grace.yml", "Procfile"];
 /// Starts an instance.
 pub(crate) fn up(instance: &Instance, args: &Up, out: &mut Output) -> Result<Exit, Failure> {
     let chosen = args.manifest.clone().or_else(|| find(Path::new("")));
-    let manifest = chosen.as_deref().map_or_else(|| Ok(Manifest::default()), read)?;
+    let mut manifest = chosen.as_deref().map_or_else(|| Ok(Manifest::default()), read)?;
+    layers::add(&mut manifest, chosen.as_deref())?;
     let plan = plan(&manifest)?;
     if args.check {
         return check(&plan, chosen.as_deref(), out);
@@ -77,12 +78,12 @@ fn find(folder: &Path) -> Option<PathBuf> {
 
 fn read(path: &Path) -> Result<Manifest, Failure> {
     let mut manifest = load(path)?;
-    if !manifest.intents.is_empty() || manifest.workers > 0 {
+    if !manifest.intents.is_empty() {
         // Of the size and the encoding that were just found sound.
         let text = std::fs::read_to_string(path).map_err(|e| {
             Failure::new(Exit::Usage, "bad_manifest", format!("cannot be read: {e}")).at(&path.display())
         })?;
-        layers::add(&mut manifest, &text, path)?;
+        layers::read(&mut manifest, &text, path)?;
     }
     Ok(manifest)
 }

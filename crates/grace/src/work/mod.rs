@@ -7,7 +7,6 @@
 //! Not here: what led to something (`grace why`), which is told with everything down.
 
 pub(crate) mod args;
-mod road;
 mod show;
 
 use std::io::Read as _;
@@ -15,22 +14,41 @@ use std::io::Read as _;
 use grace_core::instance::Instance;
 use grace_orchestration::{
     htm::{
-        BadId, Command, IntentId, Reply, TaskId,
+        BadId, Command, Htm, IntentId, Refusal, Reply, TaskId,
         command::{Query, Submission, Submitted},
+        shell,
         view::{IntentState, IntentView},
     },
     intent::{Json, Violation},
     limits,
 };
 
-use self::{
-    args::{Intent, Submit, Task},
-    road::Road,
-};
+use self::args::{Intent, Submit, Task};
 use crate::{
     failure::{Exit, Failure},
     output::Output,
+    road::{self, Asked},
 };
+
+impl Asked for Htm {
+    const COMPONENT: &'static str = shell::NAME;
+    const CALLED: &'static str = "the task manager";
+
+    fn refused(refusal: Refusal) -> Failure {
+        let exit = match refusal.code.as_str() {
+            "unknown_intent" | "unknown_task" | "unknown_type" | "bad_request" => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        let code = match refusal.code.as_str() {
+            "unknown_intent" | "unknown_task" => "not_found",
+            "over" | "not_dead" | "compensated" => "wrong_state",
+            other => other,
+        };
+        Failure::new(exit, code, refusal.message)
+    }
+}
+
+type Road = road::Road<Htm>;
 
 /// Runs a command of `grace intent`.
 pub(crate) fn intent(instance: &Instance, command: &Intent, out: &mut Output) -> Result<Exit, Failure> {
@@ -59,13 +77,15 @@ pub(crate) fn task(instance: &Instance, command: &Task, out: &mut Output) -> Res
             show::tasks(&tasks, more, out)?;
         }
         Task::List { dead: true, lines } => {
-            let reply = Road::to(instance)?.query(Query::DeadLetters { limit: *lines })?;
+            let reply = Road::to(instance)?.ask(Command::Query(Query::DeadLetters { limit: *lines }))?;
             let Reply::DeadLetters { tasks, more } = reply else { return Err(odd()) };
             show::tasks(&tasks, more, out)?;
         }
         Task::Show { id } => {
             let id: TaskId = id.parse().map_err(|e| bad_id(&e))?;
-            let Reply::Task(task) = Road::to(instance)?.query(Query::Task(id))? else { return Err(odd()) };
+            let Reply::Task(task) = Road::to(instance)?.ask(Command::Query(Query::Task(id)))? else {
+                return Err(odd());
+            };
             show::task(&task, out)?;
         }
         Task::Cancel { id, reason } => {
@@ -105,7 +125,7 @@ fn submit(instance: &Instance, args: &Submit, out: &mut Output) -> Result<Exit, 
         }
         None => return Err(odd()),
     };
-    let intent = if args.wait { road.ended(id)? } else { fetch(&road, id)? };
+    let intent = if args.wait { ended(&road, id)? } else { fetch(&road, id)? };
     show::intent(&intent, out)?;
     let succeeded = !args.wait || intent.state == IntentState::Succeeded;
     Ok(if succeeded { Exit::Done } else { Exit::Failed })
@@ -153,9 +173,24 @@ fn refused(code: &str, message: String, violations: &[Violation]) -> Failure {
 }
 
 fn fetch(road: &Road, id: IntentId) -> Result<IntentView, Failure> {
-    match road.query(Query::Intent(id))? {
+    match road.ask(Command::Query(Query::Intent(id)))? {
         Reply::Intent(intent) => Ok(*intent),
         _ => Err(odd()),
+    }
+}
+
+/// The intent, once it is over.
+fn ended(road: &Road, id: IntentId) -> Result<IntentView, Failure> {
+    let mut heard = road.hear(&format!("grace.htm.ended.{id}"))?;
+    loop {
+        match fetch(road, id) {
+            Ok(intent) if is_over(intent.state) => return Ok(intent),
+            Ok(_) => {}
+            // The task manager is being replaced; the intent is safe.
+            Err(failure) if failure.code == "not_reachable" => {}
+            Err(failure) => return Err(failure),
+        }
+        road.hint(&mut heard);
     }
 }
 
@@ -164,7 +199,7 @@ fn intents(
     state: Option<IntentState>,
     limit: usize,
 ) -> Result<(Vec<IntentView>, bool), Failure> {
-    match road.query(Query::Intents { state, limit, before: None })? {
+    match road.ask(Command::Query(Query::Intents { state, limit, before: None }))? {
         Reply::Intents { intents, more } => Ok((intents, more)),
         _ => Err(odd()),
     }

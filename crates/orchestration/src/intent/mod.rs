@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use definition::{Backoff, Caps, Definition, Needs, RateLimit, TaskSpec};
 pub use json::Json;
 pub use model::{Concurrency, Expect, IntentType, Limits, Plan, Rate, Retry, Task};
-pub use read::{IntentErrors, read, read_manifest};
+pub use read::{IntentErrors, of_manifest, read, read_manifest};
 pub use schema::{Schema, Violation};
 
 /// One thing that is wrong with a definition.

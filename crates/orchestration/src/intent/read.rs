@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, path::Path as FilePath};
 
 use grace_types::{
     limits::MANIFEST_BYTES,
+    manifest::Manifest,
     yaml::{Diagnostic, Document, Path},
 };
 use serde::Deserialize;
@@ -45,6 +46,16 @@ pub fn read(text: &str, origin: &FilePath) -> Result<BTreeMap<String, IntentType
 /// As for [`read`].
 pub fn read_manifest(text: &str, origin: &FilePath) -> Result<BTreeMap<String, IntentType>, IntentErrors> {
     read_beside(text, origin, |key| key != "intents")
+}
+
+/// The types that a manifest holds since it was read.
+///
+/// # Errors
+/// It was made by another version.
+pub fn of_manifest(manifest: &Manifest) -> serde_json::Result<BTreeMap<String, IntentType>> {
+    let each =
+        |(name, kind): (&String, &serde_json::Value)| Ok((name.clone(), IntentType::deserialize(kind)?));
+    manifest.intents.iter().map(each).collect()
 }
 
 fn read_beside(

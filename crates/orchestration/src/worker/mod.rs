@@ -46,8 +46,9 @@ use crate::{
     limits,
 };
 
-/// Its name for `grace kernel`; the components are `worker-1` and so on.
-pub const NAME: &str = "worker";
+/// Its name for `grace kernel`; the components are `task_worker-1` and so on. Not `worker`, which many people call a program of
+/// their own.
+pub const NAME: &str = "task_worker";
 /// The interval within which it beats.
 pub const WATCHDOG: Duration = Duration::from_secs(5);
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 /// Everything that Grace is asked to run.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Settings of the embedded broker.
     pub bus: BusSettings,
@@ -20,13 +20,40 @@ pub struct Manifest {
     /// this in.
     #[serde(default)]
     pub intents: BTreeMap<String, serde_json::Value>,
-    /// Workers for the tasks of intents.
+    /// Subscriptions of the trigger mesh by name, as `intents`.
     #[serde(default)]
+    pub triggers: BTreeMap<String, serde_json::Value>,
+    /// Event policies by name, as `intents`.
+    #[serde(default)]
+    pub policies: BTreeMap<String, serde_json::Value>,
+    /// Schedules by name, as `intents`.
+    #[serde(default)]
+    pub schedules: BTreeMap<String, serde_json::Value>,
+    /// Workers for the tasks of intents.
     pub workers: u32,
     /// Components of Grace itself above Layer 1, by name, as the binary wires them. No manifest says anything of them.
     #[serde(default)]
     pub built_in: BTreeMap<String, ProcessSpec>,
 }
+
+impl Default for Manifest {
+    fn default() -> Self {
+        Self {
+            bus: BusSettings::default(),
+            processes: BTreeMap::new(),
+            alerts: Vec::new(),
+            intents: BTreeMap::new(),
+            triggers: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            schedules: BTreeMap::new(),
+            workers: WORKERS,
+            built_in: BTreeMap::new(),
+        }
+    }
+}
+
+/// Workers where a manifest says nothing of them.
+pub(super) const WORKERS: u32 = 3;
 
 /// Settings of the embedded broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

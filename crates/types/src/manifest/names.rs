@@ -3,18 +3,22 @@
 use crate::limits::NAME_BYTES;
 
 /// Names that Grace's own components have.
-pub const RESERVED_NAMES: [&str; 22] = [
+pub const RESERVED_NAMES: [&str; 28] = [
     "agentic_spine",
     "api_server",
     "clarity",
     "coding_agent",
     "control_plane",
     "conversation",
+    "cortex",
+    "event_policy",
     "governance",
     "guardian",
     "health_monitor",
+    "htm",
     "immutable_log",
     "infrastructure_manager",
+    "layer2_watchdog",
     "learning",
     "librarian",
     "memory_fusion",
@@ -22,9 +26,11 @@ pub const RESERVED_NAMES: [&str; 22] = [
     "meta_loop",
     "notifier",
     "sandbox",
+    "scheduler",
     "secret_manager",
     "self_healing",
     "snapshots",
+    "trigger_mesh",
     "verification",
 ];
 

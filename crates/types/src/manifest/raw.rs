@@ -32,7 +32,13 @@ pub(super) struct RawManifest {
     pub(super) alerts: Vec<RawAlert>,
     /// What may be asked for, by name: a payload and the tasks that it takes.
     pub(super) intents: BTreeMap<String, serde_json::Value>,
-    /// Workers for the tasks of intents, 0 to 64; 3 when there are intents and this is not given. Your own can take part, too.
+    /// Which events set off what, by name. `grace up --check` checks them.
+    pub(super) triggers: BTreeMap<String, serde_json::Value>,
+    /// What follows from events and their counts, by name. `grace up --check` checks them.
+    pub(super) policies: BTreeMap<String, serde_json::Value>,
+    /// What is to be done at which times, by name. `grace up --check` checks them.
+    pub(super) schedules: BTreeMap<String, serde_json::Value>,
+    /// Workers for the tasks of intents, 0 to 64; 3 when not given. Your own can take part, too.
     pub(super) workers: Option<u32>,
 }
 

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     checks::Checks,
-    model::{AlertRule, BusSettings, Comparison, Condition, Manifest, ProcessSpec, RestartPolicy, Severity},
+    model::{
+        AlertRule, BusSettings, Comparison, Condition, Manifest, ProcessSpec, RestartPolicy, Severity,
+        WORKERS,
+    },
     names::{RESERVED_NAMES, process_name},
     process::{Dependency, Entry},
     raw::{RawAlert, RawBus, RawManifest, Scalar, SizeText},
@@ -35,10 +38,18 @@ impl Checks<'_> {
         self.no_cycles(&entries);
         let processes = self.expand(&at, &entries);
         let alerts = self.alerts(&root.key("alerts"), &raw.alerts, &entries);
-        let default_workers = if raw.intents.is_empty() { 0 } else { 3 };
-        let workers = self.number(&root.key("workers"), raw.workers, 0..=64, default_workers);
-        let intents = raw.intents.clone();
-        Manifest { bus, processes, alerts, intents, workers, ..Manifest::default() }
+        let workers = self.number(&root.key("workers"), raw.workers, 0..=64, WORKERS);
+        Manifest {
+            bus,
+            processes,
+            alerts,
+            intents: raw.intents.clone(),
+            triggers: raw.triggers.clone(),
+            policies: raw.policies.clone(),
+            schedules: raw.schedules.clone(),
+            workers,
+            ..Manifest::default()
+        }
     }
 
     fn bus(&mut self, at: &Field, raw: &RawBus) -> BusSettings {

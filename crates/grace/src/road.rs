@@ -1,6 +1,6 @@
-//! The way to the task manager: its commands on the bus, as the operator. The one place in this binary with an async runtime.
+//! The way to a component: its commands on the bus, as the operator. The one place in this binary with an async runtime.
 
-use std::time::Duration;
+use std::{marker::PhantomData, time::Duration};
 
 use grace_bus::{
     Bus, BusError, Message, Subscription,
@@ -8,11 +8,8 @@ use grace_bus::{
 };
 use grace_core::instance::Instance;
 use grace_kernel::{
-    Envelope, Outcome,
+    Decider, Envelope, Outcome,
     process::wire::{self, WireError},
-};
-use grace_orchestration::htm::{
-    Command, Htm, IntentId, Refusal, Reply, command::Query, shell, view::IntentView,
 };
 use grace_types::chance::{Entropy as _, OsEntropy};
 use tokio::runtime::Runtime;
@@ -23,16 +20,27 @@ use crate::{
     limits,
 };
 
-/// A connection to the task manager.
-pub(super) struct Road {
+/// A decider that people give commands to.
+pub(crate) trait Asked: Decider {
+    /// The component's name.
+    const COMPONENT: &'static str;
+    /// What people call it: `the task manager`.
+    const CALLED: &'static str;
+    /// A refusal in the CLI's codes.
+    fn refused(refusal: Self::Refusal) -> Failure;
+}
+
+/// A connection to the component that runs `D`.
+pub(crate) struct Road<D> {
     instance: Instance,
     runtime: Runtime,
     bus: Bus,
+    decider: PhantomData<fn() -> D>,
 }
 
-impl Road {
+impl<D: Asked> Road<D> {
     /// Connects to the bus of the instance.
-    pub(super) fn to(instance: &Instance) -> Result<Self, Failure> {
+    pub(crate) fn to(instance: &Instance) -> Result<Self, Failure> {
         let url = match std::fs::read_to_string(instance.operator_url()) {
             Ok(url) => url,
             // The control plane knows better what is wrong.
@@ -52,22 +60,22 @@ impl Road {
             .map_err(|e| Failure::new(Exit::Failed, "system", e.to_string()))?;
         options.target = Target::Unix(instance.bus_socket());
         let bus = runtime.block_on(async { native::connect(options) });
-        Ok(Self { instance: instance.clone(), runtime, bus })
+        Ok(Self { instance: instance.clone(), runtime, bus, decider: PhantomData })
     }
 
     /// Asks for something that changes nothing.
-    pub(super) fn query(&self, query: Query) -> Result<Reply, Failure> {
-        self.send(&Envelope::new(Command::Query(query)), None)
+    pub(crate) fn ask(&self, question: D::Command) -> Result<D::Reply, Failure> {
+        self.send(&Envelope::new(question), None)
     }
 
     /// Has something done: once, however often it has to be sent.
-    pub(super) fn order(&self, command: Command) -> Result<Reply, Failure> {
+    pub(crate) fn order(&self, command: D::Command) -> Result<D::Reply, Failure> {
         let key = format!("cli-{:032x}", OsEntropy.next_u128());
         self.send(&Envelope::new(command), Some(&key))
     }
 
-    fn send(&self, envelope: &Envelope<Command>, key: Option<&str>) -> Result<Reply, Failure> {
-        let message = wire::command(shell::NAME, envelope)
+    fn send(&self, envelope: &Envelope<D::Command>, key: Option<&str>) -> Result<D::Reply, Failure> {
+        let message = wire::command(D::COMPONENT, envelope)
             .map_err(|e| Failure::new(Exit::Usage, "bad_request", e.to_string()))?;
         let answered = self.runtime.block_on(async {
             match key {
@@ -76,9 +84,9 @@ impl Road {
             }
         });
         let answer = answered.map_err(|e| self.unanswered(&e))?;
-        match wire::read_answer::<Htm>(&answer.payload) {
+        match wire::read_answer::<D>(&answer.payload) {
             Ok(Outcome::Done(reply)) => Ok(reply),
-            Ok(Outcome::Refused(refusal)) => Err(refused(refusal)),
+            Ok(Outcome::Refused(refusal)) => Err(D::refused(refusal)),
             Err(WireError { code, message }) => Err(Failure::new(Exit::Failed, &code, message)),
         }
     }
@@ -109,49 +117,24 @@ impl Road {
         // Whether anything runs at all is the control plane's to say.
         match control::status(&self.instance) {
             Err(failure) => failure,
-            Ok(status) if status.components.iter().any(|c| c.name == shell::NAME) => Failure::new(
+            Ok(_) => Failure::new(
                 Exit::Unreachable,
                 "not_reachable",
-                format!("the task manager did not answer: {error}"),
+                format!("{} did not answer: {error}", D::CALLED),
             )
             .help("`grace status` shows its state; ask again"),
-            Ok(_) => Failure::new(Exit::Usage, "no_intents", "this instance has no types of intents")
-                .help("declare some under `intents:` in the manifest, and start it again"),
         }
     }
 
-    /// The intent, once it is over.
-    pub(super) fn ended(&self, id: IntentId) -> Result<IntentView, Failure> {
-        let subject = format!("grace.htm.ended.{id}");
-        let heard = self.runtime.block_on(self.bus.subscribe(&subject, None));
-        let mut heard = heard.map_err(|e| self.unanswered(&e))?;
-        loop {
-            match self.query(Query::Intent(id)) {
-                Ok(Reply::Intent(intent)) if super::is_over(intent.state) => return Ok(*intent),
-                Ok(_) => {}
-                // The task manager is being replaced; the intent is safe.
-                Err(failure) if failure.code == "not_reachable" => {}
-                Err(failure) => return Err(failure),
-            }
-            self.runtime.block_on(hint(&mut heard));
-        }
+    /// What is heard on `subject` from now on.
+    pub(crate) fn hear(&self, subject: &str) -> Result<Subscription, Failure> {
+        self.runtime.block_on(self.bus.subscribe(subject, None)).map_err(|e| self.unanswered(&e))
     }
-}
 
-/// Returns when a message comes, or it is time to ask without one: it may have been lost with a connection.
-async fn hint(heard: &mut Subscription) {
-    let _ = tokio::time::timeout(Duration::from_secs(1), heard.next()).await;
-}
-
-fn refused(refusal: Refusal) -> Failure {
-    let exit = match refusal.code.as_str() {
-        "unknown_intent" | "unknown_task" | "unknown_type" | "bad_request" => Exit::Usage,
-        _ => Exit::Failed,
-    };
-    let code = match refusal.code.as_str() {
-        "unknown_intent" | "unknown_task" => "not_found",
-        "over" | "not_dead" | "compensated" => "wrong_state",
-        other => other,
-    };
-    Failure::new(exit, code, refusal.message)
+    /// Returns when a message comes, or it is time to ask without one: it may have been lost with a connection.
+    pub(crate) fn hint(&self, heard: &mut Subscription) {
+        self.runtime.block_on(async {
+            let _ = tokio::time::timeout(Duration::from_secs(1), heard.next()).await;
+        });
+    }
 }
