@@ -23,6 +23,7 @@ pub mod breaker;
 pub mod bucket;
 pub mod happening;
 pub mod lane;
+pub mod overview;
 pub mod step;
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,8 @@ pub(super) struct Index {
     /// Intents that are over without a dead letter, and with one.
     pub(super) ended: Over,
     pub(super) dead: Over,
+    /// Tasks that wait for a time.
+    pub(super) delayed: u64,
     /// Waiting tasks by priority.
     pub(super) waiting: [u64; 4],
     /// Tasks that are not over.
@@ -102,7 +104,10 @@ impl Index {
     pub(super) fn enter(&mut self, intent: &Intent, id: TaskId, stage: Stage, cap: Option<u32>) {
         self.open += u64::from(stage.is_open());
         match stage {
-            Stage::Delayed(due) => drop(self.timers.insert((due, Timer::Delay(id)))),
+            Stage::Delayed(due) => {
+                self.delayed += 1;
+                self.timers.insert((due, Timer::Delay(id)));
+            }
             Stage::Waiting => {
                 let place = Place::of(intent, id);
                 self.waiting[place.rank] += 1;
@@ -128,7 +133,10 @@ impl Index {
     pub(super) fn leave(&mut self, intent: &Intent, id: TaskId, stage: Stage, cap: Option<u32>) {
         self.open -= u64::from(stage.is_open());
         match stage {
-            Stage::Delayed(due) => drop(self.timers.remove(&(due, Timer::Delay(id)))),
+            Stage::Delayed(due) => {
+                self.delayed -= 1;
+                self.timers.remove(&(due, Timer::Delay(id)));
+            }
             Stage::Waiting => {
                 let place = Place::of(intent, id);
                 self.waiting[place.rank] -= 1;

@@ -84,6 +84,7 @@ fn overview(state: &State) -> Overview {
         waiting: Priority::ALL.into_iter().map(|p| (p, index.waiting[p.rank()])).collect(),
         open: index.open,
         running,
+        delayed: index.delayed,
         dead_letters: index.dead.ids.len(),
         totals: state.base.totals.clone(),
         types: types.collect(),

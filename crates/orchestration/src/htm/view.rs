@@ -126,6 +126,9 @@ pub struct Overview {
     pub open: u64,
     /// Tasks with a worker.
     pub running: u64,
+    /// Tasks that wait for a time.
+    #[serde(default)]
+    pub delayed: u64,
     /// Intents with a dead letter.
     pub dead_letters: usize,
     /// What happened since the journal was begun.

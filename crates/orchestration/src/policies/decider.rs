@@ -17,6 +17,7 @@ use crate::{
         action::{Fault, is_name},
         breaker::Change,
         happening::Happening,
+        overview::Overview,
         step::{Perform, Step},
     },
     limits,
@@ -62,6 +63,7 @@ impl Decider for EventPolicies {
                 Decision::reply(Reply::Policies { rows })
             }
             Command::Show { name } => show(state, name),
+            Command::Overview => Decision::reply(Reply::Overview(overview(state))),
         }
     }
 
@@ -196,6 +198,15 @@ fn happened(state: &State, now: Now, steps: Vec<Step>, reply: Reply) -> Decided 
     groups
         .into_iter()
         .fold(Decision::reply(reply), |decision, group| decision.record(group.recorded(Event::Delivery)))
+}
+
+/// A policy that rests counts as one whose breaker is open.
+fn overview(state: &State) -> Overview {
+    let closed = |name: &str| state.lanes.get(name).is_none_or(|lane| lane.breaker.reason().is_none());
+    let rest = state.policies.iter().filter(|(name, entry)| entry.guard.reason().is_some() && closed(name));
+    let rest = rest.count();
+    let overview = state.lanes.overview(state.policies.len(), state.totals);
+    Overview { breakers_open: overview.breakers_open + rest, ..overview }
 }
 
 fn row(state: &State, name: &str) -> Option<Row> {

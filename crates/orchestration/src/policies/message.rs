@@ -15,6 +15,7 @@ use crate::{
         breaker::Change,
         happening::Happening,
         lane::DeadLetter,
+        overview::Overview,
         step::{Report, Step},
     },
     expression::short,
@@ -83,6 +84,8 @@ pub enum Command {
         /// Its name.
         name: String,
     },
+    /// All of it in numbers.
+    Overview,
 }
 
 /// What can happen.
@@ -214,6 +217,8 @@ pub enum Reply {
         /// How many.
         count: usize,
     },
+    /// All of it in numbers.
+    Overview(Overview),
 }
 
 /// What came of one event.

@@ -19,6 +19,7 @@ use crate::{
     delivery::{
         action::Work,
         breaker::Breaker,
+        overview::Totals,
         step::{Lanes, Step},
     },
     limits,
@@ -39,6 +40,7 @@ pub struct State {
     pub(super) lanes: Lanes,
     pub(super) memory: Memory,
     pub(super) cascades: Cascades,
+    pub(super) totals: Totals,
     #[serde(skip)]
     pub(super) compiled: HashMap<Arc<str>, Compiled>,
     #[serde(skip)]
@@ -52,6 +54,8 @@ struct Stored {
     lanes: Lanes,
     memory: Memory,
     cascades: Cascades,
+    #[serde(default)]
+    totals: Totals,
 }
 
 /// A policy and what became of it.
@@ -77,8 +81,8 @@ pub(super) struct Entry {
 
 impl From<Stored> for State {
     fn from(stored: Stored) -> Self {
-        let Stored { steady, policies, lanes, memory, cascades } = stored;
-        let mut state = Self { steady, lanes, memory, cascades, ..Self::default() };
+        let Stored { steady, policies, lanes, memory, cascades, totals } = stored;
+        let mut state = Self { steady, lanes, memory, cascades, totals, ..Self::default() };
         for (name, entry) in policies {
             state.compile(&name, &entry.policy);
             state.policies.insert(name, entry);
@@ -133,6 +137,8 @@ impl State {
                 for step in steps {
                     self.lanes.apply(step, *at_ms);
                 }
+                self.totals.count(steps);
+                self.totals.fired += events.iter().map(|one| one.fired.len() as u64).sum::<u64>();
                 for one in events {
                     self.observed(one, steps, *at_ms);
                 }
@@ -154,6 +160,7 @@ impl State {
             Event::Delivery(happening) => {
                 self.steady.seen(happening.at_ms, happening.wall_ms);
                 happening.apply(&mut self.lanes);
+                self.totals.count(&happening.steps);
             }
         }
     }

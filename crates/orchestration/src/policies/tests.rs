@@ -315,6 +315,9 @@ fn a_stopped_policy_rests_and_is_tried() {
     assert_eq!(engine.fired(event(6, "a", json!({}))), ["p"]);
     engine.run(100);
     assert_eq!(engine.row("p").guard, "half_open");
+    let Ok(Reply::Overview(overview)) = engine.ask(&Command::Overview) else { panic!() };
+    let fired = engine.row("p").fired + engine.row("q").fired;
+    assert_eq!((overview.breakers_open, overview.totals.fired), (1, fired), "it is tried");
     engine.now_ms += limits::CASCADE_TRIAL_MS;
     assert_eq!(engine.fired(event(7, "a", json!({}))), ["p"]);
     assert_eq!((engine.row("p").guard.as_str(), engine.stops().len()), ("closed", 2));

@@ -66,6 +66,10 @@ impl Decider for Scheduler {
             }),
             Command::List { after } => list(state, now, after.as_deref()),
             Command::Show { name, times } => show(state, now, name, *times),
+            Command::Overview => {
+                let overview = state.lanes.overview(state.schedules.len(), state.totals);
+                Decision::reply(Reply::Overview { overview, late: state.late })
+            }
         }
     }
 

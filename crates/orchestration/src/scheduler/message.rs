@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     occurrence::{Next, Nominal},
     schedule::Schedule,
-    state::Wake,
+    state::{Late, Wake},
 };
 use crate::{
     delivery::{
         action::Fault,
         happening::Happening,
         lane::DeadLetter,
+        overview::Overview,
         step::{Report, Step},
     },
     expression::short,
@@ -106,6 +107,8 @@ pub enum Command {
         /// How many times.
         times: usize,
     },
+    /// All of it in numbers.
+    Overview,
 }
 
 /// What can happen.
@@ -264,6 +267,13 @@ pub enum Reply {
     Letters {
         /// How many.
         count: usize,
+    },
+    /// All of it in numbers.
+    Overview {
+        /// Schedules and their deliveries.
+        overview: Overview,
+        /// What did not happen when it was due.
+        late: Late,
     },
     /// When something is due.
     Wake(Wake),

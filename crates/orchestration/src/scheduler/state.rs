@@ -20,8 +20,10 @@ use crate::{
         action::Work,
         breaker::Breaker,
         happening::Happening,
+        overview::Totals,
         step::{End, Lanes, Step},
     },
+    limits,
     steady::Steady,
 };
 
@@ -32,6 +34,8 @@ pub struct State {
     pub(super) steady: Steady,
     pub(super) schedules: BTreeMap<Arc<str>, Entry>,
     pub(super) lanes: Lanes,
+    pub(super) totals: Totals,
+    pub(super) late: Late,
     #[serde(skip)]
     pub(super) by_wall: BTreeSet<(u64, Arc<str>)>,
     #[serde(skip)]
@@ -46,6 +50,19 @@ struct Stored {
     steady: Steady,
     schedules: BTreeMap<Arc<str>, Entry>,
     lanes: Lanes,
+    #[serde(default)]
+    totals: Totals,
+    #[serde(default)]
+    late: Late,
+}
+
+/// What did not happen when it was due, since the journal was begun.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// Firings more than [`limits::FIRING_LATE_MS`] late.
+    pub fired: u64,
+    /// Occurrences that were so late that they did nothing.
+    pub misfired: u64,
 }
 
 /// A schedule and where it stands.
@@ -91,8 +108,8 @@ pub struct Wake {
 
 impl From<Stored> for State {
     fn from(stored: Stored) -> Self {
-        let Stored { steady, schedules, lanes } = stored;
-        let mut state = Self { steady, schedules, lanes, ..Self::default() };
+        let Stored { steady, schedules, lanes, totals, late } = stored;
+        let mut state = Self { steady, schedules, lanes, totals, late, ..Self::default() };
         let names: Vec<Arc<str>> = state.schedules.keys().cloned().collect();
         for name in names {
             state.enlist(&name);
@@ -176,15 +193,21 @@ impl State {
                 entry.paused = false;
                 entry.next = *next;
             }),
-            Event::Fired { name, nominal, origin, step, at_ms, wall_ms, .. } => {
+            Event::Fired { name, nominal, origin, late_ms, step, at_ms, wall_ms } => {
+                self.totals.fired += 1;
+                self.totals.count([&**step]);
+                self.late.fired += u64::from(*late_ms > limits::FIRING_LATE_MS);
                 self.steady.seen(*at_ms, *wall_ms);
                 self.fire(name, *nominal, *origin, step, (*at_ms, *wall_ms));
             }
-            Event::Misfired { name, last, count, next, .. } => self.change(name, |entry| {
-                entry.misfired += count;
-                pass(entry, *last);
-                entry.next = *next;
-            }),
+            Event::Misfired { name, last, count, next, .. } => {
+                self.late.misfired += count;
+                self.change(name, |entry| {
+                    entry.misfired += count;
+                    pass(entry, *last);
+                    entry.next = *next;
+                });
+            }
             Event::Skipped { name, nominal, origin, .. } => self.change(name, |entry| {
                 entry.skipped += 1;
                 advance(entry, *nominal, *origin);
@@ -268,6 +291,7 @@ impl State {
 
     fn delivered(&mut self, happening: &Happening) {
         self.steady.seen(happening.at_ms, happening.wall_ms);
+        self.totals.count(&happening.steps);
         for step in &happening.steps {
             let over = match step {
                 Step::Settled { owner, key, end: End::Dead { .. } } => Some((owner, key)),

@@ -298,6 +298,9 @@ fn late_occurrences_are_the_policys_affair() {
         })
         .collect();
     assert_eq!(counts, [3, 4], "by name: once, skip");
+    let Ok(Reply::Overview { overview, late }) = works.ask(&Command::Overview) else { panic!() };
+    assert_eq!((overview.count, overview.totals.fired, overview.in_flight), (3, 8, 8));
+    assert_eq!((late.fired, late.misfired), (8, 7), "the last ones come five seconds late");
     works.settle();
     works.pass(366 * 86_400_000);
     let count = |name: &str| {

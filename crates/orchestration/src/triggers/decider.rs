@@ -60,6 +60,9 @@ impl Decider for TriggerMesh {
                 Decision::reply(Reply::Subscriptions { rows })
             }
             Command::Show { name } => show(state, name),
+            Command::Overview => Decision::reply(Reply::Overview(
+                state.lanes.overview(state.subscriptions.len(), state.totals),
+            )),
         }
     }
 
@@ -73,8 +76,10 @@ impl Decider for TriggerMesh {
                 for step in steps {
                     state.lanes.apply(step, *at_ms);
                 }
+                state.totals.count(steps);
                 for taken in events {
                     state.memory.add(taken.mark, *at_ms);
+                    state.totals.fired += taken.fired.len() as u64;
                     for name in &taken.fired {
                         if let Some(entry) = state.subscriptions.get_mut(name) {
                             entry.fired += 1;
@@ -91,6 +96,7 @@ impl Decider for TriggerMesh {
             Event::Delivery(happening) => {
                 state.steady.seen(happening.at_ms, happening.wall_ms);
                 happening.apply(&mut state.lanes);
+                state.totals.count(&happening.steps);
             }
             Event::FilterFailed { name, at_ms, .. } => {
                 if let Some(entry) = state.subscriptions.get_mut(name) {

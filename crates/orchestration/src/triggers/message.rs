@@ -11,6 +11,7 @@ use crate::{
         action::Fault,
         happening::Happening,
         lane::DeadLetter,
+        overview::Overview,
         step::{Report, Step},
     },
     expression::short,
@@ -81,6 +82,8 @@ pub enum Command {
         /// Its name.
         name: String,
     },
+    /// All of it in numbers.
+    Overview,
 }
 
 /// What can happen.
@@ -176,6 +179,8 @@ pub enum Reply {
         /// How many.
         count: usize,
     },
+    /// All of it in numbers.
+    Overview(Overview),
 }
 
 /// What came of one event.

@@ -8,7 +8,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{compiled::Compiled, subscription::Subscription};
-use crate::{delivery::step::Lanes, pattern::Index, seen::Memory, steady::Steady};
+use crate::{
+    delivery::{overview::Totals, step::Lanes},
+    pattern::Index,
+    seen::Memory,
+    steady::Steady,
+};
 
 /// See the module's page. What is compiled is made again from the subscriptions when a snapshot is read.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
@@ -18,6 +23,7 @@ pub struct State {
     pub(super) subscriptions: BTreeMap<String, Entry>,
     pub(super) lanes: Lanes,
     pub(super) memory: Memory,
+    pub(super) totals: Totals,
     #[serde(skip)]
     pub(super) compiled: HashMap<Arc<str>, Compiled>,
     #[serde(skip)]
@@ -30,6 +36,8 @@ struct Stored {
     subscriptions: BTreeMap<String, Entry>,
     lanes: Lanes,
     memory: Memory,
+    #[serde(default)]
+    totals: Totals,
 }
 
 /// A subscription and what became of it.
@@ -48,8 +56,8 @@ pub(super) struct Entry {
 
 impl From<Stored> for State {
     fn from(stored: Stored) -> Self {
-        let Stored { steady, subscriptions, lanes, memory } = stored;
-        let mut state = Self { steady, lanes, memory, ..Self::default() };
+        let Stored { steady, subscriptions, lanes, memory, totals } = stored;
+        let mut state = Self { steady, lanes, memory, totals, ..Self::default() };
         for (name, entry) in subscriptions {
             state.compile(&name, &entry.subscription);
             state.subscriptions.insert(name, entry);

@@ -18,6 +18,7 @@ use crate::{
         action::{Action, Publish, Submit, Work},
         bucket::Rate,
         lane,
+        overview::Overview,
         step::Report,
     },
     limits,
@@ -98,6 +99,13 @@ impl Mesh {
         let decision = TriggerMesh::decide(&self.state, self.now(), &Command::Show { name: name.into() });
         match decision.outcome().clone() {
             Answer::Done(Reply::Subscription { row, .. }) => row,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn overview(&mut self) -> Overview {
+        match self.ask(&Command::Overview) {
+            Ok(Reply::Overview(overview)) => overview,
             other => panic!("{other:?}"),
         }
     }
@@ -223,6 +231,9 @@ fn failures_open_the_breaker_and_end_among_the_dead_letters() {
     let row = mesh.row("s");
     assert_eq!((row.breaker.as_str(), row.waiting, row.dead), ("open", 6, 0));
     assert!(row.reason.unwrap().contains("5 failures in a row, the last one: connection refused"));
+    let overview = mesh.overview();
+    assert_eq!((overview.count, overview.waiting, overview.breakers_open), (1, 6, 1));
+    assert_eq!(overview.fullest, 0.006);
     assert_eq!(mesh.performed.len(), 0);
     mesh.now_ms += 30_000;
     mesh.ask(&Command::Tick).unwrap();
@@ -242,6 +253,8 @@ fn failures_open_the_breaker_and_end_among_the_dead_letters() {
     mesh.ask(&Command::Tick).unwrap();
     assert_eq!(mesh.settle(None), 1);
     assert_eq!((mesh.row("s").dead, mesh.row("s").done), (0, 6));
+    let totals = mesh.overview().totals;
+    assert_eq!((totals.fired, totals.done, totals.dead), (6, 6, 1), "one was given up, and put back");
     let whats: Vec<&str> = mesh.recorded.iter().map(TriggerMesh::what).collect();
     for what in ["breaker_opened", "breaker_half_opened", "breaker_closed", "dead_lettered", "requeued"] {
         assert!(whats.contains(&what), "{what} in {whats:?}");

@@ -677,6 +677,10 @@ fn delayed_intents_wait_for_their_time() {
     world.join("w", &["k"], 9);
     let id = world.submit(Submission { delay_ms: Some(5000), ..intent("one") });
     assert_eq!((world.state.waiting(), world.state.open_tasks()), (0, 1));
+    match world.ask(Command::Query(Query::Overview)) {
+        Ok(Reply::Overview(overview)) => assert_eq!((overview.delayed, overview.open), (1, 1)),
+        other => panic!("{other:?}"),
+    }
     assert_eq!(world.state.next_due_ms(world.now()), Some(5000));
     world.pass(5000);
     world.tick();
