@@ -224,8 +224,7 @@ fn schedules() {
     println!("  a tick with nothing due: {:.2} µs", start.elapsed().as_secs_f64() * 1e2);
     let (mut fired, mut took, mut longest, mut ms) = (0usize, Duration::ZERO, Duration::ZERO, 0);
     while fired < 50_000 {
-        let due = works.state.wake().wall_ms.unwrap();
-        ms = ms.max(due - START_MS);
+        ms += works.state.next_ms(now(ms)).unwrap();
         let start = Instant::now();
         works.ask(ms, &scheduler::Command::Tick { chance: ms });
         let tick = start.elapsed();

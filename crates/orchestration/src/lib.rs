@@ -5,6 +5,7 @@
 //!
 //! | Module | What it holds |
 //! |---|---|
+//! | [`clockwork`] | lets time pass for a decider that says when it next has something to do |
 //! | [`delivery`] | work that must reach somebody: lanes with rate, breaker, retries and dead letters |
 //! | [`expression`] | CEL over JSON, and `${ CEL }` in texts |
 //! | [`htm`] | the hierarchical task manager: durable trees of tasks, workers, leases |
@@ -19,6 +20,7 @@
 //! | [`triggers`] | the trigger mesh: events that set off intents and other events |
 //! | [`worker`] | the process that runs tasks |
 
+pub mod clockwork;
 pub mod delivery;
 pub mod expression;
 pub mod htm;

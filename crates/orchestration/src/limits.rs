@@ -287,6 +287,11 @@ pub const CASCADE_REST_MS: u64 = 60_000;
 /// How long a policy that rested has to fire once without its chain being stopped again, before it counts as mended.
 pub const CASCADE_TRIAL_MS: u64 = 1000;
 
+// The processes of the trigger mesh, the policy engine and the scheduler.
+
+/// The longest that they sleep: how late they notice that the wall clock was set.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 // The task manager's process, and workers.
 
 /// How often time passes for the task manager: how late a delay or a back-off can be over.

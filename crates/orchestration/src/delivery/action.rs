@@ -107,6 +107,12 @@ impl Fault {
     pub fn new(path: &[&str], message: impl Into<String>) -> Self {
         Self { path: path.iter().map(|&step| step.to_owned()).collect(), message: message.into(), help: None }
     }
+
+    /// The same in what is called `name`.
+    pub(crate) fn under(mut self, name: &str) -> Self {
+        self.path.insert(0, name.to_owned());
+        self
+    }
 }
 
 impl std::fmt::Display for Fault {

@@ -13,6 +13,7 @@ use super::{
     state::State,
 };
 use crate::{
+    clockwork::Passed,
     delivery::{
         action::{Fault, is_name},
         breaker::Change,
@@ -44,7 +45,8 @@ impl Decider for EventPolicies {
             Command::Observe { events, chance } => observe(state, now, events, *chance),
             Command::Tick => {
                 let steps = state.lanes.start(state.steady.at(now), limits::STARTS);
-                happened(state, now, steps, Reply::Done)
+                let passed = Passed::after(&steps, state.next_ms(), state.steady.at(now));
+                happened(state, now, steps, Reply::Ticked(passed))
             }
             Command::Settle { reports, chance } => {
                 let steps = state.lanes.settle(reports, state.steady.at(now), now.wall, *chance);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{cascade::Stop, compiled::Verdict, policy::Policy};
 use crate::{
+    clockwork::Passed,
     delivery::{
         action::{Cause, Fault},
         breaker::Change,
@@ -188,6 +189,8 @@ pub struct Observed {
 pub enum Reply {
     /// Done.
     Done,
+    /// Time has passed.
+    Ticked(Passed),
     /// What came of each event, in order.
     Observed {
         /// One for each.

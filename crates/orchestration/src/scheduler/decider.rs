@@ -1,6 +1,6 @@
 //! The scheduler's decisions.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use grace_kernel::{Decider, Decision, Recorded};
 use grace_types::{
@@ -17,6 +17,7 @@ use super::{
     state::{Entry, State},
 };
 use crate::{
+    clockwork::Passed,
     delivery::{
         action::{Fault, is_name},
         happening::Happening,
@@ -43,9 +44,11 @@ impl Decider for Scheduler {
         match command {
             Command::Begin { boot } => begin(state, now, boot),
             Command::Put { name, schedule, chance } => put(state, now, name, (schedule, *chance)),
-            Command::Remove { name } => {
-                simple(state, name, "schedule.removed", |name| Event::Removed { name })
-            }
+            Command::Declare { schedules, chance } => declare(state, now, schedules, *chance),
+            Command::Remove { name } => match state.schedules.get(name.as_str()) {
+                Some(entry) if entry.declared => Decision::refuse(Refusal::Declared { name: name.clone() }),
+                _ => simple(state, name, "schedule.removed", |name| Event::Removed { name }),
+            },
             Command::Pause { name } => match state.schedules.get(name.as_str()) {
                 Some(entry) if entry.paused => Decision::reply(Reply::Done),
                 _ => simple(state, name, "schedule.paused", |name| Event::Paused { name }),
@@ -58,6 +61,10 @@ impl Decider for Scheduler {
                 happened(state, now, steps, Reply::Done)
             }
             Command::Ended { keys } => ended(state, keys),
+            Command::Running => {
+                let keys = state.running().take(limits::EVENTS).map(|(_, key)| key.to_owned()).collect();
+                Decision::reply(Reply::Firings { keys })
+            }
             Command::Requeue { name, keys } => {
                 letters(state, now, name, |state| state.lanes.requeue(name, keys.as_deref(), |_| None))
             }
@@ -122,22 +129,39 @@ fn begin(state: &State, now: Now, boot: &str) -> Decided {
 }
 
 fn put(state: &State, now: Now, name: &str, (schedule, chance): (&Schedule, u64)) -> Decided {
-    if !is_name(name) {
-        let message = "letters, digits, `_` and `-`, at most 63";
-        return Decision::refuse(Refusal::Invalid { faults: vec![Fault::new(&["name"], message)] });
-    }
     let before = state.schedules.get(name);
-    if before.is_some_and(|before| *before.schedule == *schedule) {
-        return Decision::reply(Reply::Done);
+    if before.is_some_and(|before| before.declared) {
+        return Decision::refuse(Refusal::Declared { name: name.to_owned() });
     }
     if before.is_none() && state.schedules.len() >= limits::SCHEDULES {
         let reason = format!("there are {} schedules, and no more are taken", limits::SCHEDULES);
         return Decision::refuse(Refusal::Full { reason });
     }
-    let faults = schedule.faults();
+    let faults = faults(name, schedule);
     if !faults.is_empty() {
         return Decision::refuse(Refusal::Invalid { faults });
     }
+    if before.is_some_and(|before| *before.schedule == *schedule) {
+        return Decision::reply(Reply::Done);
+    }
+    let mut entropy = SeededEntropy::new(chance);
+    Decision::reply(Reply::Done).record(given(state, now, (name, schedule, false), &mut entropy))
+}
+
+fn faults(name: &str, schedule: &Schedule) -> Vec<Fault> {
+    if !is_name(name) {
+        return vec![Fault::new(&["name"], "letters, digits, `_` and `-`, at most 63")];
+    }
+    schedule.faults()
+}
+
+fn given(
+    state: &State,
+    now: Now,
+    (name, schedule, declared): (&str, &Schedule, bool),
+    entropy: &mut SeededEntropy,
+) -> Recorded<Event> {
+    let before = state.schedules.get(name);
     let (at_ms, wall_ms) = (state.steady.at(now), now.wall.as_millis());
     let course = Course::of(schedule, at_ms);
     // What a schedule of this name has fired is not fired by its successor.
@@ -145,7 +169,7 @@ fn put(state: &State, now: Now, name: &str, (schedule, chance): (&Schedule, u64)
     let from_ms = if schedule.is_wall() { wall_ms.max(past_ms) } else { at_ms };
     let first = course.as_ref().and_then(|course| course.first_after(from_ms));
     let first = first.filter(|next| !matches!(next.nominal, Nominal::At(at) if at <= past_ms));
-    let next = jittered(first, schedule, &mut SeededEntropy::new(chance));
+    let next = jittered(first, schedule, entropy);
     let generation = before.map_or(1, |before| before.generation + 1);
     let text = if before.is_none() {
         "a new schedule was given"
@@ -159,9 +183,40 @@ fn put(state: &State, now: Now, name: &str, (schedule, chance): (&Schedule, u64)
         next,
         at_ms,
         wall_ms,
+        declared,
     };
-    let why = Why::because("schedule.given", text);
-    Decision::reply(Reply::Done).record(Recorded::new(event, name, "operator", why))
+    let by = if declared { "manifest" } else { "operator" };
+    Recorded::new(event, name, by, Why::because("schedule.given", text))
+}
+
+/// One that the manifest declares as it was put goes on as it was, with its generation.
+fn declare(state: &State, now: Now, declared: &BTreeMap<String, Schedule>, chance: u64) -> Decided {
+    let put =
+        state.schedules.iter().filter(|(name, entry)| !entry.declared && !declared.contains_key(&***name));
+    if put.count() + declared.len() > limits::SCHEDULES {
+        let reason = format!("at most {} schedules are taken", limits::SCHEDULES);
+        return Decision::refuse(Refusal::Full { reason });
+    }
+    let each =
+        declared.iter().flat_map(|(name, one)| faults(name, one).into_iter().map(|fault| fault.under(name)));
+    let faults: Vec<Fault> = each.collect();
+    if !faults.is_empty() {
+        return Decision::refuse(Refusal::Invalid { faults });
+    }
+    let gone =
+        state.schedules.iter().filter(|(name, entry)| entry.declared && !declared.contains_key(&***name));
+    let mut decision = gone.fold(Decision::reply(Reply::Done), |decision, (name, _)| {
+        let why = Why::because("schedule.removed", "the manifest does not declare it any more");
+        decision.record(Recorded::new(Event::Removed { name: name.to_string() }, &**name, "manifest", why))
+    });
+    let mut entropy = SeededEntropy::new(chance);
+    for (name, schedule) in declared {
+        let before = state.schedules.get(name.as_str());
+        if before.is_none_or(|before| !before.declared || *before.schedule != *schedule) {
+            decision = decision.record(given(state, now, (name, schedule, true), &mut entropy));
+        }
+    }
+    decision
 }
 
 fn unknown(name: &str) -> Decided {
@@ -243,7 +298,10 @@ fn tick(state: &State, now: Now, chance: u64) -> Decided {
         records.extend(firing.records);
     }
     let steps = state.lanes.start(at_ms, limits::STARTS);
-    let decision = happened(state, now, steps, Reply::Ticked { fired, more });
+    // What comes after what was recorded is not known before it has evolved.
+    let more = more || !records.is_empty() || !steps.is_empty();
+    let passed = Passed { more, next_ms: if more { None } else { state.next_ms(now) } };
+    let decision = happened(state, now, steps, Reply::Ticked { fired, passed });
     records.into_iter().fold(decision, Decision::record)
 }
 
@@ -299,6 +357,7 @@ fn row(state: &State, now: Now, name: &str, entry: &Entry) -> Row {
     Row {
         name: name.to_owned(),
         state: word.to_owned(),
+        declared: entry.declared,
         next: entry.next.map(|next| time(wall_of(state, now, entry, next.due_ms))),
         last: entry.last_ms.map(time),
         fired: entry.fired,

@@ -1,6 +1,6 @@
 //! What the scheduler can be asked, what can happen, and what it answers.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use grace_types::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     occurrence::{Next, Nominal},
     schedule::Schedule,
-    state::{Late, Wake},
+    state::Late,
 };
 use crate::{
+    clockwork::Passed,
     delivery::{
         action::Fault,
         happening::Happening,
@@ -37,6 +38,13 @@ pub enum Command {
         name: String,
         /// What it is.
         schedule: Box<Schedule>,
+        /// For the jitter.
+        chance: u64,
+    },
+    /// These are declared in the manifest. One that was declared before and is not any more is removed; those that were put stay.
+    Declare {
+        /// By name.
+        schedules: BTreeMap<String, Schedule>,
         /// For the jitter.
         chance: u64,
     },
@@ -81,6 +89,8 @@ pub enum Command {
         /// Which.
         keys: Vec<String>,
     },
+    /// Which firings run, as far as is known: those of schedules that do not allow overlap.
+    Running,
     /// Dead letters are to be tried again.
     Requeue {
         /// Whose.
@@ -131,6 +141,9 @@ pub enum Event {
         at_ms: u64,
         /// When, by the wall clock, milliseconds.
         wall_ms: u64,
+        /// Whether the manifest declares it.
+        #[serde(default)]
+        declared: bool,
     },
     /// A schedule was removed.
     Removed {
@@ -242,8 +255,14 @@ pub enum Reply {
     Ticked {
         /// Occurrences that fired.
         fired: usize,
-        /// Whether more is due already: tick again at once.
-        more: bool,
+        /// Whether more may be due already, and when something is due.
+        #[serde(flatten)]
+        passed: Passed,
+    },
+    /// Keys of firings that run.
+    Firings {
+        /// Of each its key.
+        keys: Vec<String>,
     },
     /// Schedules in short.
     Schedules {
@@ -275,8 +294,6 @@ pub enum Reply {
         /// What did not happen when it was due.
         late: Late,
     },
-    /// When something is due.
-    Wake(Wake),
 }
 
 /// A schedule in short.
@@ -286,6 +303,9 @@ pub struct Row {
     pub name: String,
     /// `waiting`, `paused` or `ended`.
     pub state: String,
+    /// Whether the manifest declares it.
+    #[serde(default)]
+    pub declared: bool,
     /// The next time, jitter included.
     pub next: Option<Timestamp>,
     /// The last firing.
@@ -311,6 +331,11 @@ pub enum Refusal {
         /// What was asked for.
         name: String,
     },
+    /// It is declared in the manifest, and changed there.
+    Declared {
+        /// Which.
+        name: String,
+    },
     /// The schedule cannot be used.
     Invalid {
         /// Everything that is wrong with it.
@@ -332,6 +357,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown { name } => write!(f, "there is no schedule `{}`", short(name)),
+            Self::Declared { name } => {
+                write!(f, "the schedule `{}` is declared in the manifest: change it there", short(name))
+            }
             Self::Invalid { faults } => {
                 let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
                 f.write_str(&all.join("; "))

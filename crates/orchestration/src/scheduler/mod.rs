@@ -48,4 +48,4 @@ pub use decider::Scheduler;
 pub use message::{Command, Event, Origin, Refusal, Reply, Row};
 pub use occurrence::{Next, Nominal, upcoming};
 pub use schedule::{CronTimes, Misfire, Overlap, Schedule, When};
-pub use state::{Late, State, Wake};
+pub use state::{Late, State};

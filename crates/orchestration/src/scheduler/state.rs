@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use grace_types::time::Now;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -70,6 +71,9 @@ pub struct Late {
 pub(super) struct Entry {
     pub(super) schedule: Arc<Schedule>,
     pub(super) generation: u32,
+    /// Whether the manifest declares it.
+    #[serde(default)]
+    pub(super) declared: bool,
     /// When it was put, on the steady line.
     pub(super) base_ms: u64,
     pub(super) next: Option<Next>,
@@ -97,15 +101,6 @@ pub(super) struct Entry {
     pub(super) held: Option<Nominal>,
 }
 
-/// When something is due; `None` for never.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wake {
-    /// Milliseconds by the wall clock. It can step: look at it again at least every second.
-    pub wall_ms: Option<u64>,
-    /// Milliseconds on the steady line; 0 for at once.
-    pub steady_ms: Option<u64>,
-}
-
 impl From<Stored> for State {
     fn from(stored: Stored) -> Self {
         let Stored { steady, schedules, lanes, totals, late } = stored;
@@ -119,15 +114,19 @@ impl From<Stored> for State {
 }
 
 impl State {
-    /// When something happens without being asked.
+    /// When something happens without being asked, milliseconds from now; `None` for never. The wall clock can be set: look again at
+    /// least every second.
     #[must_use]
-    pub fn wake(&self) -> Wake {
-        let steady = self.by_steady.first().map(|(due, _)| *due);
-        let freed = (!self.freed.is_empty()).then_some(0);
-        Wake {
-            wall_ms: self.by_wall.first().map(|(due, _)| *due),
-            steady_ms: [steady, freed, self.lanes.next_ms()].into_iter().flatten().min(),
-        }
+    pub fn next_ms(&self, now: Now) -> Option<u64> {
+        let from = |due: Option<u64>, clock_ms: u64| due.map(|due| due.saturating_sub(clock_ms));
+        let at_ms = self.steady.at(now);
+        let due = [
+            (!self.freed.is_empty()).then_some(0),
+            from(self.by_wall.first().map(|(due, _)| *due), now.wall.as_millis()),
+            from(self.by_steady.first().map(|(due, _)| *due), at_ms),
+            from(self.lanes.next_ms(), at_ms),
+        ];
+        due.into_iter().flatten().min()
     }
 
     /// The steady line of time.
@@ -176,9 +175,9 @@ impl State {
     pub(super) fn take(&mut self, event: &Event) {
         match event {
             Event::Began(began) => self.steady.began(began),
-            Event::Put { name, schedule, generation, next, at_ms, wall_ms } => {
+            Event::Put { name, schedule, generation, next, at_ms, wall_ms, declared } => {
                 self.steady.seen(*at_ms, *wall_ms);
-                self.put(name, schedule, (*generation, *next, *at_ms));
+                self.put(name, schedule, (*generation, *next, *at_ms, *declared));
             }
             Event::Removed { name } => {
                 if let Some((name, _)) = self.schedules.get_key_value(name.as_str()) {
@@ -225,7 +224,7 @@ impl State {
         &mut self,
         name: &str,
         schedule: &Schedule,
-        (generation, next, base_ms): (u32, Option<Next>, u64),
+        (generation, next, base_ms, declared): (u32, Option<Next>, u64, bool),
     ) {
         let key: Arc<str> = name.into();
         self.delist(&key);
@@ -233,6 +232,7 @@ impl State {
         let entry = Entry {
             schedule: Arc::new(schedule.clone()),
             generation,
+            declared,
             base_ms,
             next,
             paused: before.is_some_and(|before| before.paused),

@@ -1,5 +1,7 @@
 //! The trigger mesh's decisions, but for those about events ([`super::ingest`]).
 
+use std::collections::BTreeMap;
+
 use grace_kernel::{Decider, Decision, Recorded};
 use grace_types::{event::Event as CloudEvent, reason::Why, time::Now};
 
@@ -11,9 +13,11 @@ use super::{
     subscription::Subscription,
 };
 use crate::{
+    clockwork::Passed,
     delivery::{
         action::{Fault, is_name},
         happening::Happening,
+        lane::Lane,
         step::{Perform, Step},
     },
     expression::Scope,
@@ -36,11 +40,13 @@ impl Decider for TriggerMesh {
         match command {
             Command::Begin { boot } => begin(state, now, boot),
             Command::Put { name, subscription } => put(state, name, subscription),
+            Command::Declare { subscriptions } => declare(state, subscriptions),
             Command::Remove { name } => remove(state, name),
             Command::Ingest { events, chance } => ingest(state, now, events, *chance),
             Command::Tick => {
                 let steps = state.lanes.start(state.steady.at(now), limits::STARTS);
-                happened(state, now, steps, Reply::Done)
+                let passed = Passed::after(&steps, state.next_ms(), state.steady.at(now));
+                happened(state, now, steps, Reply::Ticked(passed))
             }
             Command::Settle { reports, chance } => {
                 let steps = state.lanes.settle(reports, state.steady.at(now), now.wall, *chance);
@@ -69,7 +75,7 @@ impl Decider for TriggerMesh {
     fn evolve(state: &mut State, event: &Event) {
         match event {
             Event::Began(began) => state.steady.began(began),
-            Event::Put { name, subscription } => state.put(name, subscription),
+            Event::Put { name, subscription, declared } => state.put(name, subscription, *declared),
             Event::Removed { name, .. } => state.remove(name),
             Event::Accepted { at_ms, wall_ms, events, steps } => {
                 state.steady.seen(*at_ms, *wall_ms);
@@ -148,38 +154,80 @@ fn begin(state: &State, now: Now, boot: &str) -> Decision<TriggerMesh> {
 }
 
 fn put(state: &State, name: &str, subscription: &Subscription) -> Decision<TriggerMesh> {
-    if !is_name(name) {
-        let message = "letters, digits, `_` and `-`, at most 63";
-        return Decision::refuse(Refusal::Invalid { faults: vec![Fault::new(&["name"], message)] });
-    }
     let before = state.subscriptions.get(name);
+    if before.is_some_and(|before| before.declared) {
+        return Decision::refuse(Refusal::Declared { name: name.to_owned() });
+    }
     if before.is_none() && state.subscriptions.len() >= limits::SUBSCRIPTIONS {
         let reason = format!("there are {} subscriptions, and no more are taken", limits::SUBSCRIPTIONS);
         return Decision::refuse(Refusal::Full { reason });
     }
-    if let Err(faults) = Compiled::of(subscription) {
+    let faults = faults(name, subscription);
+    if !faults.is_empty() {
         return Decision::refuse(Refusal::Invalid { faults });
     }
     if before.is_some_and(|before| before.subscription == *subscription) {
         return Decision::reply(Reply::Done);
     }
-    let text = match before {
-        None => "a new subscription was given",
-        Some(_) => "the subscription was given anew, and differs",
-    };
-    let event = Event::Put { name: name.to_owned(), subscription: Box::new(subscription.clone()) };
-    let why = Why::because("subscription.given", text);
-    Decision::reply(Reply::Done).record(Recorded::new(event, name, "operator", why))
+    Decision::reply(Reply::Done).record(given(name, subscription, before.is_some(), false))
+}
+
+fn faults(name: &str, subscription: &Subscription) -> Vec<Fault> {
+    if !is_name(name) {
+        return vec![Fault::new(&["name"], "letters, digits, `_` and `-`, at most 63")];
+    }
+    Compiled::of(subscription).err().unwrap_or_default()
+}
+
+fn given(name: &str, subscription: &Subscription, again: bool, declared: bool) -> Recorded<Event> {
+    let text =
+        if again { "the subscription was given anew, and differs" } else { "a new subscription was given" };
+    let event = Event::Put { name: name.to_owned(), subscription: Box::new(subscription.clone()), declared };
+    let by = if declared { "manifest" } else { "operator" };
+    Recorded::new(event, name, by, Why::because("subscription.given", text))
+}
+
+fn declare(state: &State, declared: &BTreeMap<String, Subscription>) -> Decision<TriggerMesh> {
+    let put =
+        state.subscriptions.iter().filter(|(name, entry)| !entry.declared && !declared.contains_key(*name));
+    if put.count() + declared.len() > limits::SUBSCRIPTIONS {
+        let reason = format!("at most {} subscriptions are taken", limits::SUBSCRIPTIONS);
+        return Decision::refuse(Refusal::Full { reason });
+    }
+    let each =
+        declared.iter().flat_map(|(name, one)| faults(name, one).into_iter().map(|fault| fault.under(name)));
+    let faults: Vec<Fault> = each.collect();
+    if !faults.is_empty() {
+        return Decision::refuse(Refusal::Invalid { faults });
+    }
+    let gone =
+        state.subscriptions.iter().filter(|(name, entry)| entry.declared && !declared.contains_key(*name));
+    let mut records: Vec<Recorded<Event>> = gone
+        .map(|(name, _)| removed(state, name, "manifest", "the manifest does not declare it any more"))
+        .collect();
+    for (name, subscription) in declared {
+        let before = state.subscriptions.get(name);
+        if before.is_none_or(|before| !before.declared || before.subscription != *subscription) {
+            records.push(given(name, subscription, before.is_some(), true));
+        }
+    }
+    records.into_iter().fold(Decision::reply(Reply::Done), Decision::record)
 }
 
 fn remove(state: &State, name: &str) -> Decision<TriggerMesh> {
-    let Some(lane) = state.lanes.get(name) else {
-        return Decision::refuse(Refusal::Unknown { name: name.to_owned() });
-    };
-    let dropped = (lane.depth() + lane.flying.len() + lane.dead.len()) as u64;
+    match state.subscriptions.get(name) {
+        None => Decision::refuse(Refusal::Unknown { name: name.to_owned() }),
+        Some(entry) if entry.declared => Decision::refuse(Refusal::Declared { name: name.to_owned() }),
+        Some(_) => Decision::reply(Reply::Done).record(removed(state, name, "operator", "asked for")),
+    }
+}
+
+fn removed(state: &State, name: &str, by: &str, because: &str) -> Recorded<Event> {
+    let held = |lane: &Lane| lane.depth() + lane.flying.len() + lane.dead.len();
+    let dropped = state.lanes.get(name).map_or(0, held) as u64;
     let event = Event::Removed { name: name.to_owned(), dropped };
-    let why = Why::because("subscription.removed", format!("asked for; {dropped} deliveries go with it"));
-    Decision::reply(Reply::Done).record(Recorded::new(event, name, "operator", why))
+    let why = Why::because("subscription.removed", format!("{because}; {dropped} deliveries go with it"));
+    Recorded::new(event, name, by, why)
 }
 
 fn letters(
@@ -213,6 +261,7 @@ fn row(state: &State, name: &str) -> Option<Row> {
         name: name.to_owned(),
         types: entry.subscription.types.clone(),
         enabled: entry.subscription.enabled,
+        declared: entry.declared,
         fired: entry.fired,
         throttled: entry.throttled,
         done: lane.done,

@@ -1,12 +1,13 @@
 //! What the trigger mesh can be asked, what can happen, and what it answers.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use grace_types::{event::Event as CloudEvent, id::EventId};
 use serde::{Deserialize, Serialize};
 
 use super::{compiled::Verdict, subscription::Subscription};
 use crate::{
+    clockwork::Passed,
     delivery::{
         action::Fault,
         happening::Happening,
@@ -34,6 +35,11 @@ pub enum Command {
         name: String,
         /// What it is.
         subscription: Box<Subscription>,
+    },
+    /// These are declared in the manifest. One that was declared before and is not any more is removed; those that were put stay.
+    Declare {
+        /// By name.
+        subscriptions: BTreeMap<String, Subscription>,
     },
     /// This subscription is there no longer, nor what is in its lane.
     Remove {
@@ -98,6 +104,9 @@ pub enum Event {
         name: String,
         /// What it is.
         subscription: Box<Subscription>,
+        /// Whether the manifest declares it.
+        #[serde(default)]
+        declared: bool,
     },
     /// A subscription was taken out.
     Removed {
@@ -150,6 +159,8 @@ pub struct Taken {
 pub enum Reply {
     /// Done.
     Done,
+    /// Time has passed.
+    Ticked(Passed),
     /// What came of each event, in order.
     Ingested {
         /// One for each.
@@ -212,6 +223,9 @@ pub struct Row {
     pub types: Vec<String>,
     /// Whether it takes events.
     pub enabled: bool,
+    /// Whether the manifest declares it.
+    #[serde(default)]
+    pub declared: bool,
     /// Firings.
     pub fired: u64,
     /// Events that came too soon.
@@ -240,6 +254,11 @@ pub enum Refusal {
         /// What was asked for.
         name: String,
     },
+    /// It is declared in the manifest, and changed there.
+    Declared {
+        /// Which.
+        name: String,
+    },
     /// The subscription cannot be used.
     Invalid {
         /// Everything that is wrong with it.
@@ -256,6 +275,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown { name } => write!(f, "there is no subscription `{}`", short(name)),
+            Self::Declared { name } => {
+                write!(f, "the subscription `{}` is declared in the manifest: change it there", short(name))
+            }
             Self::Invalid { faults } => {
                 let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
                 f.write_str(&all.join("; "))

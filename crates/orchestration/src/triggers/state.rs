@@ -44,6 +44,9 @@ struct Stored {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) subscription: Subscription,
+    /// Whether the manifest declares it.
+    #[serde(default)]
+    pub(super) declared: bool,
     /// Firings.
     pub(super) fired: u64,
     /// Events that came too soon after a firing.
@@ -68,13 +71,14 @@ impl From<Stored> for State {
 
 impl State {
     /// Puts a subscription in, or in place of the one of that name. Its lane keeps what is in it.
-    pub(super) fn put(&mut self, name: &str, subscription: &Subscription) {
+    pub(super) fn put(&mut self, name: &str, subscription: &Subscription, declared: bool) {
         self.forget(name);
         self.compile(name, subscription);
         self.lanes.configure(name, &subscription.delivery);
         let before = self.subscriptions.get(name);
         let entry = Entry {
             subscription: subscription.clone(),
+            declared,
             fired: before.map_or(0, |before| before.fired),
             throttled: before.map_or(0, |before| before.throttled),
             fired_ms: before.and_then(|before| before.fired_ms),
