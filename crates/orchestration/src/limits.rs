@@ -292,6 +292,45 @@ pub const CASCADE_TRIAL_MS: u64 = 1000;
 /// The longest that they sleep: how late they notice that the wall clock was set.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long an answer to a delivery may take, the receiver's sync included. Past it the delivery has failed, and is tried again.
+pub const DELIVERY_ANSWER: Duration = Duration::from_secs(10);
+
+/// Requests of deliveries under way at a time. Further ones wait; a request carries up to [`BATCH`] intents, or one event.
+pub const REQUESTS_UNDER_WAY: usize = 64;
+
+/// Payloads in one request of deliveries, bytes: half of what the bus takes by default.
+pub const SUBMIT_BYTES: usize = 512 << 10;
+
+/// Between two tries to put on record what became of deliveries, while the journal cannot be written.
+pub const SETTLE_RETRY: Duration = Duration::from_millis(200);
+
+/// Events that go through the front door together, in number and in bytes of their data: they share two syncs, and are half of what the
+/// bus takes by default. Further ones make the next batch.
+pub const DOOR_BATCH: usize = 512;
+/// See [`DOOR_BATCH`].
+pub const DOOR_BATCH_BYTES: usize = 512 << 10;
+
+/// Batches of events under way at a time: while one is synced the next is on its way. Past it events wait in the subscription, which
+/// holds some thousands and then drops, which is told.
+pub const DOOR_FLIGHTS: usize = 8;
+
+/// How long events that ask for no answer are tried again while they cannot be taken, and how often: longer than a restart of
+/// the policy engine takes.
+pub const DOOR_PATIENCE: Duration = Duration::from_secs(10);
+/// See [`DOOR_PATIENCE`].
+pub const DOOR_RETRY: Duration = Duration::from_millis(200);
+
+/// Files of events that are taken in one round, and the size of one. More wait for the next round; a larger one is refused.
+pub const FILES: usize = 256;
+/// See [`FILES`].
+pub const FILE_BYTES: u64 = 16 << 20;
+
+/// Intents of firings whose end the scheduler waits for. It finds out about others by asking for those that run.
+pub const FIRINGS_WATCHED: usize = 100_000;
+
+/// How often the scheduler asks which firings still run: how late an end may be noticed whose hint was lost.
+pub const FIRINGS_EVERY: Duration = Duration::from_secs(5);
+
 // The task manager's process, and workers.
 
 /// How often time passes for the task manager: how late a delay or a back-off can be over.

@@ -72,6 +72,12 @@ const fn millis(now: Now) -> u64 {
     now.mono.as_nanos() / 1_000_000
 }
 
+/// The machine's boot: read by the shells, which tell it to their deciders.
+#[must_use]
+pub fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use grace_types::time::{Monotonic, Timestamp};

@@ -184,7 +184,7 @@ fn ended(road: &Road, id: IntentId) -> Result<IntentView, Failure> {
     let mut heard = road.hear(&format!("grace.htm.ended.{id}"))?;
     loop {
         match fetch(road, id) {
-            Ok(intent) if is_over(intent.state) => return Ok(intent),
+            Ok(intent) if intent.state.is_over() => return Ok(intent),
             Ok(_) => {}
             // The task manager is being replaced; the intent is safe.
             Err(failure) if failure.code == "not_reachable" => {}
@@ -203,10 +203,6 @@ fn intents(
         Reply::Intents { intents, more } => Ok((intents, more)),
         _ => Err(odd()),
     }
-}
-
-const fn is_over(state: IntentState) -> bool {
-    matches!(state, IntentState::Succeeded | IntentState::Failed | IntentState::Cancelled)
 }
 
 fn bad_id(error: &BadId) -> Failure {

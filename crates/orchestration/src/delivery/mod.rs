@@ -16,7 +16,7 @@
 //! was done and not confirmed before a crash is not done twice. Nothing is dropped between its acceptance and its being done or
 //! standing among the dead letters.
 //!
-//! Pure: the steps that a lane takes are events of the decider that holds it ([`step::Step`]).
+//! Pure, but for [`perform`]: the steps that a lane takes are events of the decider that holds it ([`step::Step`]).
 
 pub mod action;
 pub mod breaker;
@@ -24,6 +24,7 @@ pub mod bucket;
 pub mod happening;
 pub mod lane;
 pub mod overview;
+pub mod perform;
 pub mod step;
 #[cfg(test)]
 mod tests;

@@ -200,6 +200,8 @@ pub enum Query {
     Overview,
     /// One intent with its tasks.
     Intent(IntentId),
+    /// The intent that was submitted under this key. One that has ended and was forgotten is refused as `forgotten`.
+    Key(String),
     /// One task.
     Task(TaskId),
     /// Intents, newest first.

@@ -6,7 +6,7 @@ use grace_kernel::Decision;
 use grace_types::reason::Reason;
 
 use super::{
-    Decided, Reply,
+    Decided, Refusal, Reply,
     command::Query,
     id::{IntentId, TaskId},
     refusal,
@@ -18,14 +18,12 @@ use crate::{intent::Priority, limits};
 pub(super) fn query(state: &State, query: &Query) -> Decided {
     Ok(Decision::reply(match query {
         Query::Overview => Reply::Overview(Box::new(overview(state))),
-        Query::Intent(id) => match state.intents.get(id) {
-            Some(intent) => Reply::Intent(Box::new(view(state, *id, intent))),
-            None => {
-                return Err(refusal(
-                    "unknown_intent",
-                    format!("there is no intent {id}, or it was forgotten"),
-                ));
-            }
+        Query::Intent(id) => Reply::Intent(Box::new(intent(state, *id)?)),
+        Query::Key(key) => match state.index.keys.get(key.as_str()) {
+            Some((id, _)) => Reply::Intent(Box::new(
+                intent(state, *id).map_err(|e| Refusal { code: "forgotten".to_owned(), ..e })?,
+            )),
+            None => return Err(refusal("unknown_intent", format!("no intent has the key {key}"))),
         },
         Query::Task(id) => match state.task(*id) {
             Some((intent, task)) => Reply::Task(Box::new(task_view(state, *id, intent, task))),
@@ -51,6 +49,12 @@ pub(super) fn query(state: &State, query: &Query) -> Decided {
             Reply::DeadLetters { tasks, more }
         }
     }))
+}
+
+fn intent(state: &State, id: IntentId) -> Result<IntentView, Refusal> {
+    let intent = state.intents.get(&id);
+    let intent = intent.map(|intent| view(state, id, intent));
+    intent.ok_or_else(|| refusal("unknown_intent", format!("there is no intent {id}, or it was forgotten")))
 }
 
 /// At most `limit` rows, and whether there are more.

@@ -30,6 +30,14 @@ pub enum IntentState {
     Cancelled,
 }
 
+impl IntentState {
+    /// Whether it has ended, one way or another.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+}
+
 /// What a task is at, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

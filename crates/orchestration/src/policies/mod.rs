@@ -34,6 +34,7 @@ mod lint;
 mod message;
 mod observe;
 mod policy;
+pub mod shell;
 mod state;
 #[cfg(test)]
 mod tests;

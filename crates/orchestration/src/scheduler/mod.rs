@@ -39,6 +39,7 @@ mod firing;
 mod message;
 mod occurrence;
 mod schedule;
+pub mod shell;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -23,8 +23,10 @@
 
 mod compiled;
 mod decider;
+pub mod door;
 mod ingest;
 mod message;
+pub mod shell;
 mod state;
 mod subscription;
 #[cfg(test)]

@@ -1,0 +1,325 @@
+//! Carries out what lanes have begun: intents go to the task manager, events to the front door. What became of each is reported.
+//!
+//! ```text
+//! Perform ─► submit ─► grace.cmd.htm, many in one request, each under its delivery's key ─┐
+//!         └► publish ─► events.<type>, a request: the answer means durable ──────────────┴─► Report ─► settle
+//! ```
+//!
+//! Nothing is tried again here but the report: the lane decides about that. What was done and whose answer was lost is done again under
+//! the same key, and the receiver knows it. What runs at a time is bounded by the lanes ([`super::lane::Settings`]).
+
+use std::{sync::Arc, time::Duration};
+
+use grace_bus::{Bus, Headers, Message};
+use grace_kernel::{
+    Decider, Envelope, HostError, Outcome,
+    process::{
+        thread::Commands,
+        wire::{self, command_subject},
+    },
+};
+use grace_types::{
+    chance::{Entropy as _, OsEntropy},
+    event::Event,
+    id::{CorrelationId, EventId},
+    manifest::{Permissions, SubjectRules},
+    reason::Reason,
+    time::{Clock, Hlc},
+};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::{
+    action::{Cause, Work},
+    step::{Perform, Report},
+};
+use crate::{
+    clockwork::Clockwork,
+    htm::{
+        self, Htm, IntentId, Reply,
+        command::{Submission, Submitted},
+        event::Origin,
+    },
+    intent::{Json, Priority},
+    limits,
+};
+
+/// The subject of an event of this type at the front door, where an answer means that it is durable.
+#[must_use]
+pub fn event_subject(kind: &str) -> String {
+    format!("events.{kind}")
+}
+
+/// What the component `name`, which delivers, may say and hear on the bus.
+pub(crate) fn permissions_to_deliver(name: &str) -> Permissions {
+    let rules = |allow: Vec<String>| SubjectRules { allow, deny: Vec::new() };
+    let publish =
+        vec![format!("grace.event.{name}.>"), command_subject(htm::shell::NAME), event_subject(">")];
+    Permissions {
+        publish: rules(publish),
+        subscribe: rules(vec![command_subject(name), format!("_INBOX.{name}.>")]),
+    }
+}
+
+/// A decider whose state holds lanes.
+pub(crate) trait Deliverer: Decider<Effect = Perform> {
+    /// Its name as a component.
+    const COMPONENT: &'static str;
+    /// What an owner of a lane is called: `trigger`.
+    const OWNER: &'static str;
+    /// The command that says what became of deliveries.
+    fn settle(reports: Vec<Report>, chance: u64) -> Self::Command;
+}
+
+/// An intent that was submitted for a delivery.
+#[derive(Debug, Clone)]
+pub(crate) struct Begun {
+    /// The delivery's key.
+    pub(crate) key: String,
+    /// The intent.
+    pub(crate) intent: IntentId,
+}
+
+/// The way to have deliveries performed.
+pub(crate) struct Performer {
+    // Bounded by the lanes: each has so many under way at most, and they stand in the state already.
+    queue: mpsc::UnboundedSender<Perform>,
+}
+
+impl Performer {
+    /// Starts performing. `begun` hears of each intent that was taken.
+    pub(crate) fn start<D: Deliverer>(
+        bus: Bus,
+        clock: Arc<dyn Clock>,
+        commands: Commands<D>,
+        clockwork: Clockwork,
+        begun: Option<mpsc::UnboundedSender<Begun>>,
+    ) -> Self {
+        let (queue, performs) = mpsc::unbounded_channel();
+        let (reports, settled) = mpsc::unbounded_channel();
+        let road = Road { bus, clock, reports, begun, owner: D::OWNER, component: D::COMPONENT };
+        tokio::spawn(road.perform(performs));
+        tokio::spawn(settle(settled, commands, clockwork));
+        Self { queue }
+    }
+
+    /// Has it performed.
+    pub(crate) fn perform(&self, perform: Perform) {
+        // It ends with the process.
+        let _ = self.queue.send(perform);
+    }
+}
+
+/// Tells the decider what became of deliveries, until it has heard.
+async fn settle<D: Deliverer>(
+    mut settled: mpsc::UnboundedReceiver<Report>,
+    commands: Commands<D>,
+    clockwork: Clockwork,
+) {
+    let mut reports = Vec::new();
+    while settled.recv_many(&mut reports, limits::EVENTS).await > 0 {
+        loop {
+            let settle = D::settle(reports.clone(), OsEntropy.next_u64());
+            match commands.ask(Envelope::new(settle)).await {
+                Ok(_) => break,
+                Err(HostError::Stopping) => return,
+                // The journal cannot be written now.
+                Err(_) => later(limits::SETTLE_RETRY).await,
+            }
+        }
+        reports.clear();
+        clockwork.nudge();
+    }
+}
+
+#[derive(Clone)]
+struct Road {
+    bus: Bus,
+    clock: Arc<dyn Clock>,
+    reports: mpsc::UnboundedSender<Report>,
+    begun: Option<mpsc::UnboundedSender<Begun>>,
+    owner: &'static str,
+    component: &'static str,
+}
+
+impl Road {
+    async fn perform(self, mut performs: mpsc::UnboundedReceiver<Perform>) {
+        let room = Arc::new(Semaphore::new(limits::REQUESTS_UNDER_WAY));
+        let mut taken = Vec::new();
+        while performs.recv_many(&mut taken, limits::BATCH).await > 0 {
+            let (mut submits, mut bytes) = (Vec::new(), 0);
+            for perform in taken.drain(..) {
+                match &perform.delivery.work {
+                    Work::Submit { .. } => {
+                        let weight = perform.delivery.work.weight();
+                        if bytes + weight > limits::SUBMIT_BYTES && !submits.is_empty() {
+                            self.submit(&room, std::mem::take(&mut submits)).await;
+                            bytes = 0;
+                        }
+                        bytes += weight;
+                        submits.push(perform);
+                    }
+                    Work::Publish { .. } => self.publish(&room, perform).await,
+                    Work::Unrendered { .. } => {
+                        self.report(&perform, Some(("it could not be rendered", true)))
+                    }
+                }
+            }
+            if !submits.is_empty() {
+                self.submit(&room, submits).await;
+            }
+        }
+    }
+
+    /// Sends a request for these on a task of its own, as soon as there is room.
+    async fn submit(&self, room: &Arc<Semaphore>, performs: Vec<Perform>) {
+        let Ok(permit) = Arc::clone(room).acquire_owned().await else { return };
+        let road = self.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            let intents: Vec<Submission> = performs.iter().filter_map(|one| road.submission(one)).collect();
+            match road.submitted(intents).await {
+                Ok(results) => {
+                    for (perform, result) in performs.iter().zip(results) {
+                        road.taken(perform, result);
+                    }
+                }
+                Err(why) => performs.iter().for_each(|one| road.report(one, Some((&why, false)))),
+            }
+        });
+    }
+
+    async fn submitted(&self, intents: Vec<Submission>) -> Result<Vec<Submitted>, String> {
+        let count = intents.len();
+        let envelope = Envelope::new(htm::Command::Submit { intents });
+        let message = wire::command(htm::shell::NAME, &envelope).map_err(|e| e.to_string())?;
+        let answer = self.bus.request(message, limits::DELIVERY_ANSWER).await;
+        let answer = answer.map_err(|e| format!("the task manager did not answer: {e}"))?;
+        match wire::read_answer::<Htm>(&answer.payload) {
+            Ok(Outcome::Done(Reply::Submitted { results })) if results.len() == count => Ok(results),
+            Ok(Outcome::Done(_)) => Err("the task manager answered something else".to_owned()),
+            Ok(Outcome::Refused(refusal)) => Err(refusal.to_string()),
+            Err(e) => Err(e.message),
+        }
+    }
+
+    fn taken(&self, perform: &Perform, result: Submitted) {
+        match result {
+            Submitted::Accepted { id, .. } => {
+                if let Some(begun) = &self.begun {
+                    let _ = begun.send(Begun { key: perform.delivery.key.clone(), intent: id });
+                }
+                self.report(perform, None);
+            }
+            Submitted::Refused { code, message, violations } => {
+                let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
+                let why = if all.is_empty() { message } else { format!("{message}: {}", all.join("; ")) };
+                // With room again it may be taken; what is wrong with it stays wrong.
+                self.report(perform, Some((&why, code != "overloaded")));
+            }
+        }
+    }
+
+    fn submission(&self, perform: &Perform) -> Option<Submission> {
+        let Work::Submit { intent, payload, priority, deadline_ms } = &perform.delivery.work else {
+            return None;
+        };
+        let actor = format!("{}:{}", self.owner, perform.owner);
+        let cause = perform.delivery.cause.as_ref();
+        let reason = cause.map_or_else(
+            || {
+                Reason::new(
+                    format!("{}.fired", self.owner),
+                    format!("{} {} fired", self.owner, perform.owner),
+                )
+            },
+            |cause| {
+                let (owner, name, kind, source) = (self.owner, &perform.owner, &cause.kind, &cause.source);
+                let text = format!("{owner} {name} fired on {kind} from {source} ({})", cause.event);
+                Reason::new(format!("{owner}.fired"), text)
+            },
+        );
+        Some(Submission {
+            kind: intent.clone(),
+            payload: Json::of(payload),
+            key: Some(perform.delivery.key.clone()),
+            priority: (*priority != Priority::default()).then_some(*priority),
+            deadline_ms: *deadline_ms,
+            delay_ms: None,
+            origin: Some(Box::new(Origin {
+                approved_by: Some(format!("operator, who set up {} {}", self.owner, perform.owner)),
+                reasons: vec![reason],
+                correlation: Some(correlation(cause, perform.delivery.id).to_string()),
+                causation: cause.map(|cause| cause.event.to_string()),
+                hops: hops(cause),
+                traceparent: cause.and_then(|cause| cause.traceparent.clone()),
+                ..Origin::default()
+            })),
+            actor,
+        })
+    }
+
+    async fn publish(&self, room: &Arc<Semaphore>, perform: Perform) {
+        let Ok(permit) = Arc::clone(room).acquire_owned().await else { return };
+        let road = self.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            let failed = road.published(&perform).await.err();
+            road.report(&perform, failed.as_ref().map(|(why, lasting)| (why.as_str(), *lasting)));
+        });
+    }
+
+    async fn published(&self, perform: &Perform) -> Result<(), (String, bool)> {
+        let Some(event) = self.event(perform) else { return Ok(()) };
+        let headers: Headers = event.to_headers().into_iter().collect();
+        let body = serde_json::to_vec(&event.data).map_err(|e| (e.to_string(), true))?;
+        let message = Message::new(event_subject(&event.kind), body).with_headers(headers);
+        let answer = self.bus.request(message, limits::DELIVERY_ANSWER).await;
+        let answer = answer.map_err(|e| (format!("the trigger mesh did not answer: {e}"), false))?;
+        match crate::triggers::door::read_answer(&answer.payload) {
+            Ok(()) => Ok(()),
+            Err(refused) => Err((refused.message, refused.lasting)),
+        }
+    }
+
+    fn event(&self, perform: &Perform) -> Option<Event> {
+        let Work::Publish { kind, subject, data } = &perform.delivery.work else { return None };
+        let (cause, now) = (perform.delivery.cause.as_ref(), self.clock.now().wall);
+        Some(Event {
+            id: perform.delivery.id,
+            source: format!("/grace/{}/{}", self.component, perform.owner),
+            kind: kind.clone(),
+            subject: subject.clone(),
+            time: now,
+            correlationid: Some(correlation(cause, perform.delivery.id)),
+            causationid: cause.map(|cause| cause.event),
+            traceparent: cause.and_then(|cause| cause.traceparent.clone()),
+            hops: hops(cause),
+            hlc: Hlc::default().tick(now),
+            data: data.clone(),
+        })
+    }
+
+    fn report(&self, perform: &Perform, failed: Option<(&str, bool)>) {
+        let _ = self.reports.send(Report {
+            owner: perform.owner.clone(),
+            key: perform.delivery.key.clone(),
+            failed: failed.map(|(why, _)| why.chars().take(limits::REASON_CHARS).collect()),
+            lasting: failed.is_some_and(|(_, lasting)| lasting),
+        });
+    }
+}
+
+/// What it belongs to: what its cause belongs to; an event that belongs to nothing begins something.
+fn correlation(cause: Option<&Cause>, id: EventId) -> CorrelationId {
+    let begins = |event: EventId| CorrelationId::from_bits(event.as_bits());
+    cause.map_or_else(|| begins(id), |cause| cause.correlation.unwrap_or_else(|| begins(cause.event)))
+}
+
+fn hops(cause: Option<&Cause>) -> u32 {
+    cause.map_or(0, |cause| cause.hops.saturating_add(1))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the wait between two tries of a report")]
+pub(crate) async fn later(wait: Duration) {
+    tokio::time::sleep(wait).await;
+}

@@ -1,0 +1,263 @@
+//! The scheduler as a process: the decider on its journal, the clock, what carries out its firings, and who knows when they have ended.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use grace_bus::{Bus, Message, Subscription};
+use grace_kernel::{
+    Envelope, HostError, Outcome,
+    process::{
+        Context, KernelError,
+        serve::{Shell, Storage, run_decider},
+        tell,
+        thread::Commands,
+        wire::{self, WireError},
+    },
+};
+use grace_types::{
+    chance::{Entropy as _, OsEntropy},
+    manifest::Permissions,
+    time::Clock,
+};
+use tokio::sync::mpsc;
+
+use super::{Command, Reply, Schedule, Scheduler};
+use crate::{
+    clockwork::{Clockwork, Passed, Timed},
+    delivery::{
+        perform::{Begun, Deliverer, Performer, permissions_to_deliver},
+        step::{Perform, Report},
+    },
+    htm::{self, Htm, IntentId, command::Query},
+    limits, steady,
+};
+
+/// Its name as a component.
+pub const NAME: &str = "scheduler";
+/// The interval within which it beats.
+pub const WATCHDOG: Duration = Duration::from_secs(2);
+
+/// Where the task manager says that an intent has ended.
+const ENDED: &str = "grace.htm.ended.";
+
+/// What it may say and hear on the bus.
+#[must_use]
+pub fn permissions() -> Permissions {
+    let mut permissions = permissions_to_deliver(NAME);
+    permissions.subscribe.allow.push(format!("{ENDED}*"));
+    permissions
+}
+
+/// Runs it until it is told to stop. `journal` is its journal's file, `declared` what the manifest says.
+///
+/// # Errors
+/// The journal cannot be opened or replayed.
+pub async fn main(
+    context: Context,
+    journal: PathBuf,
+    declared: BTreeMap<String, Schedule>,
+) -> Result<(), KernelError> {
+    let storage = Storage::sqlite(journal, context.clock.now().wall);
+    let works = Works {
+        declared,
+        bus: context.bus.clone(),
+        clock: context.clock.clone(),
+        clockwork: Clockwork::default(),
+        performer: None,
+    };
+    run_decider::<Scheduler, _>(context, storage, works).await
+}
+
+impl Timed for Scheduler {
+    fn tick(chance: u64) -> Command {
+        Command::Tick { chance }
+    }
+
+    fn passed(reply: &Reply) -> Option<Passed> {
+        match reply {
+            Reply::Ticked { passed, .. } => Some(*passed),
+            _ => None,
+        }
+    }
+}
+
+impl Deliverer for Scheduler {
+    const COMPONENT: &'static str = NAME;
+    const OWNER: &'static str = "schedule";
+
+    fn settle(reports: Vec<Report>, chance: u64) -> Command {
+        Command::Settle { reports, chance }
+    }
+}
+
+/// The shell around the decider.
+struct Works {
+    declared: BTreeMap<String, Schedule>,
+    bus: Option<Bus>,
+    clock: Arc<dyn Clock>,
+    clockwork: Clockwork,
+    performer: Option<Performer>,
+}
+
+impl Shell<Scheduler> for Works {
+    fn start(&mut self, commands: &Commands<Scheduler>) {
+        // Into the queue before anything from the bus can be.
+        let declare =
+            Command::Declare { schedules: std::mem::take(&mut self.declared), chance: OsEntropy.next_u64() };
+        for command in [Command::Begin { boot: steady::boot() }, declare] {
+            if let Err(e) = commands.tell(Envelope::new(command), None) {
+                tell(&format!("the scheduler is not set up: {e}"));
+            }
+        }
+        tokio::spawn(self.clockwork.clone().run(commands.clone()));
+        let Some(bus) = self.bus.take() else { return };
+        let (begun, firings) = mpsc::unbounded_channel();
+        let (clock, clockwork) = (Arc::clone(&self.clock), self.clockwork.clone());
+        let ends = Ends {
+            bus: bus.clone(),
+            commands: commands.clone(),
+            clockwork: clockwork.clone(),
+            watched: HashMap::new(),
+        };
+        tokio::spawn(ends.watch(firings));
+        self.performer = Some(Performer::start(bus, clock, commands.clone(), clockwork, Some(begun)));
+    }
+
+    fn arriving(&mut self, command: &mut Command) -> Result<(), WireError> {
+        self.clockwork.nudge();
+        match command {
+            Command::Begin { .. }
+            | Command::Declare { .. }
+            | Command::Tick { .. }
+            | Command::Settle { .. }
+            | Command::Ended { .. } => Err(WireError {
+                code: "bad_request".to_owned(),
+                message: "the scheduler gives this command to itself".to_owned(),
+            }),
+            Command::Put { .. }
+            | Command::Remove { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::RunNow { .. }
+            | Command::Running
+            | Command::Requeue { .. }
+            | Command::Discard { .. }
+            | Command::List { .. }
+            | Command::Overview
+            | Command::Show { .. } => Ok(()),
+        }
+    }
+
+    fn perform(&mut self, _commands: &Commands<Scheduler>, perform: Perform) {
+        if let Some(performer) = &self.performer {
+            performer.perform(perform);
+        }
+    }
+}
+
+/// Finds out which firings have ended: by the task manager's hints, and by asking now and then for those that should run.
+struct Ends {
+    bus: Bus,
+    commands: Commands<Scheduler>,
+    clockwork: Clockwork,
+    /// Keys of firings by their intents.
+    watched: HashMap<IntentId, String>,
+}
+
+impl Ends {
+    async fn watch(mut self, mut firings: mpsc::UnboundedReceiver<Begun>) {
+        let mut hints = self.hints().await;
+        let mut looks = tokio::time::interval(limits::FIRINGS_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                begun = firings.recv() => match begun {
+                    Some(begun) => self.begun(begun),
+                    None => return,
+                },
+                hint = heard(&mut hints) => match hint {
+                    Some(hint) => self.hint(&hint).await,
+                    None => hints = None,
+                },
+                _ = looks.tick() => {
+                    if hints.is_none() {
+                        hints = self.hints().await;
+                    }
+                    if self.look().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn hints(&self) -> Option<Subscription> {
+        self.bus.subscribe(&format!("{ENDED}*"), None).await.ok()
+    }
+
+    fn begun(&mut self, begun: Begun) {
+        if self.watched.len() < limits::FIRINGS_WATCHED {
+            self.watched.insert(begun.intent, begun.key);
+        }
+    }
+
+    async fn hint(&mut self, hint: &Message) {
+        let intent = hint.subject.strip_prefix(ENDED).and_then(|id| id.parse().ok());
+        if let Some(key) = intent.and_then(|intent| self.watched.remove(&intent)) {
+            let _ = self.ended(vec![key]).await;
+        }
+    }
+
+    async fn ended(&self, keys: Vec<String>) -> Result<(), HostError> {
+        let answer = self.commands.ask(Envelope::new(Command::Ended { keys })).await;
+        self.clockwork.nudge();
+        match answer {
+            Err(HostError::Stopping) => Err(HostError::Stopping),
+            // What cannot be written now is found again with the next look.
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks the task manager about each firing that runs as far as the state knows.
+    async fn look(&mut self) -> Result<(), HostError> {
+        let keys = match self.commands.ask(Envelope::new(Command::Running)).await {
+            Ok(Outcome::Done(Reply::Firings { keys })) => keys,
+            Err(HostError::Stopping) => return Err(HostError::Stopping),
+            _ => return Ok(()),
+        };
+        let mut over = Vec::new();
+        for key in keys {
+            match self.is_over(&key).await {
+                Some(true) => over.push(key),
+                Some(false) => {}
+                // It is away: later.
+                None => break,
+            }
+        }
+        if over.is_empty() { Ok(()) } else { self.ended(over).await }
+    }
+
+    /// Whether the intent of this firing is over; `None` when the task manager does not say.
+    async fn is_over(&self, key: &str) -> Option<bool> {
+        let query = Envelope::new(htm::Command::Query(Query::Key(key.to_owned())));
+        let message = wire::command(htm::shell::NAME, &query).ok()?;
+        let answer = self.bus.request(message, limits::DELIVERY_ANSWER).await.ok()?;
+        match wire::read_answer::<Htm>(&answer.payload).ok()? {
+            Outcome::Done(htm::Reply::Intent(intent)) => Some(intent.state.is_over()),
+            Outcome::Done(_) => None,
+            // Not known: its delivery is not done yet, and the lane will see to it.
+            Outcome::Refused(refusal) => Some(refusal.code == "forgotten"),
+        }
+    }
+}
+
+async fn heard(hints: &mut Option<Subscription>) -> Option<Message> {
+    match hints {
+        Some(hints) => hints.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,297 @@
+//! The front door: where events come in. What asks for an answer gets one, and `done` means that the event is durable in the trigger mesh
+//! and in the policy engine.
+//!
+//! ```text
+//! events.<type>                  ─┐                            ┌─► the trigger mesh's host
+//! grace.event.<component>.<what> ─┼─► read ─► batch, in order ─┤                          ─► done, refused or an error
+//! DATA/events/*.json (folder)    ─┘                            └─► grace.cmd.event_policy
+//! ```
+//!
+//! - An event is a CloudEvent in the NATS binding, in binary or structured mode. The subject says its type, so that the broker's
+//!   permissions say who may publish which types; one that says something else is refused. Types that begin with `dev.grace.` come from
+//!   Grace's own components, on their own subjects, and from nobody else.
+//! - Whoever is answered `busy`, or not at all, sends again: both receivers know a copy by its source and id.
+//! - What asks for no answer is tried for [`limits::DOOR_PATIENCE`], and then dropped with a word in the log. Meanwhile the door takes
+//!   no more than [`limits::DOOR_FLIGHTS`] batches; the rest waits in the subscription.
+//! - The records of the trigger mesh and the policy engine about single events are not events here: each would make another one.
+
+mod folder;
+mod read;
+
+use std::{path::PathBuf, sync::Arc};
+
+use grace_bus::{Bus, Message, Subscription};
+use grace_kernel::{
+    Envelope, Outcome,
+    process::{serve::listen, tell, thread::Commands, wire},
+};
+use grace_types::{
+    chance::{Entropy as _, OsEntropy},
+    event::Event,
+    time::Clock,
+};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+pub use self::read::Wrong;
+use super::{Command, Ingested, Reply, TriggerMesh};
+use crate::{
+    clockwork::Clockwork,
+    delivery::perform::later,
+    limits,
+    policies::{self, EventPolicies, Observation},
+};
+
+/// What comes in on the bus.
+pub(super) const SUBJECTS: [&str; 2] = ["events.>", "grace.event.>"];
+
+/// Why an event was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotTaken {
+    /// Why.
+    pub message: String,
+    /// Whether it would not be taken later either.
+    pub lasting: bool,
+}
+
+/// An answer as it is read.
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    done: Option<serde_json::Value>,
+    #[serde(default)]
+    refused: Option<serde_json::Value>,
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    error: Option<wire::WireError>,
+}
+
+/// Reads the door's answer to an event.
+///
+/// # Errors
+/// It was not taken.
+pub fn read_answer(body: &[u8]) -> Result<(), NotTaken> {
+    let odd = || NotTaken { message: "the front door's answer is not understood".to_owned(), lasting: false };
+    let answer: Answer = serde_json::from_slice(body).map_err(|_| odd())?;
+    match answer {
+        Answer { done: Some(_), .. } => Ok(()),
+        Answer { refused: Some(_), message, .. } => {
+            Err(NotTaken { message: message.unwrap_or_default(), lasting: true })
+        }
+        Answer { error: Some(error), .. } => Err(NotTaken { message: error.message, lasting: false }),
+        _ => Err(odd()),
+    }
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fate {
+    /// It is durable where it is wanted.
+    Done { fired: usize },
+    /// It may be sent again.
+    Busy(String),
+}
+
+impl Fate {
+    fn answer(&self) -> Vec<u8> {
+        match self {
+            Self::Done { fired } => json!({"done": {"fired": fired}}).to_string().into_bytes(),
+            Self::Busy(message) => {
+                wire::error(&wire::WireError { code: "busy".to_owned(), message: message.clone() })
+            }
+        }
+    }
+}
+
+/// An event, and where its answer goes.
+struct Arrived {
+    event: Event,
+    reply: Option<String>,
+}
+
+/// See the module's page; clones are the same door.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) bus: Bus,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) commands: Commands<TriggerMesh>,
+    pub(super) clockwork: Clockwork,
+}
+
+impl Door {
+    /// Takes events from the bus and from the folder until the process ends.
+    pub(super) fn open(self, folder: PathBuf) {
+        for subject in SUBJECTS {
+            tokio::spawn(self.clone().hear(subject));
+        }
+        tokio::spawn(folder::watch(self, folder));
+    }
+
+    async fn hear(self, subject: &'static str) {
+        let heard = listen(self.bus.clone(), subject.to_owned(), super::shell::NAME.to_owned()).await;
+        let mut inbox = match heard {
+            Ok(inbox) => inbox,
+            Err(e) => return tell(&format!("events on {subject} are not heard: {e}")),
+        };
+        let flights = Arc::new(Semaphore::new(limits::DOOR_FLIGHTS));
+        let mut dropped = 0;
+        while let Some(first) = inbox.next().await {
+            let batch = self.batch(first, &mut inbox).await;
+            if inbox.dropped() > dropped {
+                dropped = inbox.dropped();
+                tell(&format!(
+                    "{dropped} events on {subject} came faster than they could be taken, and are lost"
+                ));
+            }
+            if batch.is_empty() {
+                continue;
+            }
+            let Ok(permit) = Arc::clone(&flights).acquire_owned().await else { return };
+            let door = self.clone();
+            // Its first step, into the host's queue, is taken before that of a later batch.
+            tokio::spawn(async move {
+                let _permit = permit;
+                door.take(batch).await;
+            });
+        }
+    }
+
+    /// What has come so far, within bounds. What is no event is answered here.
+    async fn batch(&self, first: Message, inbox: &mut Subscription) -> Vec<Arrived> {
+        let (mut batch, mut bytes, mut next) = (Vec::new(), 0, Some(first));
+        while let Some(message) = next {
+            bytes += message.payload.len() + 512;
+            let reply = message.reply.clone();
+            match read::from_bus(&message, self.clock.now().wall) {
+                Ok(Some(event)) => batch.push(Arrived { event, reply }),
+                Ok(None) => {}
+                Err(wrong) => self.refuse(&message, reply, &wrong).await,
+            }
+            if batch.len() >= limits::DOOR_BATCH || bytes >= limits::DOOR_BATCH_BYTES {
+                break;
+            }
+            next = inbox.try_next();
+        }
+        batch
+    }
+
+    async fn refuse(&self, message: &Message, reply: Option<String>, wrong: &Wrong) {
+        match reply {
+            Some(reply) => {
+                let body = json!({"refused": {"code": wrong.code()}, "message": wrong.to_string()});
+                self.say(reply, body.to_string().into_bytes()).await;
+            }
+            None => tell(&format!("no event on {}: {wrong}", message.subject)),
+        }
+    }
+
+    async fn say(&self, to: String, body: Vec<u8>) {
+        // Lost with the connection: whoever asked sends again.
+        let _ = self.bus.publish(Message::new(to, body)).await;
+    }
+
+    /// Has events taken: answers those that ask for it, and tries again for those that do not.
+    async fn take(&self, mut batch: Vec<Arrived>) {
+        let give_up = self.clock.now().mono.plus(limits::DOOR_PATIENCE);
+        loop {
+            let events: Vec<Event> = batch.iter().map(|one| one.event.clone()).collect();
+            let fates = self.bring(events).await;
+            let mut left = Vec::new();
+            for (one, fate) in batch.into_iter().zip(fates) {
+                match (&one.reply, &fate) {
+                    (Some(reply), _) => self.say(reply.clone(), fate.answer()).await,
+                    (None, Fate::Busy(_)) => left.push(one),
+                    (None, Fate::Done { .. }) => {}
+                }
+            }
+            if left.is_empty() {
+                return;
+            }
+            if self.clock.now().mono >= give_up {
+                let (count, first) = (left.len(), &left[0].event);
+                return tell(&format!(
+                    "{count} events could not be taken and are lost, {} of {} first",
+                    first.kind, first.source
+                ));
+            }
+            batch = left;
+            later(limits::DOOR_RETRY).await;
+        }
+    }
+
+    /// What becomes of each.
+    async fn bring(&self, events: Vec<Event>) -> Vec<Fate> {
+        let observe = policies::Command::Observe { events: events.clone(), chance: OsEntropy.next_u64() };
+        let ingest = Command::Ingest { events, chance: OsEntropy.next_u64() };
+        let (taken, observed) = tokio::join!(self.ingest(ingest), self.observe(&observe));
+        taken
+            .into_iter()
+            .zip(observed)
+            .map(|fates| match fates {
+                (Fate::Done { fired: a }, Fate::Done { fired: b }) => Fate::Done { fired: a + b },
+                (busy @ Fate::Busy(_), _) | (_, busy) => busy,
+            })
+            .collect()
+    }
+
+    async fn ingest(&self, ingest: Command) -> Vec<Fate> {
+        let Command::Ingest { events, .. } = &ingest else { return Vec::new() };
+        let count = events.len();
+        let answer = self.commands.ask(Envelope::new(ingest)).await;
+        self.clockwork.nudge();
+        let why = match answer {
+            Ok(Outcome::Done(Reply::Ingested { events })) if events.len() == count => {
+                return events.into_iter().map(Fate::from).collect();
+            }
+            Ok(Outcome::Refused(refusal)) => refusal.to_string(),
+            Ok(Outcome::Done(_)) => "the trigger mesh answered something else".to_owned(),
+            Err(e) => e.to_string(),
+        };
+        vec![Fate::Busy(why); count]
+    }
+
+    async fn observe(&self, observe: &policies::Command) -> Vec<Fate> {
+        let policies::Command::Observe { events, .. } = observe else { return Vec::new() };
+        let count = events.len();
+        let asked = async {
+            let message =
+                wire::command(policies::shell::NAME, &Envelope::new(observe)).map_err(|e| e.to_string())?;
+            let answer = self.bus.request(message, limits::DELIVERY_ANSWER).await;
+            let answer = answer.map_err(|e| format!("the policy engine did not answer: {e}"))?;
+            match wire::read_answer::<EventPolicies>(&answer.payload) {
+                Ok(Outcome::Done(policies::Reply::Observed { events })) if events.len() == count => {
+                    Ok(events)
+                }
+                Ok(Outcome::Done(_)) => Err("the policy engine answered something else".to_owned()),
+                Ok(Outcome::Refused(refusal)) => Err(refusal.to_string()),
+                Err(e) => Err(e.message),
+            }
+        };
+        match asked.await {
+            Ok(events) => events.into_iter().map(Fate::from).collect(),
+            Err(why) => vec![Fate::Busy(why); count],
+        }
+    }
+}
+
+impl From<Ingested> for Fate {
+    fn from(ingested: Ingested) -> Self {
+        match ingested {
+            Ingested::Taken { fired } => Self::Done { fired },
+            Ingested::Duplicate | Ingested::Unwanted => Self::Done { fired: 0 },
+            Ingested::Busy { reason } => Self::Busy(reason),
+        }
+    }
+}
+
+impl From<Observation> for Fate {
+    fn from(observation: Observation) -> Self {
+        match observation {
+            Observation::Done { fired, .. } => Self::Done { fired: fired.len() },
+            Observation::Duplicate => Self::Done { fired: 0 },
+            Observation::Busy { reason } => Self::Busy(reason),
+        }
+    }
+}
