@@ -12,6 +12,7 @@
 //!   chaos.lock              held by the chaos run under way; says which
 //!   runs/RUN/               the evidence of each chaos run
 //!   scenarios/, safeguards/ the user's own, which win over those built in; Grace does not make them
+//!   events/                 events as files, taken by the trigger mesh; `refused/` has what is wrong, and why
 //!   run/                    emptied by a clean `grace down`
 //!     control.sock          the control plane's socket
 //!     notify.sock           the life line
@@ -66,6 +67,12 @@ impl Instance {
     #[must_use]
     pub fn journals(&self) -> PathBuf {
         self.data.join("journals")
+    }
+
+    /// The folder of events that come as files.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.data.join("events")
     }
 
     /// The folder of captured output.

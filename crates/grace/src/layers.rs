@@ -1,4 +1,4 @@
-//! Layer 2 wired into an instance: the task manager and its workers, as components of the plan and by the name that starts them.
+//! Layer 2 wired into an instance: its deciders and the workers, as components of the plan and by the name that starts them.
 //!
 //! Their specifications travel to the control plane in the manifest, since the control plane knows no floor above its own.
 
@@ -8,28 +8,20 @@ use std::{
 };
 
 use grace_core::{control_plane::kernel_spec, instance::Instance, kernels::BuiltIn, spawn::own_program};
-use grace_kernel::process::{Environment, KernelError, tell};
+use grace_kernel::process::{Context, Environment, KernelError, tell};
 use grace_orchestration::{
-    htm::shell,
+    htm,
     intent::{self, IntentType},
-    worker,
+    policies, scheduler, triggers, worker,
 };
 use grace_types::manifest::{ComponentKind, Condition, Manifest, Permissions, ProcessSpec};
 
+use serde::de::DeserializeOwned;
+
 use crate::failure::{Exit, Failure};
 
-/// What `grace kernel NAME` can run above Layer 1.
-pub(crate) fn built_in() -> [BuiltIn; 2] {
-    let htm = BuiltIn {
-        name: shell::NAME,
-        kind: ComponentKind::Orchestrator,
-        critical: false,
-        depends_on: &["message_bus"],
-        watchdog: shell::WATCHDOG,
-        permissions: shell::permissions,
-        stateful: true,
-        run: run_htm,
-    };
+/// What `grace kernel NAME` can run above Layer 1, in the order of a status.
+pub(crate) fn built_in() -> Vec<BuiltIn> {
     let worker = BuiltIn {
         name: worker::NAME,
         kind: ComponentKind::Worker,
@@ -41,7 +33,42 @@ pub(crate) fn built_in() -> [BuiltIn; 2] {
         stateful: false,
         run: run_worker,
     };
-    [htm, worker]
+    [orchestrators().to_vec(), vec![worker]].concat()
+}
+
+/// The deciders of Layer 2.
+fn orchestrators() -> [BuiltIn; 4] {
+    let orchestrator = |name, watchdog, permissions, run| BuiltIn {
+        name,
+        kind: ComponentKind::Orchestrator,
+        critical: false,
+        depends_on: &["message_bus"],
+        watchdog,
+        permissions,
+        stateful: true,
+        run,
+    };
+    [
+        orchestrator(htm::shell::NAME, htm::shell::WATCHDOG, htm::shell::permissions, run_htm),
+        orchestrator(
+            triggers::shell::NAME,
+            triggers::shell::WATCHDOG,
+            triggers::shell::permissions,
+            run_trigger_mesh,
+        ),
+        orchestrator(
+            policies::shell::NAME,
+            policies::shell::WATCHDOG,
+            policies::shell::permissions,
+            run_event_policy,
+        ),
+        orchestrator(
+            scheduler::shell::NAME,
+            scheduler::shell::WATCHDOG,
+            scheduler::shell::permissions,
+            run_scheduler,
+        ),
+    ]
 }
 
 /// Reads what `text` (of the manifest, which came from `origin`) says about work into the manifest.
@@ -68,15 +95,18 @@ pub(crate) fn read(manifest: &mut Manifest, text: &str, origin: &Path) -> Result
 
 /// Puts the components of Layer 2 into the manifest, which came from `origin` where there is one.
 pub(crate) fn add(manifest: &mut Manifest, origin: Option<&Path>) -> Result<(), Failure> {
-    let [htm, worker] = built_in();
     let types =
         intent::of_manifest(manifest).map_err(|e| Failure::new(Exit::Failed, "system", e.to_string()))?;
     let mut published: Vec<String> = types.values().flat_map(IntentType::published).collect();
     published.sort_unstable();
     published.dedup();
     let folder = origin.and_then(|origin| Some(std::path::absolute(origin).ok()?.parent()?.to_owned()));
-    let specs = std::iter::once(kernel_spec(&own_program(), htm))
-        .chain((1..=manifest.workers).map(|n| worker_spec(worker, n, &published, folder.clone())));
+    let (workers, orchestrators): (Vec<BuiltIn>, Vec<BuiltIn>) =
+        built_in().into_iter().partition(|one| one.kind == ComponentKind::Worker);
+    let workers = workers.into_iter().flat_map(|worker| (1..=manifest.workers).map(move |n| (worker, n)));
+    let workers = workers.map(|(worker, n)| worker_spec(worker, n, &published, folder.clone()));
+    let orchestrators = orchestrators.into_iter().map(|one| kernel_spec(&own_program(), one));
+    let specs: Vec<ProcessSpec> = orchestrators.chain(workers).collect();
     for spec in specs {
         if manifest.processes.contains_key(&spec.name) {
             let what =
@@ -94,18 +124,49 @@ fn worker_spec(worker: BuiltIn, n: u32, published: &[String], folder: Option<Pat
     let name = format!("{}-{n}", worker::NAME);
     let mut spec = kernel_spec(&own_program(), worker);
     spec.permissions = worker::permissions(&name, published);
-    spec.depends_on.insert(shell::NAME.to_owned(), Condition::Ready);
+    spec.depends_on.insert(htm::shell::NAME.to_owned(), Condition::Ready);
     // Programs of tasks find what lies beside the manifest.
     spec.working_dir = folder;
     ProcessSpec { name, ..spec }
 }
 
 fn run_htm(environment: Environment) -> Result<(), KernelError> {
+    run(environment, async |context, instance, journal| {
+        let types = declared(&instance, |manifest| &manifest.intents);
+        htm::shell::main(context, journal, types).await
+    })
+}
+
+fn run_trigger_mesh(environment: Environment) -> Result<(), KernelError> {
+    run(environment, async |context, instance, journal| {
+        let subscriptions = declared(&instance, |manifest| &manifest.triggers);
+        triggers::shell::main(context, journal, instance.events(), subscriptions).await
+    })
+}
+
+fn run_event_policy(environment: Environment) -> Result<(), KernelError> {
+    run(environment, async |context, instance, journal| {
+        let policies = declared(&instance, |manifest| &manifest.policies);
+        policies::shell::main(context, journal, policies).await
+    })
+}
+
+fn run_scheduler(environment: Environment) -> Result<(), KernelError> {
+    run(environment, async |context, instance, journal| {
+        let schedules = declared(&instance, |manifest| &manifest.schedules);
+        scheduler::shell::main(context, journal, schedules).await
+    })
+}
+
+/// Runs a decider of the instance that its environment names, on the journal of its name.
+fn run(
+    environment: Environment,
+    main: impl AsyncFnOnce(Context, Instance, PathBuf) -> Result<(), KernelError>,
+) -> Result<(), KernelError> {
     grace_kernel::process::run(environment, async |context| {
         let instance = Instance::at(&context.environment.data);
-        let types = types(&instance);
         let journal = instance.journal(context.component());
-        shell::main(context, journal, types).await
+        main(context, instance, journal).await
     })
 }
 
@@ -113,14 +174,19 @@ fn run_worker(environment: Environment) -> Result<(), KernelError> {
     grace_kernel::process::run(environment, worker::main)
 }
 
-/// The types of intents of the manifest that the instance runs.
-fn types(instance: &Instance) -> BTreeMap<String, IntentType> {
-    let read = || -> std::io::Result<BTreeMap<String, IntentType>> {
+/// What a section of the manifest that the instance runs declares.
+fn declared<T: DeserializeOwned>(
+    instance: &Instance,
+    section: fn(&Manifest) -> &BTreeMap<String, serde_json::Value>,
+) -> BTreeMap<String, T> {
+    let read = || -> std::io::Result<BTreeMap<String, T>> {
         let manifest: Manifest = serde_json::from_slice(&std::fs::read(instance.manifest())?)?;
-        Ok(intent::of_manifest(&manifest)?)
+        let each = section(&manifest).iter().map(|(name, one)| Ok((name.clone(), T::deserialize(one)?)));
+        each.collect()
     };
+    // `grace up` has checked it: it was damaged since.
     read().unwrap_or_else(|e| {
-        tell(&format!("{}: {e}; no type of intents is in force", instance.manifest().display()));
+        tell(&format!("{}: {e}; nothing that it declares is in force", instance.manifest().display()));
         BTreeMap::new()
     })
 }
