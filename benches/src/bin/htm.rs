@@ -21,7 +21,7 @@ use grace_orchestration::{
         command::{Ask, Submission, TaskAnswer},
         event::{Offer, Settings},
     },
-    intent,
+    written,
 };
 use grace_types::time::{Monotonic, Now, Timestamp};
 
@@ -54,7 +54,7 @@ impl Bench {
             ..Settings::default()
         };
         bench.ask(&Command::Configure { boot: "b".into(), era: Era::from_bits(1), settings });
-        let types = intent::read(TYPES, Path::new("bench")).expect("the types are good");
+        let types = written::read(TYPES, Path::new("bench")).expect("the types are good").intents;
         bench.ask(&Command::Define { types });
         let (name, kinds) = ("w".to_owned(), vec!["noop".to_owned()]);
         let offer = Offer { name, incarnation: "1".to_owned(), kinds, labels: Vec::new(), slots: 10_000 };

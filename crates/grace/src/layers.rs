@@ -9,13 +9,11 @@ use std::{
 
 use grace_core::{control_plane::kernel_spec, instance::Instance, kernels::BuiltIn, spawn::own_program};
 use grace_kernel::process::{Context, Environment, KernelError, tell};
-use grace_orchestration::{
-    htm,
-    intent::{self, IntentType},
-    policies, scheduler, triggers, worker,
+use grace_orchestration::{htm, intent::IntentType, policies, scheduler, triggers, worker, written};
+use grace_types::{
+    manifest::{ComponentKind, Condition, Manifest, ManifestErrors, Permissions, ProcessSpec},
+    yaml::Diagnostic,
 };
-use grace_types::manifest::{ComponentKind, Condition, Manifest, Permissions, ProcessSpec};
-
 use serde::de::DeserializeOwned;
 
 use crate::failure::{Exit, Failure};
@@ -72,31 +70,15 @@ fn orchestrators() -> [BuiltIn; 4] {
 }
 
 /// Reads what `text` (of the manifest, which came from `origin`) says about work into the manifest.
-pub(crate) fn read(manifest: &mut Manifest, text: &str, origin: &Path) -> Result<(), Failure> {
-    let types = intent::read_manifest(text, origin).map_err(|errors| {
-        let what = match errors.errors.len() {
-            1 => "the manifest has a fault, and nothing was started".to_owned(),
-            n => format!("the manifest has {n} faults, and nothing was started"),
-        };
-        Failure::new(Exit::Usage, "bad_manifest", what)
-            .at(&origin.display())
-            .detail(errors.to_string())
-            .help("correct it, and try it with `grace up --check`")
-    })?;
-    let as_json = |kind: &IntentType| {
-        serde_json::to_value(kind).map_err(|e| Failure::new(Exit::Failed, "system", e.to_string()))
-    };
-    manifest.intents = types
-        .iter()
-        .map(|(name, kind)| Ok((name.clone(), as_json(kind)?)))
-        .collect::<Result<_, Failure>>()?;
-    Ok(())
+pub(crate) fn read(manifest: &mut Manifest, text: &str, origin: &Path) -> Result<(), ManifestErrors> {
+    let written = written::read_manifest(text, origin)?;
+    written.put_into(manifest).map_err(|e| Diagnostic::of_file(origin, e.to_string(), None).into())
 }
 
 /// Puts the components of Layer 2 into the manifest, which came from `origin` where there is one.
 pub(crate) fn add(manifest: &mut Manifest, origin: Option<&Path>) -> Result<(), Failure> {
-    let types =
-        intent::of_manifest(manifest).map_err(|e| Failure::new(Exit::Failed, "system", e.to_string()))?;
+    let types: BTreeMap<String, IntentType> =
+        written::typed(&manifest.intents).map_err(|e| Failure::new(Exit::Failed, "system", e.to_string()))?;
     let mut published: Vec<String> = types.values().flat_map(IntentType::published).collect();
     published.sort_unstable();
     published.dedup();
@@ -181,8 +163,7 @@ fn declared<T: DeserializeOwned>(
 ) -> BTreeMap<String, T> {
     let read = || -> std::io::Result<BTreeMap<String, T>> {
         let manifest: Manifest = serde_json::from_slice(&std::fs::read(instance.manifest())?)?;
-        let each = section(&manifest).iter().map(|(name, one)| Ok((name.clone(), T::deserialize(one)?)));
-        each.collect()
+        Ok(written::typed(section(&manifest))?)
     };
     // `grace up` has checked it: it was damaged since.
     read().unwrap_or_else(|e| {

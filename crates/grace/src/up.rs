@@ -14,7 +14,10 @@ use grace_core::{
     instance::Instance,
     spawn::own_program,
 };
-use grace_types::manifest::{self, BootPlan, Manifest};
+use grace_types::{
+    manifest::{self, BootPlan, Manifest, ManifestErrors},
+    yaml::Diagnostic,
+};
 
 use crate::{
     args::Up,
@@ -77,19 +80,7 @@ fn find(folder: &Path) -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<Manifest, Failure> {
-    let mut manifest = load(path)?;
-    if !manifest.intents.is_empty() {
-        // Of the size and the encoding that were just found sound.
-        let text = std::fs::read_to_string(path).map_err(|e| {
-            Failure::new(Exit::Usage, "bad_manifest", format!("cannot be read: {e}")).at(&path.display())
-        })?;
-        layers::read(&mut manifest, &text, path)?;
-    }
-    Ok(manifest)
-}
-
-fn load(path: &Path) -> Result<Manifest, Failure> {
-    manifest::load(path).map_err(|errors| {
+    load(path).map_err(|errors| {
         let what = match errors.errors.len() {
             1 => "the manifest has a fault, and nothing was started".to_owned(),
             n => format!("the manifest has {n} faults, and nothing was started"),
@@ -99,6 +90,18 @@ fn load(path: &Path) -> Result<Manifest, Failure> {
             .detail(errors.to_string())
             .help("correct it, and try it with `grace up --check`")
     })
+}
+
+fn load(path: &Path) -> Result<Manifest, ManifestErrors> {
+    let mut manifest = manifest::load(path)?;
+    let about_work = [&manifest.intents, &manifest.triggers, &manifest.policies, &manifest.schedules];
+    if about_work.iter().any(|section| !section.is_empty()) {
+        // Of the size and the encoding that were just found sound.
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Diagnostic::of_file(path, format!("cannot be read: {e}"), None))?;
+        layers::read(&mut manifest, &text, path)?;
+    }
+    Ok(manifest)
 }
 
 /// The kernels and the manifest's processes, in the order in which they can start.

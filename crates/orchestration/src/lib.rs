@@ -19,6 +19,7 @@
 //! | [`steady`] | a line of time that goes on over steps of the clock and boots |
 //! | [`triggers`] | the trigger mesh: events that set off intents and other events |
 //! | [`worker`] | the process that runs tasks |
+//! | [`written`] | intents, triggers, policies and schedules from YAML, with every fault at its place |
 
 pub mod clockwork;
 pub mod delivery;
@@ -34,3 +35,4 @@ pub mod seen;
 pub mod steady;
 pub mod triggers;
 pub mod worker;
+pub mod written;

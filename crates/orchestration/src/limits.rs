@@ -253,9 +253,6 @@ pub const UPCOMING: usize = 1000;
 /// Policies. More are refused.
 pub const POLICIES: usize = 1000;
 
-/// A file of policies. Larger ones are refused before they are parsed.
-pub const POLICY_FILE_BYTES: usize = 1 << 20;
-
 /// Things that one policy does. More are refused.
 pub const POLICY_ACTIONS: usize = 16;
 

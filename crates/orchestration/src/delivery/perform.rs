@@ -160,7 +160,7 @@ impl Road {
                     }
                     Work::Publish { .. } => self.publish(&room, perform).await,
                     Work::Unrendered { .. } => {
-                        self.report(&perform, Some(("it could not be rendered", true)))
+                        self.report(&perform, Some(("it could not be rendered", true)));
                     }
                 }
             }

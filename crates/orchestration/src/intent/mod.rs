@@ -1,7 +1,7 @@
 //! Intents: what may be asked for, and which tasks that takes.
 //!
 //! ```text
-//! YAML ─ read ─► IntentType (as it is written) ─ compile ─► Definition: schema, tasks with their dependencies, mappings
+//! YAML ─ crate::written ─► IntentType (as it is written) ─ compile ─► Definition: schema, tasks with their dependencies, mappings
 //! payload ─ Definition::check ─► every violation, or none ─► the task manager
 //! ```
 //!
@@ -15,7 +15,6 @@ mod compile;
 mod definition;
 mod json;
 mod model;
-mod read;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -26,7 +25,6 @@ use serde::{Deserialize, Serialize};
 pub use definition::{Backoff, Caps, Definition, Needs, RateLimit, TaskSpec};
 pub use json::Json;
 pub use model::{Concurrency, Expect, IntentType, Limits, Plan, Rate, Retry, Task};
-pub use read::{IntentErrors, of_manifest, read, read_manifest};
 pub use schema::{Schema, Violation};
 
 /// One thing that is wrong with a definition.

@@ -5,8 +5,8 @@ use std::path::Path as FilePath;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Definition, IntentType, Plan, Task, read};
-use crate::{expression::Scope, limits};
+use super::{Definition, IntentType, Plan, Task};
+use crate::{expression::Scope, limits, written::read};
 
 const GOOD: &str = r#"
 intents:
@@ -32,7 +32,7 @@ x-mine: {}
 "#;
 
 fn compiled(name: &str) -> Definition {
-    let types = read(GOOD, FilePath::new("grace.yaml")).unwrap_or_else(|e| panic!("{e}"));
+    let types = read(GOOD, FilePath::new("grace.yaml")).unwrap_or_else(|e| panic!("{e}")).intents;
     Definition::compile(name, types[name].clone()).unwrap()
 }
 

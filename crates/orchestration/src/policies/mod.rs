@@ -5,7 +5,7 @@
 //!                                                                                                           └─► stopped, with why
 //! ```
 //!
-//! A [`Policy`] is written in a file ([`read`]): types, a CEL condition over `event`, `data` and `count`, and what follows. What it
+//! A [`Policy`] is written in a manifest or a file ([`crate::written`]): types, a CEL condition over `event`, `data` and `count`, and what follows. What it
 //! does goes through a lane of its own ([`crate::delivery`]): bounded, retried, with a breaker and dead letters.
 //!
 //! **Cascades.** A policy that acts on what policies caused can run for ever. Each event carries how many causes lie before it
@@ -29,7 +29,6 @@
 mod cascade;
 mod compiled;
 mod decider;
-mod file;
 mod lint;
 mod message;
 mod observe;
@@ -43,7 +42,6 @@ mod window;
 pub use cascade::Stop;
 pub use compiled::{Outcome, Verdict};
 pub use decider::EventPolicies;
-pub use file::{PolicyErrors, read, schema};
 pub use lint::{Finding, lint};
 pub use message::{Command, Event, Observation, Observed, Refusal, Reply, Row};
 pub use policy::{Policy, Then, Window};

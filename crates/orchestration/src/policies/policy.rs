@@ -1,10 +1,11 @@
-//! A policy, as it is written in a file.
+//! A policy, as it is written in a manifest or a file.
 
 use serde::{Deserialize, Serialize};
 
+use super::compiled::Compiled;
 use crate::{
     delivery::{
-        action::{Publish, Submit},
+        action::{Fault, Publish, Submit},
         lane,
     },
     period::Period,
@@ -12,7 +13,7 @@ use crate::{
 
 /// When such an event, then that.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `match` and `then`")]
 pub struct Policy {
     /// Types of events, `com.shop.order.paid`; `*` stands for one or more whole words, once in each.
     #[serde(rename = "match")]
@@ -44,7 +45,7 @@ pub struct Policy {
 
 /// A sliding window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mapping such as `{within: 10m}`")]
 pub struct Window {
     /// How far it reaches back.
     pub within: Period,
@@ -102,6 +103,14 @@ impl From<Then> for ThenWritten {
             Then::Submit(one) => Self { submit: Some(one), ..Self::default() },
             Then::Annotate(one) => Self { annotate: Some(one), ..Self::default() },
         }
+    }
+}
+
+impl Policy {
+    /// Everything that is wrong with it.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        Compiled::of(self).err().unwrap_or_default()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 
 /// What is to be done, and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `when` and `action`")]
 pub struct Schedule {
     /// When.
     pub when: When,
@@ -99,7 +99,10 @@ impl From<When> for WhenWritten {
 
 /// The times that a cron pattern names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a mapping such as `{pattern: \"30 2 * * *\", zone: Europe/Berlin}`"
+)]
 pub struct CronTimes {
     /// `minute hour day month weekday`, or with seconds before them.
     pub pattern: String,

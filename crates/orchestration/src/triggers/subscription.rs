@@ -2,14 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::compiled::Compiled;
 use crate::{
-    delivery::{action::Action, lane},
+    delivery::{
+        action::{Action, Fault},
+        lane,
+    },
     period::Period,
 };
 
 /// Which events set off which action.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `types` and `action`")]
 pub struct Subscription {
     /// Types of events, `com.shop.order.paid`; `*` stands for one or more whole words, once in each.
     pub types: Vec<String>,
@@ -31,10 +35,18 @@ pub struct Subscription {
 
 /// How often a subscription may fire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mapping such as `{once_within: 1s}`")]
 pub struct Throttle {
     /// Once in this time: events that come sooner after the last firing do nothing.
     pub once_within: Period,
+}
+
+impl Subscription {
+    /// Everything that is wrong with it.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        Compiled::of(self).err().unwrap_or_default()
+    }
 }
 
 const fn yes() -> bool {

@@ -1,5 +1,5 @@
 //! The manifest as users write it. The JSON Schema in `schemas/manifest.schema.json` is generated from these types, so
-//! their comments are what an editor shows beside each key.
+//! their comments are what an editor shows beside each key; Layer 2 adds what it knows of work.
 //!
 //! Texts that need more than their shape checked (durations, sizes, patterns) stay text here; `resolve` reads them and
 //! reports what is wrong at their place. Keys are those of process-compose and compose where they exist.

@@ -3,7 +3,6 @@
 mod accepted;
 mod golden;
 mod property;
-mod schema;
 
 use std::path::{Path, PathBuf};
 

@@ -35,7 +35,7 @@ fn a_restart_is_a_replay() {
     let mut host: Host<Htm, ()> = Host::load("htm", &mut journal).unwrap();
     let types =
         "intents:\n  one: {payload: {type: object}, plan: {task: {kind: k, input: {n: '${payload.n}'}}}}\n";
-    let types = crate::intent::read(types, "t.yaml".as_ref()).unwrap();
+    let types = crate::written::read(types, "t.yaml".as_ref()).unwrap().intents;
     let configure =
         Command::Configure { boot: "b".into(), era: Era::from_bits(3), settings: Settings::default() };
     ask(&mut host, &mut journal, configure, None);

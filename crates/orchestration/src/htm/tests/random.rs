@@ -18,7 +18,8 @@ use crate::{
         state::{Course, Stage},
         view::TaskState,
     },
-    intent::{Definition, Priority, read},
+    intent::{Definition, Priority},
+    written::read,
 };
 
 const TYPES: &str = "
@@ -491,7 +492,7 @@ fn the_same_seed_gives_the_same_bytes() {
 
 #[test]
 fn definitions_of_this_test_compile() {
-    let types = read(&format!("intents:\n{TYPES}"), "t.yaml".as_ref()).unwrap();
+    let types = read(&format!("intents:\n{TYPES}"), "t.yaml".as_ref()).unwrap().intents;
     assert_eq!(types.len(), NAMES.len());
 }
 

@@ -49,7 +49,7 @@ impl World {
 
     pub(super) fn define(&mut self, types: &str) -> Result<Reply, Refusal> {
         let text = format!("intents:\n{types}");
-        let types = crate::intent::read(&text, "t.yaml".as_ref()).unwrap_or_else(|e| panic!("{e}"));
+        let types = crate::written::read(&text, "t.yaml".as_ref()).unwrap_or_else(|e| panic!("{e}")).intents;
         self.ask(Command::Define { types })
     }
 

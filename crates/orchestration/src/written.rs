@@ -1,0 +1,308 @@
+//! What is written about work: `intents:`, `triggers:`, `policies:` and `schedules:`, in a manifest or in a file of their own.
+//!
+//! ```text
+//! text ─► Page: decoded, each entry compiled ─ check_intents ─► whatever is submitted is declared, and fits ─ finish ─► Written, or
+//!                                                                                                       every fault at its place
+//! ```
+//!
+//! A [`Page`] is one text. What several of them say together is checked by [`Page::check_intents`] with what all of them declare.
+//!
+//! What was read travels in the manifest as JSON, since the manifest is on floor 0 and knows nothing of work; [`typed`] takes it out
+//! again.
+
+use std::{collections::BTreeMap, path::Path as FilePath};
+
+use grace_types::{
+    limits::MANIFEST_BYTES,
+    manifest::{self, Manifest, ManifestErrors},
+    yaml::{Diagnostic, Document, Path, Step, suggest},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    delivery::action::{self, Action, Submit, is_name},
+    expression::Mapping,
+    intent::{Definition, Fault, IntentType},
+    limits,
+    policies::{Policy, Then},
+    scheduler::Schedule,
+    triggers::Subscription,
+};
+
+/// What is written about work, by name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping with `intents`, `triggers`, `policies` or `schedules`"
+)]
+pub struct Written {
+    /// What may be asked for, by name (a-z, 0-9, `_`, `-`): a payload and the tasks that it takes.
+    pub intents: BTreeMap<String, IntentType>,
+    /// Which events set off what, by name (letters, digits, `_`, `-`).
+    pub triggers: BTreeMap<String, Subscription>,
+    /// What follows from events and their counts, by name (letters, digits, `_`, `-`).
+    pub policies: BTreeMap<String, Policy>,
+    /// What is to be done at which times, by name (letters, digits, `_`, `-`).
+    pub schedules: BTreeMap<String, Schedule>,
+}
+
+/// The keys that are read here.
+const SECTIONS: [&str; 4] = ["intents", "triggers", "policies", "schedules"];
+
+/// Types of intents, compiled.
+pub type Definitions = BTreeMap<String, Definition>;
+
+/// Reads a file of its own. Keys that begin with `x-` are the user's. Whether there are the intents that it submits is not asked:
+/// they may be declared elsewhere.
+///
+/// # Errors
+/// Everything that is wrong with it, each with its place.
+pub fn read(text: &str, origin: &FilePath) -> Result<Written, ManifestErrors> {
+    Page::read(text, origin, |key| key.starts_with("x-"))?.finish()
+}
+
+/// The same of a text whose other keys are not looked at, such as a manifest.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_among(text: &str, origin: &FilePath) -> Result<Written, ManifestErrors> {
+    Page::read(text, origin, |key| !SECTIONS.contains(&key))?.finish()
+}
+
+/// Reads a manifest, whose other keys are not looked at. What it submits must be declared in it.
+///
+/// # Errors
+/// Everything that is wrong with it, each with its place.
+pub fn read_manifest(text: &str, origin: &FilePath) -> Result<Written, ManifestErrors> {
+    let mut page = Page::read(text, origin, |key| !SECTIONS.contains(&key))?;
+    let declared = std::mem::take(&mut page.definitions);
+    page.check_intents(&declared);
+    page.finish()
+}
+
+/// One text, read as far as it can be read alone.
+#[derive(Debug)]
+pub struct Page<'t> {
+    text: &'t str,
+    origin: &'t FilePath,
+    document: Document,
+    written: Written,
+    /// Those of its intents that are sound.
+    pub definitions: Definitions,
+}
+
+impl<'t> Page<'t> {
+    /// Reads `text`, which came from the file `origin`, without the keys that are to be `ignored`.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub fn read(
+        text: &'t str,
+        origin: &'t FilePath,
+        ignored: fn(&str) -> bool,
+    ) -> Result<Self, ManifestErrors> {
+        if text.len() > MANIFEST_BYTES {
+            let message = format!("it has more than {MANIFEST_BYTES} bytes");
+            return Err(Diagnostic::of_file(origin, message, None).into());
+        }
+        let mut document = Document::parse(text);
+        document.ignore_root_keys(ignored);
+        let written: Written = document.decode().unwrap_or_default();
+        let mut definitions = BTreeMap::new();
+        check(&mut document, SECTIONS[0], limits::TYPES, &written.intents, |name, kind| {
+            match Definition::compile(name, kind.clone()) {
+                Ok(definition) => {
+                    definitions.insert(name.to_owned(), definition);
+                    Vec::new()
+                }
+                Err(faults) => faults,
+            }
+        });
+        check(&mut document, SECTIONS[1], limits::SUBSCRIPTIONS, &written.triggers, |name, one| {
+            named(name, one.faults())
+        });
+        check(&mut document, SECTIONS[2], limits::POLICIES, &written.policies, |name, one| {
+            named(name, one.faults())
+        });
+        check(&mut document, SECTIONS[3], limits::SCHEDULES, &written.schedules, |name, one| {
+            named(name, one.faults())
+        });
+        Ok(Self { text, origin, document, written, definitions })
+    }
+
+    /// Checks that what is submitted is among `declared`, and that payloads without expressions fit.
+    pub fn check_intents(&mut self, declared: &Definitions) {
+        for (at, submit) in self.written.submits() {
+            match declared.get(&submit.intent) {
+                Some(definition) => {
+                    let at = at.key("payload");
+                    for violation in fixed(&submit.payload).iter().flat_map(|fixed| definition.check(fixed)) {
+                        let message = format!(
+                            "it does not fit `{}`: expected {}, found {}",
+                            submit.intent, violation.expected, violation.found
+                        );
+                        self.document.fault(&pointed(&at, &violation.pointer), message, None);
+                    }
+                }
+                // It has been found wrong, or is no name.
+                None if self.is_known(&submit.intent) => {}
+                None => {
+                    let near = suggest(&submit.intent, declared.keys().map(String::as_str));
+                    let help = near.or_else(|| Some("declare it under `intents:`".to_owned()));
+                    let message = format!("there is no type of intents `{}`", submit.intent);
+                    self.document.fault(&at.key("intent"), message, help);
+                }
+            }
+        }
+    }
+
+    fn is_known(&self, intent: &str) -> bool {
+        let at = Path::default().key(SECTIONS[0]).key(intent);
+        !is_name(intent) || self.written.intents.contains_key(intent) || self.document.is_lost(&at)
+    }
+
+    /// What it says, if nothing was found to be wrong.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place.
+    pub fn finish(self) -> Result<Written, ManifestErrors> {
+        if self.document.is_sound() {
+            return Ok(self.written);
+        }
+        let faults = self.document.into_faults().into_iter();
+        Err(ManifestErrors {
+            errors: faults.map(|fault| Diagnostic::new(self.origin, self.text, fault)).collect(),
+        })
+    }
+}
+
+impl Written {
+    /// What is submitted, and where that is said.
+    fn submits(&self) -> Vec<(Path, Submit)> {
+        let triggers = self.triggers.iter().map(|(name, one)| (SECTIONS[1], name, &one.action));
+        let schedules = self.schedules.iter().map(|(name, one)| (SECTIONS[3], name, &one.action));
+        let mut found: Vec<(Path, Submit)> = triggers
+            .chain(schedules)
+            .filter_map(|(section, name, action)| match action {
+                Action::Submit(submit) => {
+                    Some((Path::default().key(section).key(name).key("action").key("submit"), submit.clone()))
+                }
+                Action::Publish(_) => None,
+            })
+            .collect();
+        for (name, policy) in &self.policies {
+            let then = Path::default().key(SECTIONS[2]).key(name).key("then");
+            for (index, one) in policy.then.iter().enumerate() {
+                if let Then::Submit(submit) = one {
+                    found.push((then.index(index).key("submit"), submit.clone()));
+                }
+            }
+        }
+        found
+    }
+
+    /// Puts it into a manifest, in place of what that says about work.
+    ///
+    /// # Errors
+    /// Something in it has no JSON.
+    pub fn put_into(&self, manifest: &mut Manifest) -> serde_json::Result<()> {
+        manifest.intents = untyped(&self.intents)?;
+        manifest.triggers = untyped(&self.triggers)?;
+        manifest.policies = untyped(&self.policies)?;
+        manifest.schedules = untyped(&self.schedules)?;
+        Ok(())
+    }
+}
+
+fn untyped<T: Serialize>(section: &BTreeMap<String, T>) -> serde_json::Result<BTreeMap<String, Value>> {
+    section.iter().map(|(name, one)| Ok((name.clone(), serde_json::to_value(one)?))).collect()
+}
+
+/// What a manifest has held of one kind since it was read.
+///
+/// # Errors
+/// It was made by another version.
+pub fn typed<T: DeserializeOwned>(
+    section: &BTreeMap<String, Value>,
+) -> serde_json::Result<BTreeMap<String, T>> {
+    section.iter().map(|(name, one)| Ok((name.clone(), T::deserialize(one)?))).collect()
+}
+
+/// The JSON Schema of a manifest, with what is written about work in it.
+#[must_use]
+pub fn manifest_schema() -> Value {
+    let mut whole = manifest::json_schema();
+    let mut work = schemars::schema_for!(Written).to_value();
+    for part in ["properties", "$defs"] {
+        if let (Some(into), Some(Value::Object(more))) = (whole[part].as_object_mut(), work.get_mut(part)) {
+            into.extend(std::mem::take(more));
+        }
+    }
+    whole
+}
+
+fn check<T>(
+    document: &mut Document,
+    section: &str,
+    most: usize,
+    entries: &BTreeMap<String, T>,
+    mut faults: impl FnMut(&str, &T) -> Vec<Fault>,
+) {
+    let at = Path::default().key(section);
+    if entries.len() > most {
+        document.fault(&at, format!("more than {most} {section}"), None);
+    }
+    for (name, entry) in entries {
+        for fault in faults(name, entry) {
+            let mut path = at.key(name);
+            path.0.extend(fault.path.0);
+            if fault.at_key {
+                document.fault_at_key(&path, fault.message, fault.help);
+            } else {
+                document.fault(&path, fault.message, fault.help);
+            }
+        }
+    }
+}
+
+/// A subscription's, a policy's or a schedule's fault, with what is wrong with its name, too.
+fn named(name: &str, faults: Vec<action::Fault>) -> Vec<Fault> {
+    let bad_name = (!is_name(name)).then(|| Fault {
+        path: Path::default(),
+        at_key: true,
+        message: format!("a name has letters, digits, `_` and `-`, at most {}", limits::NAME_BYTES),
+        help: None,
+    });
+    let placed = |fault: action::Fault| Fault {
+        path: steps(&fault.path),
+        at_key: false,
+        message: fault.message,
+        help: fault.help,
+    };
+    bad_name.into_iter().chain(faults.into_iter().map(placed)).collect()
+}
+
+fn steps(path: &[impl AsRef<str>]) -> Path {
+    let step = |step: &str| step.parse().map_or_else(|_| Step::Key(step.to_owned()), Step::Index);
+    Path(path.iter().map(|one| step(one.as_ref())).collect())
+}
+
+/// The value of a payload in which no text is an expression.
+fn fixed(payload: &Value) -> Option<Value> {
+    match Mapping::compile(payload, &[]) {
+        Ok(Mapping::Value(value)) => Some(value),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// The value to which a JSON Pointer (RFC 6901) leads from `at`.
+fn pointed(at: &Path, pointer: &str) -> Path {
+    let tokens: Vec<String> =
+        pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~")).collect();
+    Path(at.0.iter().cloned().chain(steps(&tokens).0).collect())
+}
+
+#[cfg(test)]
+mod tests;
