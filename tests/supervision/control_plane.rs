@@ -161,7 +161,16 @@ fn a_control_plane_that_dies_over_and_over_under_dying_programs_loses_none() {
             Event::Exited { component, .. } => (running.remove(component), "ended", component),
             _ => continue,
         };
-        assert!(once, "{component} was {what} twice in a row");
+        let story: Vec<_> = if once {
+            Vec::new()
+        } else {
+            entries.values().filter(|e| e.component() == Some(component)).collect()
+        };
+        assert!(
+            once,
+            "{component} was {what} twice in a row: {:#?}",
+            story.iter().rev().take(8).collect::<Vec<_>>()
+        );
     }
 }
 

@@ -48,12 +48,11 @@ pub enum ToGuardian {
         /// As it was kept.
         name: String,
     },
-    /// Keep this decision until I say that it is written.
+    /// Keep these records until I say that they are written. What was decided at once comes at once: a successor must not find an
+    /// exit without what was to follow from it.
     Record {
-        /// Ascending.
-        number: u64,
-        /// The journal record, JSON.
-        json: String,
+        /// Ascending numbers, and the journal records as JSON.
+        entries: Vec<(u64, String)>,
     },
     /// Decisions up to this number are in the journal.
     Written {
@@ -296,16 +295,16 @@ mod tests {
     fn a_peer_that_does_not_read_costs_bounded_memory_and_loses_nothing_before_the_bound() {
         let (mut a, mut b) = pair();
         for number in 0..WAITING_PACKETS as u64 {
-            a.send(&ToGuardian::Record { number, json: "x".repeat(100) }, &[]).unwrap();
+            a.send(&ToGuardian::Record { entries: vec![(number, "x".repeat(100))] }, &[]).unwrap();
         }
         assert!(a.is_waiting() && a.dropped == 0);
         for expected in 0..WAITING_PACKETS as u64 {
             a.flush().unwrap();
             let (message, _) = b.receive::<ToGuardian>().unwrap();
-            assert!(matches!(message, ToGuardian::Record { number, .. } if number == expected));
+            assert!(matches!(message, ToGuardian::Record { entries } if entries[0].0 == expected));
         }
         for number in 0..3 * WAITING_PACKETS as u64 {
-            a.send(&ToGuardian::Record { number, json: String::new() }, &[]).unwrap();
+            a.send(&ToGuardian::Record { entries: vec![(number, String::new())] }, &[]).unwrap();
         }
         assert!(a.dropped > 0 && a.waiting.len() == WAITING_PACKETS);
     }

@@ -331,7 +331,9 @@ impl Guardian {
                     }
                 }
                 ToGuardian::Forget { name } => self.store.forget(&name),
-                ToGuardian::Record { number, json } => self.store.record(number, json),
+                ToGuardian::Record { entries } => {
+                    entries.into_iter().for_each(|(number, json)| self.store.record(number, json));
+                }
                 ToGuardian::Written { upto } => self.store.written(upto),
                 ToGuardian::Alive => {
                     control_plane.alive_by = SystemClock.now().mono.plus(ALIVE_INTERVAL);

@@ -47,7 +47,7 @@ use crate::{
     cgroup::Groups,
     control::Answer,
     guardian::{
-        channel::{Channel, ToGuardian},
+        channel::{Channel, PACKET_BYTES, ToGuardian},
         launch::kept,
     },
     instance::Instance,
@@ -316,12 +316,36 @@ impl Shell {
             phase == Some(&Phase::Spawning { incarnation: *incarnation })
         });
         inputs.extend(self.start_runs(starts));
-        for recorded in decided {
-            self.record(recorded, now);
-        }
+        let entries: Vec<Entry> = decided.into_iter().map(|recorded| self.entry(recorded, now)).collect();
+        self.record(&entries);
     }
 
-    fn record(&mut self, recorded: Recorded<Event>, now: Now) {
+    /// Puts entries on record: first at the guardian, all that were decided at once together, as far as a packet takes them.
+    fn record(&mut self, entries: &[Entry]) {
+        let written = |entry: &Entry| Some((entry.number, entry.to_json().ok()?));
+        let written: Vec<(u64, String)> = entries.iter().filter_map(written).collect();
+        let mut packet = Vec::new();
+        let mut bytes = 0;
+        for (number, json) in &written {
+            // As JSON in JSON a record takes a little more.
+            if bytes + json.len() > PACKET_BYTES / 2 && !packet.is_empty() {
+                self.tell_guardian(&ToGuardian::Record { entries: std::mem::take(&mut packet) });
+                bytes = 0;
+            }
+            bytes += json.len();
+            packet.push((*number, json.clone()));
+        }
+        if !packet.is_empty() {
+            self.tell_guardian(&ToGuardian::Record { entries: packet });
+        }
+        for (number, json) in written {
+            self.recorder.append(number, json);
+        }
+        self.recorder.snapshot_if_due(&self.state, self.number, self.hlc);
+        entries.iter().for_each(|entry| self.voice.say(entry));
+    }
+
+    fn entry(&mut self, recorded: Recorded<Event>, now: Now) -> Entry {
         self.number += 1;
         self.hlc = self.hlc.tick(now.wall);
         let id = EventId::new(now.wall, &mut self.entropy);
@@ -335,7 +359,7 @@ impl Shell {
             Event::BecameReady { .. } | Event::Completed { .. } | Event::GaveUp { .. }
         );
         self.stories.insert(about, (correlation, id, over));
-        let entry = Entry {
+        Entry {
             id,
             kind: format!("dev.grace.control_plane.{}.v1", recorded.event().name()),
             time: now.wall,
@@ -347,12 +371,7 @@ impl Shell {
             boot: self.boot,
             number: self.number,
             mono: now.mono,
-        };
-        let Ok(json) = entry.to_json() else { return };
-        self.tell_guardian(&ToGuardian::Record { number: self.number, json: json.clone() });
-        self.recorder.append(self.number, json);
-        self.recorder.snapshot_if_due(&self.state, self.number, self.hlc);
-        self.voice.say(&entry);
+        }
     }
 
     fn perform(&mut self, effect: Effect, now: Now) -> Option<Input> {
