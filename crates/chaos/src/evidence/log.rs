@@ -28,8 +28,9 @@ use crate::{
 pub(super) struct Logged {
     pub(super) folder: LogFolder,
     pub(super) trust: Trust,
-    /// Entries at the end of the run: the seal comes after them.
-    pub(super) size: u64,
+    /// Entries before the first fault. The judgement and the seal come after them; a judgement may be in the log before its end was looked
+    /// at.
+    pub(super) before: u64,
 }
 
 /// Keeps the log's part. An error says why there is none, and so no seal; what is missing in it is added to `errors`.
@@ -73,9 +74,9 @@ fn keep_all(
     ] {
         write(&folder.path, name, text.as_bytes()).map_err(|e| format!("{name}: {e}"))?;
     }
+    let size = before.size;
     let kept = Keeping { folder, log, note, before, after, errors };
-    let (log, size) = kept.entries()?;
-    Ok(Logged { folder: log, trust, size })
+    Ok(Logged { folder: kept.entries()?, trust, before: size })
 }
 
 struct Keeping<'a> {
@@ -88,7 +89,7 @@ struct Keeping<'a> {
 }
 
 impl Keeping<'_> {
-    fn entries(mut self) -> Result<(LogFolder, u64), String> {
+    fn entries(mut self) -> Result<LogFolder, String> {
         let (from, to) = (self.before.size, self.after.size);
         let mut left_out = LeftOut { from: to, to };
         if to - from > LOG_ENTRIES {
@@ -105,7 +106,7 @@ impl Keeping<'_> {
         for index in (from..left_out.from).chain(left_out.to..to) {
             self.entry(index).map_err(|why| format!("entry {index}: {why}"))?;
         }
-        Ok((self.log, to))
+        Ok(self.log)
     }
 
     fn entry(&mut self, index: u64) -> Result<(), String> {

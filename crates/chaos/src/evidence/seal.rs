@@ -48,7 +48,7 @@ pub(super) fn wait(event: &SealEvent, logged: &Logged, sources: &mut Sources<'_>
     (sources.seal)(event).map_err(|e| format!("the event could not be recorded: {e}"))?;
     let began = sources.clock.now().mono;
     let deadline = began.plus(limits::SEAL_TIME);
-    let mut search = Search { next: logged.size, judged: None, note: Vec::new() };
+    let mut search = Search { next: logged.before, judged: None, note: Vec::new() };
     loop {
         match look(event, logged, &mut search) {
             Ok(Some(found)) => return Ok(found),
