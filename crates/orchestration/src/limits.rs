@@ -204,7 +204,8 @@ pub const SEEN: usize = 200_000;
 /// How long an event is remembered at most. A sender that retries does so within minutes.
 pub const SEEN_FOR_MS: u64 = 600_000;
 
-/// A filter that cannot be evaluated is recorded once in this time for each subscription, so that it does not fill the journal.
+/// A filter that cannot be evaluated, or a chain that is stopped, is recorded once in this time for each subscription, so that it does
+/// not fill the journal.
 pub const FAILURES_EVERY_MS: u64 = 60_000;
 
 // Schedules.
@@ -265,7 +266,7 @@ pub const WINDOW_GROUPS: usize = 1000;
 /// A group's name in bytes. An event with a longer one is not counted, and the policy does not fire.
 pub const WINDOW_GROUP_BYTES: usize = 128;
 
-/// How many causes may lie before an event that a policy acts upon. At this depth the chain is stopped.
+/// How many causes may lie before an event that a policy or a trigger acts upon. At this depth the chain is stopped.
 pub const CASCADE_DEPTH: u32 = 10;
 
 /// How much policies may set off because of one root event. Past it the rest is stopped: five policies a level are a thousand after

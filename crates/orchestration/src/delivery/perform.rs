@@ -176,8 +176,7 @@ impl Road {
         let road = self.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            let intents: Vec<Submission> = performs.iter().filter_map(|one| road.submission(one)).collect();
-            match road.submitted(intents).await {
+            match road.submitted(&performs).await {
                 Ok(results) => {
                     for (perform, result) in performs.iter().zip(results) {
                         road.taken(perform, result);
@@ -188,9 +187,17 @@ impl Road {
         });
     }
 
-    async fn submitted(&self, intents: Vec<Submission>) -> Result<Vec<Submitted>, String> {
+    async fn submitted(&self, performs: &[Perform]) -> Result<Vec<Submitted>, String> {
+        let intents: Vec<Submission> = performs.iter().filter_map(|one| self.submission(one)).collect();
         let count = intents.len();
-        let envelope = Envelope::new(htm::Command::Submit { intents });
+        let mut envelope = Envelope::new(htm::Command::Submit { intents });
+        envelope.hops = performs.iter().map(|one| hops(one.delivery.cause.as_ref())).max().unwrap_or(0);
+        if let [one] = performs {
+            let cause = one.delivery.cause.as_ref();
+            envelope.correlation = Some(correlation(cause, one.delivery.id));
+            envelope.causation = cause.map(|cause| cause.event);
+            envelope.traceparent = cause.and_then(|cause| cause.traceparent.clone());
+        }
         let message = wire::command(htm::shell::NAME, &envelope).map_err(|e| e.to_string())?;
         let answer = self.bus.request(message, limits::DELIVERY_ANSWER).await;
         let answer = answer.map_err(|e| format!("the task manager did not answer: {e}"))?;

@@ -57,6 +57,11 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+    /// The event stands at the end of a chain of causes that is too long.
+    ChainTooLong {
+        /// How many causes lie before it.
+        hops: u32,
+    },
     /// It fired less than `once_within` ago.
     Throttled {
         /// How long until it may fire again, milliseconds.

@@ -104,7 +104,7 @@ impl Decider for TriggerMesh {
                 happening.apply(&mut state.lanes);
                 state.totals.count(&happening.steps);
             }
-            Event::FilterFailed { name, at_ms, .. } => {
+            Event::FilterFailed { name, at_ms, .. } | Event::ChainStopped { name, at_ms, .. } => {
                 if let Some(entry) = state.subscriptions.get_mut(name) {
                     entry.failed_ms = Some(*at_ms);
                 }
@@ -133,6 +133,7 @@ impl Decider for TriggerMesh {
             Event::Removed { .. } => "subscription_removed",
             Event::Accepted { .. } => "events_accepted",
             Event::Delivery(happening) => happening.kind.what(),
+            Event::ChainStopped { .. } => "chain_stopped",
             Event::FilterFailed { .. } => "filter_failed",
         }
     }

@@ -147,6 +147,10 @@ impl<'s> Ingestion<'s> {
             else {
                 continue;
             };
+            if event.hops >= limits::CASCADE_DEPTH {
+                self.chain_stopped(name, event);
+                continue;
+            }
             let (work, dead) = match compiled.judge(&scope) {
                 Outcome::Fires { work, .. } => (work, None),
                 Outcome::Fails { reason } => (
@@ -204,17 +208,32 @@ impl<'s> Ingestion<'s> {
     }
 
     fn filter_failed(&mut self, name: &'s str, event: &CloudEvent, reason: String) {
-        let before = self.state.subscriptions.get(name).and_then(|entry| entry.failed_ms);
-        let lately = before.is_some_and(|then| then.saturating_add(limits::FAILURES_EVERY_MS) > self.at_ms);
-        if lately || !self.failed.insert(name) {
-            return;
-        }
         let why = Why::because(
             "trigger.filter",
             format!("the filter cannot be evaluated, so it does not fire: {reason}"),
         );
-        let event = Event::FilterFailed { name: name.to_owned(), cause: event.id, reason, at_ms: self.at_ms };
-        self.failures.push(Recorded::new(event, name, "filter", why));
+        let failed =
+            Event::FilterFailed { name: name.to_owned(), cause: event.id, reason, at_ms: self.at_ms };
+        self.tell(name, Recorded::new(failed, name, "filter", why));
+    }
+
+    fn chain_stopped(&mut self, name: &'s str, event: &CloudEvent) {
+        let (hops, most) = (event.hops, limits::CASCADE_DEPTH);
+        let why = Why::because(
+            "trigger.chain",
+            format!("{} has {hops} causes before it, and at {most} a chain is stopped", event.kind),
+        );
+        let stopped = Event::ChainStopped { name: name.to_owned(), cause: event.id, hops, at_ms: self.at_ms };
+        self.tell(name, Recorded::new(stopped, name, "recursion limit", why));
+    }
+
+    /// Has it recorded, unless something of the kind was recorded lately.
+    fn tell(&mut self, name: &'s str, record: Recorded<Event>) {
+        let before = self.state.subscriptions.get(name).and_then(|entry| entry.failed_ms);
+        let lately = before.is_some_and(|then| then.saturating_add(limits::FAILURES_EVERY_MS) > self.at_ms);
+        if !lately && self.failed.insert(name) {
+            self.failures.push(record);
+        }
     }
 }
 
@@ -243,6 +262,9 @@ fn verdict(
     }
     if !subscription.enabled {
         return Outcome::Disabled;
+    }
+    if event.hops >= limits::CASCADE_DEPTH {
+        return Outcome::ChainTooLong { hops: event.hops };
     }
     let outcome = compiled.judge(scope);
     if !matches!(outcome, Outcome::Fires { .. } | Outcome::Fails { .. }) {

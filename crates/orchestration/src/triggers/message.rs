@@ -128,6 +128,17 @@ pub enum Event {
     },
     /// Deliveries went on.
     Delivery(Happening),
+    /// An event at the end of a long chain of causes set nothing off: triggers that set off each other would go on for ever.
+    ChainStopped {
+        /// The subscription that did not fire.
+        name: String,
+        /// For which event.
+        cause: EventId,
+        /// How many causes lie before it.
+        hops: u32,
+        /// When, steady milliseconds.
+        at_ms: u64,
+    },
     /// A filter cannot be evaluated.
     FilterFailed {
         /// Whose.

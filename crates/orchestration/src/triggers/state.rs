@@ -53,7 +53,7 @@ pub(super) struct Entry {
     pub(super) throttled: u64,
     /// The last firing, steady milliseconds.
     pub(super) fired_ms: Option<u64>,
-    /// When a failure of the filter was recorded last, steady milliseconds.
+    /// When a failure of the filter, or a chain that was stopped, was recorded last, steady milliseconds.
     pub(super) failed_ms: Option<u64>,
 }
 

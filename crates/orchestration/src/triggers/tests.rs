@@ -221,6 +221,26 @@ fn a_throttle_lets_one_through_and_a_rate_holds_back() {
 }
 
 #[test]
+fn triggers_that_set_each_other_off_come_to_an_end() {
+    let mut mesh = Mesh::new();
+    mesh.put("echo", submits(&["a"], None));
+    let at = |n: u64, hops: u32| CloudEvent { hops, ..event(n, "a", json!({"path": "x"})) };
+    let deep = limits::CASCADE_DEPTH;
+    let came = mesh.ingest(vec![at(1, deep - 1), at(2, deep), at(3, deep + 1)]);
+    assert_eq!(came, [Ingested::Taken { fired: 1 }, Ingested::Unwanted, Ingested::Unwanted]);
+    let stopped: Vec<&Event> =
+        mesh.recorded.iter().filter(|event| TriggerMesh::what(event) == "chain_stopped").collect();
+    assert!(
+        matches!(stopped[..], [Event::ChainStopped { hops, .. }] if *hops == deep),
+        "once a minute: {stopped:?}"
+    );
+    let test = mesh.ask(&Command::Test { event: Box::new(at(4, deep)) });
+    let Ok(Reply::Verdicts { verdicts }) = test else { panic!("{test:?}") };
+    assert_eq!(verdicts[0].outcome, Outcome::ChainTooLong { hops: deep });
+    mesh.check_replay();
+}
+
+#[test]
 fn failures_open_the_breaker_and_end_among_the_dead_letters() {
     let mut mesh = Mesh::new();
     let retry = lane::Retry { attempts: 2, first: Period::from_secs(1), longest: Period::from_secs(1) };
