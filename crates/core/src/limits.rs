@@ -98,6 +98,9 @@ pub const BROKER_EVENTS: usize = 1024;
 /// Queries to the broker's kernel that wait. When it is full the asker's messages wait in the bus client, within its bound.
 pub const BROKER_QUERIES: usize = 64;
 
+/// Time between two publications of the broker's counters: a third of the usual time between two scrapes.
+pub const BROKER_TELEMETRY: Duration = Duration::from_secs(5);
+
 /// Components in one round of the health monitor, and names that its state remembers. More than one machine runs; further ones
 /// are left out of the round, and the round says how many.
 pub const MONITORED: usize = 4096;

@@ -10,8 +10,9 @@
 //! The broker keeps no journal: messages are not durable on the bus, and the users come from the control plane. Only the
 //! subject mappings outlive the process, in a small file that is synced before they are acknowledged.
 //!
-//! Subjects: takes commands on `grace.cmd.message_bus` (see [`service`]); publishes `grace.event.message_bus.>` from within,
-//! which needs no permission. Its end is a lame duck: clients are told, and go to the next broker by themselves.
+//! Subjects: takes commands on `grace.cmd.message_bus` (see [`service`]); publishes `grace.event.message_bus.>` and, every few
+//! seconds, its counters on `grace.telemetry.message_bus`, from within, which needs no permission. Its end is a lame duck: clients
+//! are told, and go to the next broker by themselves.
 
 mod events;
 mod mappings;
@@ -32,6 +33,7 @@ use serde::de::DeserializeOwned;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinError,
+    time::{MissedTickBehavior, interval},
 };
 
 use self::service::Broker;
@@ -80,6 +82,8 @@ pub async fn main(mut context: Context, listeners: Listeners) -> Result<(), Kern
     }
     let mut queries = queries(context.bus.clone());
     let mut announcer = events::Announcer::default();
+    let mut telemetry = interval(limits::BROKER_TELEMETRY);
+    telemetry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     context.life.ready("serving");
     loop {
         tokio::select! {
@@ -100,6 +104,7 @@ pub async fn main(mut context: Context, listeners: Listeners) -> Result<(), Kern
                     broker.order(service::publish(reply, payload)).await;
                 }
             }
+            _ = telemetry.tick() => broker.tell_telemetry().await,
             Some(event) = events.recv() => {
                 let now = context.clock.now();
                 if let Some(order) = announcer.announce(&event, now, &mut *context.entropy) {

@@ -48,6 +48,19 @@ pub enum Command {
     },
 }
 
+/// Where the broker's counters are published.
+const TELEMETRY: &str = "grace.telemetry.message_bus";
+
+/// The broker's counters as they are published. What is there now has a name of its own: the tally counts all connections there were.
+#[derive(Serialize)]
+struct Telemetry<T> {
+    open_connections: usize,
+    subscriptions: usize,
+    buffered_bytes: usize,
+    #[serde(flatten)]
+    tally: T,
+}
+
 /// Why it was not done.
 struct Refusal {
     code: &'static str,
@@ -73,6 +86,19 @@ impl Broker {
     /// Counters and gauges; `None` when the broker has ended.
     pub(super) async fn statistics(&self) -> Option<Statistics> {
         self.ask(BrokerCommand::Statistics).await.ok()
+    }
+
+    /// Publishes the counters.
+    pub(super) async fn tell_telemetry(&self) {
+        let Some(Statistics { connections, subscriptions, buffered_bytes, tally, .. }) =
+            self.statistics().await
+        else {
+            return;
+        };
+        let telemetry = Telemetry { open_connections: connections, subscriptions, buffered_bytes, tally };
+        if let Ok(body) = serde_json::to_vec(&telemetry) {
+            self.order(publish(TELEMETRY.to_owned(), body)).await;
+        }
     }
 
     /// The answer to a request's body.
