@@ -7,7 +7,7 @@
 //!   logs/NAME.log[.N]       captured output
 //!   log/                    the tamper-evident log: public files, for anybody to check
 //!   log-pending/            what is sealed and not yet in them, and what its kernel remembers
-//!   keys/                   the log's key, and its public half
+//!   keys/                   the log's key, and its public half; the token of the HTTP interface
 //!   faults/ID.json          0600, what undoes an injected fault; absent while there is none
 //!   chaos.lock              held by the chaos run under way; says which
 //!   runs/RUN/               the evidence of each chaos run
@@ -19,6 +19,7 @@
 //!     bus.sock              the broker
 //!     bus-auth.json         0600, the broker's users; passwords hashed
 //!     operator.url          0600, a NATS URL with every permission, for people
+//!     api.url               0600, where the HTTP interface listens
 //!     manifest.json         0600, the validated manifest, for the control plane and the kernels
 //! ```
 //!
@@ -87,6 +88,18 @@ impl Instance {
         self.run().join("operator.url")
     }
 
+    /// Where the HTTP interface listens: `http://127.0.0.1:4280`.
+    #[must_use]
+    pub fn api_url(&self) -> PathBuf {
+        self.run().join("api.url")
+    }
+
+    /// What whoever sends events over HTTP must show.
+    #[must_use]
+    pub fn api_token(&self) -> PathBuf {
+        self.data.join("keys/api.token")
+    }
+
     /// The control plane's socket.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {
@@ -132,6 +145,7 @@ impl Instance {
             self.bus_socket(),
             self.bus_auth(),
             self.operator_url(),
+            self.api_url(),
         ];
         for path in files.into_iter().chain(all.then(|| self.manifest())) {
             // What is not there any more need not be removed.

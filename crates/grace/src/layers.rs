@@ -1,4 +1,5 @@
-//! Layer 2 wired into an instance: its deciders and the workers, as components of the plan and by the name that starts them.
+//! What is above Layer 1's own crate wired into an instance: the deciders of Layer 2, the workers and the HTTP interface, as components of
+//! the plan and by the name that starts them.
 //!
 //! Their specifications travel to the control plane in the manifest, since the control plane knows no floor above its own.
 
@@ -31,7 +32,7 @@ pub(crate) fn built_in() -> Vec<BuiltIn> {
         stateful: false,
         run: run_worker,
     };
-    [orchestrators().to_vec(), vec![worker]].concat()
+    [vec![grace_api::component::BUILT_IN], orchestrators().to_vec(), vec![worker]].concat()
 }
 
 /// The deciders of Layer 2.
@@ -75,7 +76,7 @@ pub(crate) fn read(manifest: &mut Manifest, text: &str, origin: &Path) -> Result
     written.put_into(manifest).map_err(|e| Diagnostic::of_file(origin, e.to_string(), None).into())
 }
 
-/// Puts the components of Layer 2 into the manifest, which came from `origin` where there is one.
+/// Puts these components into the manifest, which came from `origin` where there is one.
 pub(crate) fn add(manifest: &mut Manifest, origin: Option<&Path>) -> Result<(), Failure> {
     let types: BTreeMap<String, IntentType> =
         written::typed(&manifest.intents).map_err(|e| Failure::new(Exit::Failed, "system", e.to_string()))?;
@@ -83,12 +84,12 @@ pub(crate) fn add(manifest: &mut Manifest, origin: Option<&Path>) -> Result<(), 
     published.sort_unstable();
     published.dedup();
     let folder = origin.and_then(|origin| Some(std::path::absolute(origin).ok()?.parent()?.to_owned()));
-    let (workers, orchestrators): (Vec<BuiltIn>, Vec<BuiltIn>) =
+    let (workers, others): (Vec<BuiltIn>, Vec<BuiltIn>) =
         built_in().into_iter().partition(|one| one.kind == ComponentKind::Worker);
     let workers = workers.into_iter().flat_map(|worker| (1..=manifest.workers).map(move |n| (worker, n)));
     let workers = workers.map(|(worker, n)| worker_spec(worker, n, &published, folder.clone()));
-    let orchestrators = orchestrators.into_iter().map(|one| kernel_spec(&own_program(), one));
-    let specs: Vec<ProcessSpec> = orchestrators.chain(workers).collect();
+    let others = others.into_iter().map(|one| kernel_spec(&own_program(), one));
+    let specs: Vec<ProcessSpec> = others.chain(workers).collect();
     for spec in specs {
         if manifest.processes.contains_key(&spec.name) {
             let what =

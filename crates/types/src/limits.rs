@@ -26,6 +26,9 @@ pub const MANIFEST_PROCESSES: usize = 1000;
 /// Replicas of one entry of a manifest.
 pub const MANIFEST_REPLICAS: u32 = 100;
 
+/// An address of another service, in a manifest. Browsers and proxies take as many; a longer one is refused.
+pub const URL_BYTES: usize = 2048;
+
 /// A name of a process: it becomes a file name and one word of a subject. 63 is the bound of a DNS label.
 pub const NAME_BYTES: usize = 63;
 

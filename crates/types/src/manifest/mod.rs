@@ -7,6 +7,7 @@
 //!
 //! Not here: whether a command exists or a port is free. That is known only when it starts.
 
+mod api;
 mod checks;
 mod defaults;
 mod environment;

@@ -3,7 +3,12 @@
 //!
 //! It is serialised as JSON for the kernels (`run/manifest.json`), so every field round-trips.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +17,12 @@ use serde::{Deserialize, Serialize};
 pub struct Manifest {
     /// Settings of the embedded broker.
     pub bus: BusSettings,
+    /// Settings of the HTTP interface.
+    #[serde(default)]
+    pub api: ApiSettings,
+    /// What is sent to others about what happens here.
+    #[serde(default)]
+    pub telemetry: TelemetrySettings,
     /// The user's processes, replicas already expanded, by name.
     pub processes: BTreeMap<String, ProcessSpec>,
     /// Rules over telemetry that raise alerts.
@@ -40,6 +51,8 @@ impl Default for Manifest {
     fn default() -> Self {
         Self {
             bus: BusSettings::default(),
+            api: ApiSettings::default(),
+            telemetry: TelemetrySettings::default(),
             processes: BTreeMap::new(),
             alerts: Vec::new(),
             intents: BTreeMap::new(),
@@ -72,6 +85,32 @@ impl Default for BusSettings {
     fn default() -> Self {
         Self { port: 4222, max_payload_bytes: 1 << 20, max_pending_bytes: 8 << 20, max_connections: 4096 }
     }
+}
+
+/// Settings of the HTTP interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiSettings {
+    /// Address to listen on.
+    pub host: IpAddr,
+    /// TCP port; 0 lets the system choose one.
+    pub port: u16,
+    /// Whether other machines may reach it: without it, `host` is a loopback address.
+    pub allow_remote: bool,
+    /// Events taken in a second.
+    pub events_per_second: u32,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self { host: Ipv4Addr::LOCALHOST.into(), port: 4280, allow_remote: false, events_per_second: 5000 }
+    }
+}
+
+/// What is sent to others about what happens here.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TelemetrySettings {
+    /// Where spans are sent: the base address of an OTLP/HTTP receiver, without a slash at its end.
+    pub otlp: Option<String>,
 }
 
 /// One supervised process: a replica of an entry under `processes:`, or a built-in kernel.

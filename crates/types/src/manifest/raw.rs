@@ -26,6 +26,10 @@ pub(super) struct RawManifest {
     pub(super) version: Option<u32>,
     /// The embedded message broker.
     pub(super) bus: RawBus,
+    /// The HTTP interface.
+    pub(super) api: RawApi,
+    /// What is sent to others about what happens here.
+    pub(super) telemetry: RawTelemetry,
     /// The programs to keep running, by name (a-z, 0-9, `-`, `_`, `.`; at most 63).
     pub(super) processes: BTreeMap<String, RawProcess>,
     /// Rules over telemetry that raise alerts.
@@ -60,6 +64,30 @@ pub(super) struct RawBus {
     pub(super) max_pending: Option<SizeText>,
     /// Connections at one time.
     pub(super) max_connections: Option<u32>,
+}
+
+/// The HTTP interface.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a mapping")]
+#[schemars(rename = "Api")]
+pub(super) struct RawApi {
+    /// TCP port; 0 lets the system choose. 4280 when not given, or 0 where the bus has port 0.
+    pub(super) port: Option<u16>,
+    /// Address to listen on; 127.0.0.1 when not given. One that other machines reach needs `allow_remote: true`.
+    pub(super) host: Option<String>,
+    /// Whether other machines may reach it. It speaks plain HTTP: whoever listens on the way sees the token.
+    pub(super) allow_remote: Option<bool>,
+    /// Events taken in a second, 1 to 1000000; further ones are refused with status 429.
+    pub(super) events_per_second: Option<u32>,
+}
+
+/// What is sent to others about what happens here.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a mapping")]
+#[schemars(rename = "Telemetry")]
+pub(super) struct RawTelemetry {
+    /// Where spans are sent by OTLP over HTTP, such as `http://127.0.0.1:4318`. Nothing is sent when not given.
+    pub(super) otlp: Option<String>,
 }
 
 /// One program to keep running.

@@ -25,6 +25,8 @@ impl Checks<'_> {
             self.fault(&root.key("version"), "expected 1, the only version of this format so far");
         }
         let bus = self.bus(&root.key("bus"), &raw.bus);
+        let api = self.api(&root.key("api"), &raw.api, bus.port);
+        let telemetry = self.telemetry(&root.key("telemetry"), &raw.telemetry);
         let at = root.key("processes");
         let mut entries = BTreeMap::new();
         for (name, raw) in &raw.processes {
@@ -41,6 +43,8 @@ impl Checks<'_> {
         let workers = self.number(&root.key("workers"), raw.workers, 0..=64, WORKERS);
         Manifest {
             bus,
+            api,
+            telemetry,
             processes,
             alerts,
             intents: raw.intents.clone(),

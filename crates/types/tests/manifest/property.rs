@@ -28,6 +28,8 @@ fn survives(manifest: &Manifest) {
 const FULL: &str = r#"
 x-probe: &probe {tcp: {port: 6379}, period: 2s}
 bus: {port: 0, max_payload: 2MiB, max_connections: 10}
+api: {host: "::", allow_remote: true, port: 0, events_per_second: 10}
+telemetry: {otlp: "https://otlp.example/x/"}
 processes:
   db:
     command: ["store", "--port", 6379]

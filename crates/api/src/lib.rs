@@ -1,0 +1,38 @@
+//! The HTTP interface: the component `api_server`.
+//!
+//! ```text
+//! accept (bounded) ─► count ─► host ─► /livez /readyz /healthz    the control plane, over its socket
+//!                                  ├─► /metrics                   what telemetry said last
+//!                                  └─► /v1/events  ─► token ─► rate ─► read, check ─► a request each on the bus ─► 202
+//! ```
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`component`] | what the control plane must know of it, and its life |
+//! | [`api`] | what all resources share, and the routes |
+//! | [`server`] | sockets: accepting, bounds, the orderly end |
+//! | [`health`] | `/livez`, `/readyz`, `/healthz` |
+//! | [`metrics`] | `/metrics` |
+//! | [`events`] | `/v1/events` |
+//! | [`problem`] | every error as `application/problem+json` |
+//! | [`token`], [`rate`] | who may, and how much |
+//! | [`telemetry`], [`control_plane`] | what is known of the other components |
+//! | [`limits`] | every bound |
+//!
+//! It holds no state that must last: an event is acknowledged when whoever takes it says that it is durable. So it may be killed at
+//! any time, and its end costs nobody anything but the connection.
+
+#![warn(clippy::print_stderr)]
+
+pub mod api;
+pub mod component;
+pub mod control_plane;
+pub mod events;
+pub mod health;
+pub mod limits;
+pub mod metrics;
+pub mod problem;
+pub mod rate;
+pub mod server;
+pub mod telemetry;
+pub mod token;

@@ -1,0 +1,88 @@
+//! Every bound of this crate, with the reason for its number and what happens when it is reached (law 6).
+
+use std::time::Duration;
+
+use grace_types::limits::EVENT_DATA_BYTES;
+
+/// Connections at one time. Scrapers and a few senders with several connections each; a further one waits in the listen queue
+/// until another ends.
+pub const CONNECTIONS: usize = 256;
+
+/// A request's headers, in bytes: all attributes of a CloudEvent at their usual lengths. Larger ones are answered with status 431.
+pub const HEAD_BYTES: usize = 16 << 10;
+
+/// Header fields of one request. More are answered with status 431.
+pub const HEADERS: usize = 100;
+
+/// From the first byte of a request (or the last answer, on a connection that is kept) to the end of its headers. Whoever takes
+/// longer is cut off, so that slow senders cannot hold all connections.
+pub const HEAD_TIME: Duration = Duration::from_secs(20);
+
+/// How long the body of a request may take to arrive. 1 MiB in ten seconds is a slow modem; past it the answer is status 408.
+pub const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// The body of a request with one event: the largest data that an event has, and room for its attributes around it. A larger one is
+/// answered with status 413.
+pub const EVENT_BODY_BYTES: usize = EVENT_DATA_BYTES + (64 << 10);
+
+/// The body of a request with a batch. A larger one is answered with status 413.
+pub const BATCH_BODY_BYTES: usize = 4 << 20;
+
+/// Events in one batch: what the bus takes at once without a queue to speak of. A longer one is answered with status 413.
+pub const BATCH_EVENTS: usize = 256;
+
+/// Bytes of bodies that are held at one time, of all requests together. When there is no room the answer is status 503.
+pub const BODIES_BYTES: usize = 16 << 20;
+
+/// Of a body that is refused, so much is read and thrown away before the answer, and for so long, so that its sender is still there
+/// to read it. One that is larger or slower is cut off.
+pub const DRAINED_BYTES: usize = 8 << 20;
+/// See [`DRAINED_BYTES`].
+pub const DRAINED_TIME: Duration = Duration::from_secs(2);
+
+/// Nesting of JSON in a body. Events of real systems have about ten; the bound protects whoever recurses over them later. Deeper ones
+/// are answered with status 400.
+pub const JSON_DEPTH: usize = 64;
+
+/// Attributes of one event beyond those that Grace knows. More are answered with status 400.
+pub const EXTENSIONS: usize = 32;
+
+/// The name of an attribute. CloudEvents recommends at most 20; a longer one than this is answered with status 400.
+pub const ATTRIBUTE_NAME_BYTES: usize = 64;
+
+/// Events on their way to the front door at one time; further ones of the same and other requests wait for their turn, within
+/// [`DURABLE_TIME`]. A fraction of what a subscription on the bus holds, so that none is dropped there.
+pub const IN_FLIGHT: usize = 256;
+
+/// How long an event may take until it is durable. A front door that is restarted is back within a second or two, and the event is
+/// sent again meanwhile; past it the answer is status 503.
+pub const DURABLE_TIME: Duration = Duration::from_secs(5);
+
+/// What `Retry-After` says where nothing better is known: a restart of the front door is over by then.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Requests with a wrong token in a second that are answered with 401; further ones get 429. Guessing 256 bits is hopeless at any
+/// rate: this keeps the log and the processor free.
+pub const WRONG_TOKENS_PER_SECOND: u32 = 20;
+
+/// How long the control plane may take to tell its status before it counts as out of reach.
+pub const STATUS_TIME: Duration = Duration::from_secs(1);
+
+/// A status of this age is good enough: probes and scrapers, however many, cost the control plane four questions a second.
+pub const STATUS_FRESH: Duration = Duration::from_millis(250);
+
+/// An answer of the control plane: a thousand components at a kilobyte each, four times over. A longer one is not read.
+pub const STATUS_BYTES: u64 = 4 << 20;
+
+/// Subjects of telemetry whose last message is kept. There are two for each of Grace's components; further ones are left out.
+pub const TELEMETRY_SUBJECTS: usize = 256;
+
+/// One message of telemetry: the readings of some thousand components. A larger one is left out.
+pub const TELEMETRY_BYTES: usize = 1 << 20;
+
+/// Telemetry that is older than this is not shown: its sender is away, and what it said may be true no longer. Four of the longest
+/// rounds (15 s).
+pub const TELEMETRY_AGE: Duration = Duration::from_secs(60);
+
+/// How long requests under way may take at shutdown. What is cut off has not been acknowledged.
+pub const DRAIN: Duration = Duration::from_secs(2);
