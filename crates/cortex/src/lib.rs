@@ -1,0 +1,27 @@
+//! Layer 3: what may be done without a person, judged before anything is done.
+//!
+//! ```text
+//! Request (who, which type of intent, context) ─┬─► policies (Cedar) ─► permit with a tier, forbid, or nothing that permits ─┐
+//!                                               └─► charter ─► score, term by term                                           ├─► Judgement
+//! the state of things (a live emergency grant) ──────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Everything here is pure: the same request, policies, charter and state give the same judgement, with its reasons.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`charter`] | the pillars of the mission, and the score of an intent |
+//! | [`judge`] | policies, tier and score together: allowed, denied, or what is waited for |
+//! | [`limits`] | every bound, with its reason |
+//! | [`policy`] | policies in Cedar: read, checked, and asked |
+//! | [`request`] | who asks for what |
+//! | [`tier`] | the five tiers of autonomy |
+//!
+//! Not here yet: whoever waits for people and votes, and hands on what is allowed.
+
+pub mod charter;
+pub mod judge;
+pub mod limits;
+pub mod policy;
+pub mod request;
+pub mod tier;

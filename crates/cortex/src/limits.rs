@@ -1,0 +1,16 @@
+//! The bounds of Layer 3, each with its reason and what happens when it is reached.
+
+/// One text of policies. Larger ones are refused before they are parsed.
+pub const POLICY_TEXT_BYTES: usize = 1 << 20;
+
+/// Policies in force. Each that can apply to a request is evaluated for it; more are refused.
+pub const POLICIES: usize = 2000;
+
+/// A charter's text. Larger ones are refused before they are parsed.
+pub const CHARTER_BYTES: usize = 256 << 10;
+
+/// Names in a request: an actor's, a type's, a target's. Longer ones are refused: they would be kept in every record.
+pub const NAME_BYTES: usize = 128;
+
+/// Errors of one text that are told. Nobody reads more at a time.
+pub const FAULTS: usize = 50;

@@ -1,0 +1,258 @@
+//! Policies from their texts, with everything that is wrong with them, in its place.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+};
+
+use cedar_policy::{
+    Authorizer, EntityTypeName, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
+};
+use grace_types::yaml::nearest;
+use miette::Diagnostic;
+
+use super::{DECLARED, KNOWN, Note, Policies, SCHEMA, Type, UNKNOWN, permits, slice::slice};
+use crate::{limits, request::ActorKind, tier::Tier};
+
+/// One thing that is wrong with a text of policies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyFault {
+    /// The text's name.
+    pub origin: String,
+    /// Line and column, from 1, where they are known.
+    pub place: Option<(usize, usize)>,
+    /// What is wrong, and what was expected.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for PolicyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.origin)?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": error: {}", self.message)?;
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, "\n   help: {help}"))
+    }
+}
+
+/// Everything that is wrong; nothing of it is in force.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct PolicyFaults(pub Vec<PolicyFault>);
+
+impl fmt::Display for PolicyFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|fault| writeln!(f, "{fault}"))
+    }
+}
+
+const ANNOTATIONS: [&str; 3] = ["id", "tier", "advice"];
+
+impl Policies {
+    /// Reads the policies of these texts, each with its name, for an instance whose manifest declares these types of intents.
+    ///
+    /// # Errors
+    /// Everything that is wrong: a text that is not Cedar, a policy that does not fit the schema or has no name, a permit without a tier,
+    /// and a set after which nobody could change the policies any more.
+    pub fn read(texts: &[(&str, &str)], declared: &[String]) -> Result<Self, PolicyFaults> {
+        let mut reading = Reading { faults: Vec::new(), policies: Vec::new(), notes: HashMap::new() };
+        for (origin, text) in texts {
+            reading.text(origin, text);
+        }
+        if reading.policies.len() > limits::POLICIES {
+            reading.fault("policies", format!("more than {} policies", limits::POLICIES));
+        }
+        for name in declared.iter().filter(|name| [DECLARED, UNKNOWN].contains(&name.as_str())) {
+            reading.fault(
+                "manifest",
+                format!("`{name}` is a group of types in policies: call the type something else"),
+            );
+        }
+        reading.sound()?;
+        let all = PolicySet::from_policies(reading.policies.iter().cloned());
+        let all = all.map_err(|e| reading.failed(e.to_string()))?;
+        reading.validate(&all, declared);
+        reading.sound()?;
+        let policies = reading.ready(all, declared).map_err(|message| reading.failed(message))?;
+        if !policies.can_be_governed() {
+            return Err(reading.failed(
+                "no person could change the policies any more: permit modify_governance to the operator"
+                    .to_owned(),
+            ));
+        }
+        Ok(policies)
+    }
+}
+
+struct Reading {
+    faults: Vec<PolicyFault>,
+    policies: Vec<Policy>,
+    notes: HashMap<String, Note>,
+}
+
+impl Reading {
+    fn fault(&mut self, origin: &str, message: String) {
+        let fault = PolicyFault { origin: origin.to_owned(), place: None, message, help: None };
+        self.faults.push(fault);
+    }
+
+    fn failed(&self, message: String) -> PolicyFaults {
+        PolicyFaults(vec![PolicyFault { origin: "policies".to_owned(), place: None, message, help: None }])
+    }
+
+    fn sound(&mut self) -> Result<(), PolicyFaults> {
+        self.faults.truncate(limits::FAULTS);
+        if self.faults.is_empty() { Ok(()) } else { Err(PolicyFaults(std::mem::take(&mut self.faults))) }
+    }
+
+    fn text(&mut self, origin: &str, text: &str) {
+        if text.len() > limits::POLICY_TEXT_BYTES {
+            let (found, most) = (text.len(), limits::POLICY_TEXT_BYTES);
+            return self.fault(origin, format!("{found} bytes; at most {most} are taken"));
+        }
+        let set: PolicySet = match text.parse() {
+            Ok(set) => set,
+            Err(errors) => {
+                let errors: cedar_policy::ParseErrors = errors;
+                return self.faults.extend(errors.iter().map(|error| told(origin, text, error)));
+            }
+        };
+        if set.templates().next().is_some() {
+            self.fault(
+                origin,
+                "templates (policies with `?principal` or `?resource`) are not taken".to_owned(),
+            );
+        }
+        let mut policies: Vec<&Policy> = set.policies().collect();
+        // As they stand in the text: Cedar numbers them.
+        policies.sort_by_key(|policy| number(policy));
+        for policy in policies {
+            self.policy(origin, policy);
+        }
+    }
+
+    fn policy(&mut self, origin: &str, policy: &Policy) {
+        let Some(name) = policy.annotation("id").filter(|id| !id.is_empty()).map(str::to_owned) else {
+            let nth = number(policy) + 1;
+            return self.fault(origin, format!("policy {nth} has no name: write @id(\"…\") before it"));
+        };
+        for (key, _) in policy.annotations() {
+            if !ANNOTATIONS.contains(&key) {
+                let help = nearest(key, ANNOTATIONS).map(|known| format!("did you mean @{known}?"));
+                let message = format!("{name}: there is no annotation @{key}");
+                self.faults.push(PolicyFault { origin: origin.to_owned(), place: None, message, help });
+            }
+        }
+        let tier = policy.annotation("tier").map(str::parse::<Tier>);
+        let tier = match (tier, permits(policy)) {
+            (Some(Ok(tier)), true) => Some(tier),
+            (None, false) => None,
+            (Some(_), false) => return self.fault(origin, format!("{name}: what is forbidden has no tier")),
+            (Some(Err(why)), true) => return self.fault(origin, format!("{name}: @tier: {why}")),
+            (None, true) => {
+                return self
+                    .fault(origin, format!("{name}: a permit says its tier: @tier(\"0\") to @tier(\"4\")"));
+            }
+        };
+        let advice = policy.annotation("advice").map(str::to_owned);
+        if self.notes.insert(name.clone(), Note { tier, advice }).is_some() {
+            return self.fault(origin, format!("there are two policies called `{name}`"));
+        }
+        self.policies.push(policy.new_id(PolicyId::new(name)));
+    }
+
+    fn validate(&mut self, all: &PolicySet, declared: &[String]) {
+        let schema = match schema(declared) {
+            Ok(schema) => schema,
+            Err(message) => return self.fault("schema", message),
+        };
+        let result = Validator::new(schema).validate(all, ValidationMode::Strict);
+        for error in result.validation_errors() {
+            self.fault("policies", error.to_string());
+        }
+    }
+
+    /// The policies with their slices.
+    fn ready(&mut self, all: PolicySet, declared: &[String]) -> Result<Policies, String> {
+        let kinds = ActorKind::ALL.map(|kind| Ok((kind, name(kind.entity_type())?)));
+        let principals: HashMap<ActorKind, EntityTypeName> =
+            kinds.into_iter().collect::<Result<_, String>>()?;
+        let known = KNOWN.iter().map(|&name| (name, None));
+        let own = declared.iter().map(|name| (name.as_str(), Some(DECLARED)));
+        let mut types = BTreeMap::new();
+        // What Grace knows by itself stays what it is, should the manifest declare a type of that name.
+        for (name, group) in own.chain(known) {
+            let mut kind = Type::of(name, group)?;
+            kind.slices = self.slices(&principals, &kind, group)?;
+            types.insert(name.to_owned(), kind);
+        }
+        let unknown = self.slices(&principals, &Type::of(UNKNOWN, None)?, Some(UNKNOWN))?;
+        Ok(Policies {
+            policies: std::mem::take(&mut self.policies),
+            all,
+            notes: std::mem::take(&mut self.notes),
+            types,
+            unknown,
+            principals,
+            target: name("Target")?,
+            authorizer: Authorizer::new(),
+        })
+    }
+
+    fn slices(
+        &self,
+        principals: &HashMap<ActorKind, EntityTypeName>,
+        kind: &Type,
+        group: Option<&str>,
+    ) -> Result<HashMap<ActorKind, PolicySet>, String> {
+        let mut actions = vec![kind.action.clone()];
+        if let Some(group) = group {
+            actions.push(Type::of(group, None)?.action);
+        }
+        let each = principals.iter().map(|(actor, principal)| {
+            let slice = slice(&self.policies, principal, &actions).map_err(|e| e.to_string())?;
+            Ok((*actor, slice))
+        });
+        each.collect()
+    }
+}
+
+fn name(text: &str) -> Result<EntityTypeName, String> {
+    text.parse().map_err(|e| format!("{text}: {e}"))
+}
+
+/// The schema with an action for each type that the manifest declares.
+fn schema(declared: &[String]) -> Result<Schema, String> {
+    let kinds = ActorKind::ALL.map(ActorKind::entity_type).join(", ");
+    let own: HashSet<&str> =
+        declared.iter().map(String::as_str).filter(|name| !KNOWN.contains(name)).collect();
+    let mut own: Vec<&str> = own.into_iter().collect();
+    own.sort_unstable();
+    let mut text = SCHEMA.to_owned();
+    for name in own {
+        let name = serde_json::Value::from(name);
+        text.push_str(&format!(
+            "action {name} in [Action::\"{DECLARED}\"] appliesTo {{ principal: [{kinds}], resource: [Target], context: Circumstances }};\n"
+        ));
+    }
+    Schema::from_cedarschema_str(&text).map(|(schema, _)| schema).map_err(|e| e.to_string())
+}
+
+/// Which policy of its text it is, from 0.
+fn number(policy: &Policy) -> usize {
+    policy.id().to_string().strip_prefix("policy").and_then(|n| n.parse().ok()).unwrap_or(usize::MAX)
+}
+
+/// An error of Cedar's with its place in the text.
+fn told(origin: &str, text: &str, error: &dyn Diagnostic) -> PolicyFault {
+    let offset = error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
+    let place = offset.and_then(|offset| text.get(..offset)).map(|before| {
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+        (line, column)
+    });
+    let help = error.help().map(|help| help.to_string());
+    PolicyFault { origin: origin.to_owned(), place, message: error.to_string(), help }
+}

@@ -1,0 +1,148 @@
+//! Policies: what they say, what is refused, and that a slice never changes an answer.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::request::{Actor, Circumstances};
+
+fn request(kind: ActorKind, name: &str, asked: &str) -> Request {
+    let actor = Actor { kind, name: name.into() };
+    let circumstances = Circumstances { user_facing: false, emergency: false, revenue_impact: 0.25 };
+    Request { actor, kind: asked.into(), target: "web".into(), circumstances }
+}
+
+fn read(text: &str) -> Result<Policies, PolicyFaults> {
+    // The rule that keeps the rules changeable, so that a test can be about something else.
+    let governed = "@id(\"governed\") @tier(\"0\") permit (principal is Operator, action == Action::\"modify_governance\", resource);";
+    Policies::read(&[("default.cedar", governed), ("own.cedar", text)], &["resize_image".to_owned()])
+}
+
+#[test]
+fn forbidden_not_permitted_and_undecided_are_told_apart() {
+    let policies = read(
+        r#"
+@id("agents") @tier("2") permit (principal is Agent, action in Action::"declared", resource);
+@id("careful") @tier("1") permit (principal is Agent, action == Action::"resize_image", resource == Target::"web");
+@id("not_bob") @advice("ask ann") forbid (principal == Agent::"bob", action, resource);
+@id("broken") @tier("2") permit (principal is Agent, action == Action::"generate_summary", resource) when { context.revenue_percent * 9223372036854775807 > 0 };
+"#,
+    )
+    .unwrap();
+    let rule = |kind, name: &str, asked: &str| policies.rule(&request(kind, name, asked));
+    let by = vec!["agents".to_owned(), "careful".to_owned()];
+    assert_eq!(
+        rule(ActorKind::Agent, "amy", "resize_image"),
+        Ruling::Permitted { tier: Tier::Reviewed, by, advice: vec![] },
+        "the stricter of two"
+    );
+    assert_eq!(
+        rule(ActorKind::Agent, "bob", "resize_image"),
+        Ruling::Forbidden { by: vec!["not_bob".into()], advice: vec!["ask ann".into()] }
+    );
+    assert_eq!(rule(ActorKind::Remote, "amy", "resize_image"), Ruling::NotPermitted);
+    assert_eq!(rule(ActorKind::Agent, "amy", "no_such_type"), Ruling::NotPermitted);
+    let undecided = rule(ActorKind::Agent, "amy", "generate_summary");
+    assert!(matches!(&undecided, Ruling::Failed { errors } if errors[0].contains("broken")), "{undecided:?}");
+    for group in ["declared", "unknown"] {
+        let passed_for_all = rule(ActorKind::Agent, "amy", group);
+        assert!(matches!(passed_for_all, Ruling::Failed { .. }), "{passed_for_all:?}");
+    }
+    let nameless = rule(ActorKind::Agent, "", "resize_image");
+    assert!(matches!(nameless, Ruling::Failed { .. }), "{nameless:?}");
+}
+
+#[test]
+fn what_is_wrong_with_a_text_is_named_in_its_place() {
+    for (text, words) in [
+        ("permit (principal, action, resource", "own.cedar:1:36"),
+        ("@tier(\"2\") permit (principal, action, resource);", "policy 1 has no name"),
+        ("@id(\"a\") permit (principal, action, resource);", "a: a permit says its tier"),
+        (
+            "@id(\"a\") @tier(\"7\") permit (principal, action, resource);",
+            "a: @tier: a tier is a number from 0 to 4",
+        ),
+        ("@id(\"a\") @tier(\"1\") forbid (principal, action, resource);", "a: what is forbidden has no tier"),
+        ("@id(\"a\") @teir(\"1\") @tier(\"1\") permit (principal, action, resource);", "did you mean @tier?"),
+        (
+            "@id(\"governed\") forbid (principal is Agent, action, resource);",
+            "two policies called `governed`",
+        ),
+        ("@id(\"a\") @tier(\"1\") permit (principal is Robot, action, resource);", "Robot"),
+        ("@id(\"a\") @tier(\"1\") permit (principal, action, resource) when { context.mood == 1 };", "mood"),
+        (
+            "@id(\"a\") forbid (principal is Operator, action, resource);",
+            "no person could change the policies",
+        ),
+    ] {
+        let told = read(text).unwrap_err().to_string();
+        assert!(told.contains(words), "{text}: {told}");
+    }
+    let long = "/".repeat(limits_bytes() + 1);
+    assert!(read(&long).unwrap_err().to_string().contains("bytes; at most"));
+}
+
+fn limits_bytes() -> usize {
+    crate::limits::POLICY_TEXT_BYTES
+}
+
+/// Policies of every form of scope.
+fn policy(n: usize) -> impl Strategy<Value = String> {
+    let principal = prop::sample::select(vec![
+        "principal",
+        "principal is Agent",
+        "principal == Agent::\"amy\"",
+        "principal is Operator",
+        "principal == Kernel::\"self_healing\"",
+        "principal in Agent::\"bob\"",
+    ]);
+    let action = prop::sample::select(vec![
+        "action",
+        "action == Action::\"resize_image\"",
+        "action in [Action::\"self_improve\", Action::\"resize_image\"]",
+        "action in Action::\"declared\"",
+        "action in Action::\"unknown\"",
+        "action == Action::\"generate_summary\"",
+    ]);
+    let rest = prop::sample::select(vec![
+        "",
+        " when { context.emergency }",
+        " unless { context.user_facing }",
+        " when { resource == Target::\"web\" }",
+    ]);
+    (principal, action, rest, 0..5u8, prop::bool::weighted(0.8)).prop_map(
+        move |(principal, action, rest, tier, permit)| {
+            let (effect, tier) =
+                if permit { ("permit", format!("@tier(\"{tier}\") ")) } else { ("forbid", String::new()) };
+            // Nobody may lock everybody out.
+            let rest = if permit || !rest.is_empty() { rest } else { " when { context.emergency }" };
+            format!("@id(\"p{n}\") {tier}{effect} ({principal}, {action}, resource){rest};\n")
+        },
+    )
+}
+
+fn policies() -> impl Strategy<Value = String> {
+    (0..12usize)
+        .prop_flat_map(|count| (0..count).map(policy).collect::<Vec<_>>())
+        .prop_map(|all| all.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn a_slice_never_changes_an_answer(text in policies(), user_facing: bool, emergency: bool) {
+        let governed = "@id(\"governed\") @tier(\"0\") permit (principal is Operator, action == Action::\"modify_governance\", resource);\n";
+        let text = format!("{governed}{text}");
+        let read = Policies::read(&[("some.cedar", text.as_str())], &["resize_image".to_owned()]);
+        // A set that happens to lock everybody out is refused as a whole.
+        let Ok(policies) = read else { return Ok(()) };
+        for kind in ActorKind::ALL {
+            for name in ["amy", "bob", "self_healing"] {
+                for asked in ["resize_image", "self_improve", "generate_summary", "unheard_of"] {
+                    let mut request = request(kind, name, asked);
+                    request.circumstances = Circumstances { user_facing, emergency, revenue_impact: 0.0 };
+                    prop_assert_eq!(policies.rule(&request), policies.rule_by_all(&request), "{:?}\n{}", request, text);
+                }
+            }
+        }
+    }
+}

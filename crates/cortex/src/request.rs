@@ -1,0 +1,94 @@
+//! Who asks for what: the question that a judgement answers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+
+/// What kind of actor asks. It is known from the road on which the request came, never from what the actor says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorKind {
+    /// A person at the command line of this machine, known by the peer credentials of its socket.
+    Operator,
+    /// A built-in kernel.
+    Kernel,
+    /// A trigger, an event policy or a schedule, which an operator set up.
+    Automation,
+    /// A program of the manifest's.
+    Program,
+    /// A coding agent, or a client of the MCP server.
+    Agent,
+    /// Anybody else, who came over the network with a token.
+    Remote,
+}
+
+impl ActorKind {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Operator, Self::Kernel, Self::Automation, Self::Program, Self::Agent, Self::Remote];
+
+    /// Its entity type in policies.
+    #[must_use]
+    pub const fn entity_type(self) -> &'static str {
+        match self {
+            Self::Operator => "Operator",
+            Self::Kernel => "Kernel",
+            Self::Automation => "Automation",
+            Self::Program => "Program",
+            Self::Agent => "Agent",
+            Self::Remote => "Remote",
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// What kind.
+    pub kind: ActorKind,
+    /// Its name: of an operator the label that it gives, of a kernel or a program the component's, of the others the token's.
+    pub name: String,
+}
+
+/// What matters beside who and what.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Circumstances {
+    /// People outside would notice.
+    pub user_facing: bool,
+    /// It is about an emergency.
+    pub emergency: bool,
+    /// How much revenue depends on it, 0.0 to 1.0.
+    pub revenue_impact: f64,
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Who asks.
+    pub actor: Actor,
+    /// Which type of intent.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it is about; `instance` where nothing is named.
+    pub target: String,
+    /// What matters besides.
+    #[serde(default)]
+    pub circumstances: Circumstances,
+}
+
+impl Request {
+    /// What is wrong with it; nothing is decided about such a request.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        let names = [("actor", &self.actor.name), ("type", &self.kind), ("target", &self.target)];
+        if let Some((what, name)) =
+            names.into_iter().find(|(_, name)| name.is_empty() || name.len() > limits::NAME_BYTES)
+        {
+            let (found, most) = (name.len(), limits::NAME_BYTES);
+            return Some(format!("`{what}` has 1 to {most} bytes, found {found}"));
+        }
+        let impact = self.circumstances.revenue_impact;
+        (!(0.0..=1.0).contains(&impact)).then(|| format!("`revenue_impact` is from 0 to 1, found {impact}"))
+    }
+}
