@@ -383,7 +383,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// Stable: `not_configured`, `bad_request`, `unknown_worker`, `unknown_intent`, `unknown_task`, `unknown_type`, `over`,
-    /// `not_dead`, `compensated`, `full`.
+    /// `not_dead`, `compensated`, `overloaded`, `full`.
     pub code: String,
     /// One sentence for people.
     pub message: String,

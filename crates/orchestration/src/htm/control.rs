@@ -129,6 +129,14 @@ pub(super) fn retry(state: &State, at: u64, id: TaskId, reason: &str) -> Decided
         let message = format!("what {} did was taken back: submit it again", id.intent);
         return Err(refusal("compensated", message));
     }
+    // What succeeded stays; the rest is open again, within the same bound as what is submitted.
+    let forward = &intent.tasks[..intent.pin.definition.forward];
+    let again = forward.iter().filter(|task| !matches!(task.stage, Stage::Succeeded(_))).count() as u64;
+    let (open, most) = (state.open_tasks(), state.base.settings.tasks);
+    if open + again > most {
+        let message = format!("{open} tasks are not over; at most {most} may be, and these would be {again} more");
+        return Err(refusal("overloaded", message));
+    }
     let why =
         Why::because("task.retried", cut(reason)).and("task.was", task.reason.as_deref().unwrap_or("failed"));
     let event = recorded(at, What::TaskRequeued { task: id }, id.to_string(), "asked for", why);

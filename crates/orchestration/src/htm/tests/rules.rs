@@ -266,6 +266,29 @@ fn failures_are_retried_with_back_off_and_then_a_dead_letter() {
     world.check();
 }
 
+/// Found by the simulator: `grace-sim --seed 683 --steps 1200`, before retries were counted.
+#[test]
+fn a_retry_keeps_to_the_bound_on_open_tasks() {
+    let settings = Settings { tasks: 3, ..Settings::default() };
+    let types = "
+  two: {plan: {sequence: [{task: {kind: k}}, {task: {kind: k}}]}}
+  one: {plan: {task: {kind: k}}}
+";
+    let mut world = World::with(types, settings);
+    world.join("w", &["k"], 1);
+    world.submit(intent("two"));
+    let lease = world.lease("w", 1).remove(0);
+    world.fail("w", lease.task, lease.token);
+    let others = [world.submit(intent("one")), world.submit(intent("one"))];
+    let retry = Command::Retry { task: lease.task, reason: "again".into() };
+    let error = world.ask(retry.clone()).unwrap_err();
+    assert_eq!((error.code.as_str(), world.state.open_tasks()), ("overloaded", 2), "{error}");
+    world.ask(Command::Cancel { intent: others[0], reason: "to make room".into() }).unwrap();
+    world.ask(retry).unwrap();
+    assert_eq!(world.state.open_tasks(), 3);
+    world.check();
+}
+
 #[test]
 fn retrying_a_dead_letter_brings_the_rest_of_its_tree_back() {
     let mut world = World::new(
