@@ -170,7 +170,7 @@ fn given(
     let first = course.as_ref().and_then(|course| course.first_after(from_ms));
     let first = first.filter(|next| !matches!(next.nominal, Nominal::At(at) if at <= past_ms));
     let next = jittered(first, schedule, entropy);
-    let generation = before.map_or(1, |before| before.generation + 1);
+    let generation = before.map_or(state.past_generation, |before| before.generation) + 1;
     let text = if before.is_none() {
         "a new schedule was given"
     } else {

@@ -133,7 +133,7 @@ pub enum Event {
         name: String,
         /// What it is.
         schedule: Box<Schedule>,
-        /// How often a schedule of that name was put.
+        /// Which of that name it is: no two ever have the same.
         generation: u32,
         /// Its first occurrence.
         next: Option<Next>,

@@ -37,6 +37,8 @@ pub struct State {
     pub(super) lanes: Lanes,
     pub(super) totals: Totals,
     pub(super) late: Late,
+    /// The greatest generation of a schedule that is no more: one that comes under its name has keys of its own.
+    pub(super) past_generation: u32,
     #[serde(skip)]
     pub(super) by_wall: BTreeSet<(u64, Arc<str>)>,
     #[serde(skip)]
@@ -55,6 +57,8 @@ struct Stored {
     totals: Totals,
     #[serde(default)]
     late: Late,
+    #[serde(default)]
+    past_generation: u32,
 }
 
 /// What did not happen when it was due, since the journal was begun.
@@ -103,8 +107,8 @@ pub(super) struct Entry {
 
 impl From<Stored> for State {
     fn from(stored: Stored) -> Self {
-        let Stored { steady, schedules, lanes, totals, late } = stored;
-        let mut state = Self { steady, schedules, lanes, totals, late, ..Self::default() };
+        let Stored { steady, schedules, lanes, totals, late, past_generation } = stored;
+        let mut state = Self { steady, schedules, lanes, totals, late, past_generation, ..Self::default() };
         let names: Vec<Arc<str>> = state.schedules.keys().cloned().collect();
         for name in names {
             state.enlist(&name);
@@ -133,6 +137,12 @@ impl State {
     #[must_use]
     pub const fn steady(&self) -> &Steady {
         &self.steady
+    }
+
+    /// The lanes of schedules that have something to deliver or to show.
+    #[must_use]
+    pub const fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// The firings that run, of schedules where overlap matters, by name: whoever knows whether they have ended says so after a
@@ -183,7 +193,7 @@ impl State {
                 if let Some((name, _)) = self.schedules.get_key_value(name.as_str()) {
                     let name = Arc::clone(name);
                     self.delist(&name);
-                    self.schedules.remove(&name);
+                    self.drop_schedule(&name);
                     self.lanes.remove(&name);
                 }
             }
@@ -321,17 +331,24 @@ impl State {
         }
     }
 
-    /// A delay that is over and done leaves nothing behind. A `once` stays, so that giving it again does not fire it again.
+    /// A delay that is over and done leaves nothing behind. A `once` stays, so that giving it again does not fire it again, and so does
+    /// what the manifest declares: it is declared anew at every start.
     fn forget_done(&mut self, name: &str) {
         let is_done = |entry: &Entry| {
             entry.next.is_none()
                 && entry.running.is_none()
                 && entry.held.is_none()
                 && !entry.schedule.is_wall()
+                && !entry.declared
         };
         if self.schedules.get(name).is_some_and(is_done) && self.lanes.get(name).is_none() {
-            self.schedules.remove(name);
+            self.drop_schedule(name);
         }
+    }
+
+    fn drop_schedule(&mut self, name: &str) {
+        let gone = self.schedules.remove(name).map_or(0, |entry| entry.generation);
+        self.past_generation = self.past_generation.max(gone);
     }
 }
 

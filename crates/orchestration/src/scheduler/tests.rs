@@ -1,6 +1,6 @@
 //! Each occurrence exactly once, whatever clocks and restarts do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use grace_kernel::{Decider, Outcome};
 use grace_types::{
@@ -270,6 +270,45 @@ fn each_kind_fires_at_its_time() {
     works.tick();
     assert!(works.keys().is_empty(), "a replacement does not fire it again");
     works.replayed();
+}
+
+/// Found by the simulator: the second `moved` had the keys of the first, and the task manager took its intents for repeats.
+#[test]
+fn a_schedule_that_comes_again_after_it_was_gone_has_keys_of_its_own() {
+    let mut works = Clockwork::at("2026-03-28T00:00:00Z");
+    let fires = |works: &mut Clockwork| {
+        works.put("moved", submits(When::Every(Period::from_secs(2)), Overlap::Allow));
+        works.pass(2000);
+        let key = works.performed.last().unwrap().delivery.key.clone();
+        works.ask(&Command::Remove { name: "moved".into() }).unwrap();
+        key
+    };
+    let keys: BTreeSet<String> = (0..3).map(|_| fires(&mut works)).collect();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    // Also where the first one was over and forgotten, and after a restart from a snapshot.
+    let delays = |works: &mut Clockwork| {
+        works.put("delay", publishes(When::After(Period::from_secs(3))));
+        works.pass(3000);
+        let key = works.performed.last().unwrap().delivery.key.clone();
+        works.settle();
+        works.state = serde_json::from_str(&serde_json::to_string(&works.state).unwrap()).unwrap();
+        key
+    };
+    let keys: BTreeSet<String> = (0..3).map(|_| delays(&mut works)).collect();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+}
+
+/// Found by the simulator: it was forgotten once it was done, and fired again after every restart.
+#[test]
+fn a_delay_in_the_manifest_fires_once_however_often_it_is_declared() {
+    let mut works = Clockwork::at("2026-03-28T00:00:00Z");
+    let schedules = BTreeMap::from([("warm_up".to_owned(), publishes(When::After(Period::from_secs(3))))]);
+    for start in 0..3 {
+        works.ask(&Command::Declare { schedules: schedules.clone(), chance: 1 }).unwrap();
+        works.pass(5000);
+        assert_eq!(works.performed.len(), usize::from(start == 0), "start {start}");
+        works.settle();
+    }
 }
 
 #[test]
