@@ -10,7 +10,9 @@ use std::{
 
 use grace_core::{control_plane::kernel_spec, instance::Instance, kernels::BuiltIn, spawn::own_program};
 use grace_kernel::process::{Context, Environment, KernelError, tell};
-use grace_orchestration::{htm, intent::IntentType, policies, scheduler, triggers, worker, written};
+use grace_orchestration::{
+    htm, intent::IntentType, policies, scheduler, triggers, watchdog, worker, written,
+};
 use grace_types::{
     manifest::{ComponentKind, Condition, Manifest, ManifestErrors, Permissions, ProcessSpec},
     yaml::Diagnostic,
@@ -36,7 +38,7 @@ pub(crate) fn built_in() -> Vec<BuiltIn> {
 }
 
 /// The deciders of Layer 2.
-fn orchestrators() -> [BuiltIn; 4] {
+fn orchestrators() -> [BuiltIn; 5] {
     let orchestrator = |name, watchdog, permissions, run| BuiltIn {
         name,
         kind: ComponentKind::Orchestrator,
@@ -66,6 +68,12 @@ fn orchestrators() -> [BuiltIn; 4] {
             scheduler::shell::WATCHDOG,
             scheduler::shell::permissions,
             run_scheduler,
+        ),
+        orchestrator(
+            watchdog::shell::NAME,
+            watchdog::shell::WATCHDOG,
+            watchdog::shell::permissions,
+            run_watchdog,
         ),
     ]
 }
@@ -138,6 +146,12 @@ fn run_scheduler(environment: Environment) -> Result<(), KernelError> {
     run(environment, async |context, instance, journal| {
         let schedules = declared(&instance, |manifest| &manifest.schedules);
         scheduler::shell::main(context, journal, schedules).await
+    })
+}
+
+fn run_watchdog(environment: Environment) -> Result<(), KernelError> {
+    run(environment, async |context, instance, journal| {
+        watchdog::shell::main(context, journal, instance.manifest()).await
     })
 }
 

@@ -18,6 +18,7 @@
 //! | [`seen`] | which events were taken lately, so that a copy is known as one |
 //! | [`steady`] | a line of time that goes on over steps of the clock and boots |
 //! | [`triggers`] | the trigger mesh: events that set off intents and other events |
+//! | [`watchdog`] | what is not as it should be in Layer 2, and telemetry of it |
 //! | [`worker`] | the process that runs tasks |
 //! | [`written`] | intents, triggers, policies and schedules from YAML, with every fault at its place |
 
@@ -34,5 +35,6 @@ pub mod scheduler;
 pub mod seen;
 pub mod steady;
 pub mod triggers;
+pub mod watchdog;
 pub mod worker;
 pub mod written;

@@ -363,3 +363,18 @@ pub const EXEC_OUTPUT_MOST: u64 = 30 << 10;
 
 /// How long the rest of a program's output is waited for when it has ended: a daemon that it left may hold the pipe for ever.
 pub const EXEC_REST: Duration = Duration::from_secs(1);
+
+// The watchdog of Layer 2.
+
+/// How long each of those that a look asks may take: far above what an answer takes, far below the interval of looks.
+pub const LOOK_WAIT: Duration = Duration::from_secs(2);
+
+/// How often it is looked who is ready, until everybody was once. Nothing is recorded before the verdict.
+pub const READINESS_LOOK: Duration = Duration::from_secs(1);
+
+/// Looks after which an answer says nothing any more about how fast work goes: the watchdog was away.
+pub const LOOKS_FRESH: u32 = 4;
+
+/// Components that are watched: the most workers that a manifest may ask for, and the rest of Layer 2, with room. A status with
+/// more is refused.
+pub const WATCHED: usize = 256;

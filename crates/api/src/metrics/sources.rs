@@ -77,7 +77,12 @@ const LAYER2: [Named; 11] = [
         "Firings of schedules.",
     ),
     ("dispatches", "grace_layer2_dispatches_total", Kind::Counter, "Tasks given to workers."),
-    ("sla_breaches", "grace_layer2_sla_breaches_total", Kind::Counter, "Deadlines that were missed."),
+    (
+        "sla_breaches",
+        "grace_layer2_sla_breaches_total",
+        Kind::Counter,
+        "Deadlines missed, schedules late, deliveries given up.",
+    ),
 ];
 
 /// Field, family, kind, help.

@@ -40,6 +40,11 @@ pub trait Shell<D: Decider> {
     /// Performs an effect whose event is durable. Must not block: spawn what takes time, and ask the host when it is done.
     fn perform(&mut self, commands: &Commands<D>, effect: D::Effect);
 
+    /// What it has to say of itself with the next sign of life, in one line; `None` for what was said before.
+    fn status(&self) -> Option<String> {
+        None
+    }
+
     /// The configuration is to be read again.
     fn reload(&mut self, _commands: &Commands<D>) {}
 }
@@ -100,7 +105,10 @@ where
         tokio::select! {
             biased;
             signal = context.life.next() => match signal {
-                Signal::Beat if hosted.is_alive() => context.life.beat(),
+                Signal::Beat if hosted.is_alive() => match serving.shell.status() {
+                    Some(status) => context.life.status(status),
+                    None => context.life.beat(),
+                },
                 // No beat: the host's thread hangs, and whoever watches is to see it.
                 Signal::Beat => {}
                 Signal::Reload => serving.shell.reload(&serving.commands),

@@ -42,6 +42,9 @@ pub struct Manifest {
     pub schedules: BTreeMap<String, serde_json::Value>,
     /// Workers for the tasks of intents.
     pub workers: u32,
+    /// What the watchdog of Layer 2 looks for.
+    #[serde(default)]
+    pub layer2: Layer2Settings,
     /// Components of Grace itself above Layer 1, by name, as the binary wires them. No manifest says anything of them.
     #[serde(default)]
     pub built_in: BTreeMap<String, ProcessSpec>,
@@ -60,6 +63,7 @@ impl Default for Manifest {
             policies: BTreeMap::new(),
             schedules: BTreeMap::new(),
             workers: WORKERS,
+            layer2: Layer2Settings::default(),
             built_in: BTreeMap::new(),
         }
     }
@@ -111,6 +115,40 @@ impl Default for ApiSettings {
 pub struct TelemetrySettings {
     /// Where spans are sent: the base address of an OTLP/HTTP receiver, without a slash at its end.
     pub otlp: Option<String>,
+}
+
+/// What the watchdog of Layer 2 looks for, and how often.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Layer2Settings {
+    /// Time between two looks.
+    pub interval: Duration,
+    /// From the instance's boot until all of Layer 2 is ready.
+    pub ready_within: Duration,
+    /// More tasks than this that wait for a worker are a warning.
+    pub queue_warning: u64,
+    /// More than this are critical.
+    pub queue_critical: u64,
+    /// While tasks wait, fewer dispatches a second than this are a warning; 0 for never.
+    pub dispatch_rate_warning: f64,
+    /// Fewer subscriptions than this are a warning; 0 for never. Without a number, fewer than [`SUBSCRIPTIONS_WARNING`] are one once
+    /// there were that many.
+    pub subscriptions_warning: Option<u64>,
+}
+
+/// Subscriptions of which fewer are a warning, once there were so many.
+pub const SUBSCRIPTIONS_WARNING: u64 = 5;
+
+impl Default for Layer2Settings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(15),
+            ready_within: Duration::from_secs(30),
+            queue_warning: 1000,
+            queue_critical: 5000,
+            dispatch_rate_warning: 1.0,
+            subscriptions_warning: None,
+        }
+    }
 }
 
 /// One supervised process: a replica of an entry under `processes:`, or a built-in kernel.
@@ -458,4 +496,16 @@ pub enum Severity {
     Warning,
     /// Somebody should look now.
     Critical,
+}
+
+impl Severity {
+    /// As it is written.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
 }

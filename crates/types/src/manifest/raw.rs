@@ -44,6 +44,8 @@ pub(super) struct RawManifest {
     pub(super) schedules: BTreeMap<String, serde_json::Value>,
     /// Workers for the tasks of intents, 0 to 64; 3 when not given. Your own can take part, too.
     pub(super) workers: Option<u32>,
+    /// What the watchdog of Layer 2 looks for, and how often.
+    pub(super) layer2: RawLayer2,
 }
 
 /// Keys that begin with `x-` are the user's own, as in compose: a place for anchors.
@@ -88,6 +90,26 @@ pub(super) struct RawApi {
 pub(super) struct RawTelemetry {
     /// Where spans are sent by OTLP over HTTP, such as `http://127.0.0.1:4318`. Nothing is sent when not given.
     pub(super) otlp: Option<String>,
+}
+
+/// What the watchdog of Layer 2 looks for, and how often.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a mapping")]
+#[schemars(rename = "Layer2")]
+pub(super) struct RawLayer2 {
+    /// Time between two looks, and between two pieces of telemetry.
+    pub(super) interval: Option<DurationText>,
+    /// From boot until everything of Layer 2 is ready; what is not then is critical.
+    pub(super) ready_within: Option<DurationText>,
+    /// More tasks than this that wait for a worker are a warning.
+    pub(super) queue_warning: Option<u64>,
+    /// More tasks than this that wait for a worker are critical.
+    pub(super) queue_critical: Option<u64>,
+    /// While tasks wait, fewer dispatches a second than this are a warning; 0 for never.
+    pub(super) dispatch_rate_warning: Option<f64>,
+    /// Fewer subscriptions of the trigger mesh than this are a warning; 0 for never. When not given, fewer than 5 are a warning once
+    /// there were 5.
+    pub(super) subscriptions_warning: Option<u64>,
 }
 
 /// One program to keep running.

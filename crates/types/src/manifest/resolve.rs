@@ -1,16 +1,19 @@
 //! The manifest as written → the validated [`Manifest`]: defaults filled in, references checked, replicas expanded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     checks::Checks,
     model::{
-        AlertRule, BusSettings, Comparison, Condition, Manifest, ProcessSpec, RestartPolicy, Severity,
-        WORKERS,
+        AlertRule, BusSettings, Comparison, Condition, Layer2Settings, Manifest, ProcessSpec, RestartPolicy,
+        Severity, WORKERS,
     },
     names::{RESERVED_NAMES, process_name},
     process::{Dependency, Entry},
-    raw::{RawAlert, RawBus, RawManifest, Scalar, SizeText},
+    raw::{RawAlert, RawBus, RawLayer2, RawManifest, Scalar, SizeText},
     units,
 };
 use crate::{
@@ -52,6 +55,7 @@ impl Checks<'_> {
             policies: raw.policies.clone(),
             schedules: raw.schedules.clone(),
             workers,
+            layer2: self.layer2(&root.key("layer2"), &raw.layer2),
             ..Manifest::default()
         }
     }
@@ -76,6 +80,47 @@ impl Checks<'_> {
             max_pending_bytes: usize::try_from(max_pending).unwrap_or(default.max_pending_bytes),
             max_connections: max_connections as usize,
         }
+    }
+
+    fn layer2(&mut self, at: &Field, raw: &RawLayer2) -> Layer2Settings {
+        let default = Layer2Settings::default();
+        // Each look is written down: more often than this is for tests, and would be the journal's load.
+        let often = Duration::from_millis(100)..=Duration::from_secs(3600);
+        let within = Duration::from_secs(1)..=Duration::from_secs(3600);
+        let most = 1 << 20;
+        let settings = Layer2Settings {
+            interval: self.duration(&at.key("interval"), raw.interval.as_ref(), often, default.interval),
+            ready_within: self.duration(
+                &at.key("ready_within"),
+                raw.ready_within.as_ref(),
+                within,
+                default.ready_within,
+            ),
+            queue_warning: self.number(
+                &at.key("queue_warning"),
+                raw.queue_warning,
+                1..=most,
+                default.queue_warning,
+            ),
+            queue_critical: self.number(
+                &at.key("queue_critical"),
+                raw.queue_critical,
+                1..=most,
+                default.queue_critical,
+            ),
+            dispatch_rate_warning: self.number(
+                &at.key("dispatch_rate_warning"),
+                raw.dispatch_rate_warning,
+                0.0..=1e6,
+                default.dispatch_rate_warning,
+            ),
+            subscriptions_warning: raw.subscriptions_warning,
+        };
+        if settings.queue_critical < settings.queue_warning {
+            let key = if raw.queue_critical.is_some() { "queue_critical" } else { "queue_warning" };
+            self.fault(&at.key(key), "`queue_critical` must be at least `queue_warning`");
+        }
+        settings
     }
 
     fn dependencies_exist(&mut self, entries: &BTreeMap<String, Entry>) {
@@ -218,7 +263,7 @@ impl Checks<'_> {
                 0.0
             }
         };
-        let none = std::time::Duration::ZERO;
+        let none = Duration::ZERO;
         Some(AlertRule {
             name: raw.name.clone(),
             component: raw.component.clone(),
