@@ -28,6 +28,7 @@ use std::{
     time::Instant,
 };
 
+use grace_benches::Machine;
 use grace_core::kernels::immutable_log::{Folder, LogWriter, verifier_key};
 use grace_kernel::evidence::{
     Sink,
@@ -60,9 +61,9 @@ fn main() {
     let folder = || tempfile::tempdir_in(&temporary).unwrap().keep();
 
     let rows = rows(entries);
-    let mut bulk = Figures::default();
-    let (mut floor, mut public, mut senders, mut median) =
-        (Figures::default(), Figures::default(), Figures::default(), Figures::default());
+    let machine = Machine::watched();
+    let (mut floor, mut bulk, mut public, mut senders, mut median) =
+        (Figures::default(), Figures::default(), Figures::default(), Figures::default(), Figures::default());
     let only = given("--only").map(String::as_str);
     let is_wanted = |part: &str| only.is_none_or(|only| only == part);
     for _ in 0..rounds {
@@ -81,14 +82,16 @@ fn main() {
     }
     println!("{entries} entries of {ENTRY_BYTES} bytes, {rounds} rounds in turn; median [min – max]\n");
     println!("| | | |\n|---|---|---|");
+    let (bulk_shares, public_shares) = (bulk.of(&floor), public.of(&floor));
     let floor = floor.row("SHA-256 + fdatasync of the same bytes", "entries/s");
     let bulk = bulk.row("bulk, sealed and synced", "entries/s");
-    let public = public.row("bulk, in the public files too", "entries/s");
+    public.row("bulk, in the public files too", "entries/s");
     let senders = senders.row("256 senders, each waiting for its seal", "entries/s");
     median.row("256 senders, p50", "ms");
+    bulk_shares.row("bulk / floor of the same round", "(target 0.60)");
+    public_shares.row("bulk with public files / floor of the same round", "");
     println!("| 256 senders / floor | {:.2} | |", senders / floor);
-    println!("| bulk / floor | {:.2} (target 0.60) | |", bulk / floor);
-    println!("| bulk with public files / floor | {:.2} | |", public / floor);
+    machine.report();
     if only.is_none() && !args.iter().any(|a| a == "--no-peers") {
         peers::measure(&rows, &place, bulk, senders);
     }
@@ -101,6 +104,11 @@ struct Figures(Vec<f64>);
 impl Figures {
     fn add(&mut self, count: usize, seconds: f64) {
         self.0.push(count as f64 / seconds);
+    }
+
+    /// Each round's figure as a share of the same round's in `floor`: machines change between rounds.
+    fn of(&self, floor: &Self) -> Self {
+        Self(self.0.iter().zip(&floor.0).map(|(figure, floor)| figure / floor).collect())
     }
 
     /// Prints a row and returns its median; nothing is printed of what was not measured.

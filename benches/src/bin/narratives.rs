@@ -14,6 +14,7 @@
 
 use std::{path::Path, time::Instant};
 
+use grace_benches::Machine;
 use grace_store::narrative::{Batch, NarrativeDb, Query};
 use grace_types::{
     chance::{Entropy as _, SeededEntropy},
@@ -43,6 +44,7 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let (path, floor_path) = (folder.path().join("narratives.db"), folder.path().join("floor.db"));
 
+    let machine = Machine::watched();
     let floor = floor(&floor_path, rows, batch);
     let mut db = NarrativeDb::open(&path).unwrap();
     let ingest = ingest(&mut db, rows, batch);
@@ -79,6 +81,7 @@ fn main() {
         text: Some(format!("{} {}", word(chance), word(chance))),
         ..actor_and_time(chance)
     });
+    machine.report();
 }
 
 fn measure(
