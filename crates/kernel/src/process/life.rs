@@ -44,6 +44,7 @@ pub struct Life {
     hangup: unix::Signal,
     ready: bool,
     status: String,
+    remark: Option<&'static str>,
 }
 
 impl Life {
@@ -65,6 +66,7 @@ impl Life {
             hangup: unix::signal(SignalKind::hangup())?,
             ready: false,
             status: "starting".to_owned(),
+            remark: None,
         })
     }
 
@@ -88,7 +90,8 @@ impl Life {
     /// Sends a sign of life. Readiness and status go with each, so that a new control plane learns them.
     pub fn beat(&mut self) {
         let ready = if self.ready { "READY=1\n" } else { "" };
-        let message = format!("{ready}WATCHDOG=1\nSTATUS={}", self.status);
+        let (mark, remark) = self.remark.map_or(("", ""), |remark| ("; ", remark));
+        let message = format!("{ready}WATCHDOG=1\nSTATUS={}{mark}{remark}", self.status);
         self.send(&message);
     }
 
@@ -102,6 +105,13 @@ impl Life {
     pub fn status(&mut self, status: impl Into<String>) {
         self.status = status.into().replace('\n', " ");
         self.beat();
+    }
+
+    /// Tells something beside the status, in one line, until it is told that it is over.
+    pub fn remark(&mut self, remark: Option<&'static str>) {
+        if std::mem::replace(&mut self.remark, remark) != remark {
+            self.beat();
+        }
     }
 
     /// Tells that the component is about to end.

@@ -126,6 +126,7 @@ where
             release = hosted.releases.recv() => {
                 let Some(release) = release else { break };
                 let first = !serving.loaded;
+                context.life.remark(release.in_reserve.then_some(IN_RESERVE));
                 serving.release(release, publisher.as_mut());
                 if first {
                     shippers = reader.as_ref().zip(context.bus.as_ref()).map(|(open, bus)| {
@@ -168,6 +169,9 @@ where
     tokio::join!(published, shipped);
     hosted.ended().await
 }
+
+/// What `grace status` shows of a kernel while it refuses what it would have to write.
+const IN_RESERVE: &str = "the disk is almost full: only emergencies are put on record";
 
 /// The host's side of the loop.
 struct Serving<D: Decider, S> {

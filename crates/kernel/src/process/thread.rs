@@ -96,6 +96,8 @@ pub struct Release<D: Decider> {
     pub replies: Vec<(String, Answer<D>)>,
     /// What went wrong or was passed over, one sentence each. The host goes on.
     pub notices: Vec<String>,
+    /// Whether the disk is almost full, so that only emergencies are put on record.
+    pub in_reserve: bool,
 }
 
 /// The host as the process's loop sees it.
@@ -309,8 +311,9 @@ impl<D: Decider> Worker<D> {
     ) {
         notices.extend(self.host.take_notices());
         if always || !(entries.is_empty() && effects.is_empty() && replies.is_empty() && notices.is_empty()) {
+            let in_reserve = self.reserve.is_on();
             // A loop that is gone has ended the process's work; the inbox closes next.
-            let _ = self.out.blocking_send(Release { entries, effects, replies, notices });
+            let _ = self.out.blocking_send(Release { entries, effects, replies, notices, in_reserve });
         }
     }
 }

@@ -41,13 +41,22 @@ fn net() -> MemoryNet {
 
 /// Runs the tally on the net beside `test`, until the test is done.
 async fn with_kernel(net: &MemoryNet, disk: &Disk, test: impl AsyncFnOnce(MemoryClient)) {
+    with_notified_kernel(net, disk, Notify::default(), test).await;
+}
+
+async fn with_notified_kernel(
+    net: &MemoryNet,
+    disk: &Disk,
+    notify: Notify,
+    test: impl AsyncFnOnce(MemoryClient),
+) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let context = Context {
         environment: Environment { component: "tally".into(), ..Environment::default() },
         clock: clock.clone(),
         entropy: Box::new(SeededEntropy::new(1)),
         bus: Some(net.client("tally").unwrap().bus()),
-        life: Life::new(Notify::default(), None, clock).unwrap(),
+        life: Life::new(notify, None, clock).unwrap(),
     };
     let (disk, read) = (disk.clone(), disk.clone());
     let open = move || MemoryJournal::open(&disk).map(|j| Box::new(j) as Box<dyn Journal>);
@@ -158,6 +167,39 @@ async fn on_a_disk_that_is_almost_full_nothing_from_the_bus_is_an_emergency() {
         while ask(&client, &Envelope::new(add("a", 1.0))).await != Ok(Outcome::Done(1.0)) {
             tokio::task::yield_now().await;
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn that_only_emergencies_are_recorded_is_told_on_the_life_line() {
+    let (net, disk) = (net(), Disk::new());
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("notify");
+    let life_line = tokio::net::UnixDatagram::bind(&socket).unwrap();
+    let until_told = async |wanted: &str| {
+        let mut bytes = [0; 1024];
+        let heard = async {
+            loop {
+                let length = life_line.recv(&mut bytes).await.unwrap();
+                if bytes[..length].ends_with(wanted.as_bytes()) {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(WAIT, heard).await.unwrap_or_else(|_| panic!("{wanted:?} is never said"));
+    };
+    disk.set_room(Some(1 << 20));
+    let notify = Notify::to(socket.as_os_str()).unwrap();
+    with_notified_kernel(&net, &disk, notify, async |client| {
+        until_told("STATUS=ready").await;
+        assert_eq!(ask(&client, &Envelope::new(add("a", 1.0))).await.unwrap_err().code, "disk_reserve");
+        until_told("STATUS=ready; the disk is almost full: only emergencies are put on record").await;
+        disk.set_room(Some(u64::MAX));
+        while ask(&client, &Envelope::new(add("a", 1.0))).await != Ok(Outcome::Done(1.0)) {
+            tokio::task::yield_now().await;
+        }
+        until_told("STATUS=ready").await;
     })
     .await;
 }
