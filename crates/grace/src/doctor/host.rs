@@ -104,14 +104,15 @@ pub(super) fn open_files() -> Row {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let shown = |n: Option<u64>| n.map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
     let found = format!("{}, which may be raised to {}", shown(limit.current), shown(limit.maximum));
-    if limit.current.is_none_or(|n| n >= limits::OPEN_FILES) {
+    // The broker raises the one to the other.
+    if limit.maximum.is_none_or(|n| n >= limits::OPEN_FILES) {
         return Row::ok("open files", found);
     }
     Row::lack(
         "open files",
         found,
         "the broker refuses connections before its own limit is reached",
-        format!("`ulimit -n {}` before `grace up`, or LimitNOFILE= under systemd", limits::OPEN_FILES),
+        format!("`ulimit -Hn {}` before `grace up`, or LimitNOFILE= under systemd", limits::OPEN_FILES),
     )
 }
 

@@ -29,6 +29,7 @@ use grace_bus::{
 };
 use grace_kernel::process::{Context, Environment, KernelError, life::Signal, tell};
 use grace_types::manifest::{ComponentKind, Manifest, Permissions};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -62,7 +63,18 @@ fn permissions() -> Permissions {
 fn run(environment: Environment) -> Result<(), KernelError> {
     let listeners = sockets::passed(|name| std::env::var(name).ok(), std::process::id())
         .map_err(|source| KernelError::System { what: "the listening sockets", source })?;
+    open_files();
     grace_kernel::process::run(environment, async |context| main(context, listeners).await)
+}
+
+/// Raises the bound of open files as far as it may be raised: each connection is one. This process starts no program, so nobody inherits
+/// a bound that is larger than what it was made for.
+fn open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tell(&format!("the bound of open files stays as it is: {error}"));
+    }
 }
 
 /// Serves until it is told to stop. The context's bus is a client of this very broker.
