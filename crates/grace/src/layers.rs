@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use grace_core::{control_plane::kernel_spec, instance::Instance, kernels::BuiltIn, spawn::own_program};
@@ -14,7 +15,7 @@ use grace_orchestration::{
     htm, intent::IntentType, policies, scheduler, triggers, watchdog, worker, written,
 };
 use grace_types::{
-    manifest::{ComponentKind, Condition, Manifest, ManifestErrors, Permissions, ProcessSpec},
+    manifest::{Availability, Backoff, ComponentKind, Condition, Manifest, ManifestErrors, Permissions, ProcessSpec},
     yaml::Diagnostic,
 };
 use serde::de::DeserializeOwned;
@@ -106,9 +107,18 @@ pub(crate) fn add(manifest: &mut Manifest, origin: Option<&Path>) -> Result<(), 
                 .at(&origin.map(|origin| origin.display().to_string()).unwrap_or_default())
                 .help("call the process something else"));
         }
+        let spec = ProcessSpec { availability: tireless(&spec.availability), ..spec };
         manifest.built_in.insert(spec.name.clone(), spec);
     }
     Ok(())
+}
+
+/// Work that was taken is to be done: whatever keeps them from it, they are started again, a little later each time, and
+/// never given up on.
+fn tireless(usual: &Availability) -> Availability {
+    let backoff = Backoff { max: Duration::from_secs(2), ..usual.backoff.clone() };
+    // More than there can be with waits of two seconds.
+    Availability { intensity: 1000, backoff, ..usual.clone() }
 }
 
 fn worker_spec(worker: BuiltIn, n: u32, published: &[String], folder: Option<PathBuf>) -> ProcessSpec {

@@ -1,0 +1,11 @@
+//! Work end to end: intents, the task manager and its workers as real processes, and what becomes of them when they are killed.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod instance;
+
+#[path = "work/bench.rs"]
+mod bench;
+#[path = "work/commands.rs"]
+mod commands;
+#[path = "work/kills.rs"]
+mod kills;

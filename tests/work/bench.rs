@@ -1,0 +1,72 @@
+//! An instance with types of intents, and what is asked of it.
+
+use serde_json::Value;
+
+use crate::instance::{Instance, until};
+
+/// The types of every test. `mark` leaves its token in a file; `hold` does so and then waits for another file.
+const MANIFEST: &str = r#"bus: {port: 0}
+intents:
+  mark:
+    payload:
+      type: object
+      required: [text, count]
+      additionalProperties: false
+      properties: {text: {type: string}, count: {type: integer}}
+    plan:
+      task:
+        kind: exec
+        command: [sh, -c, 'echo "$0 $GRACE_TOKEN" >> FOLDER/marks; echo "$0"', "${payload.text}"]
+        timeout: 20s
+        retry: {attempts: 5, backoff: 100ms}
+  hold:
+    plan:
+      task:
+        kind: exec
+        command: [sh, -c, 'echo "$GRACE_TOKEN" >> FOLDER/held; while [ ! -e FOLDER/go ]; do sleep 0.05; done']
+        timeout: 25s
+  steps:
+    plan:
+      sequence:
+        - task: {name: first, kind: exec, command: [printf, "%s", "${payload.text}"]}
+        - parallel:
+            - task: {kind: wait, for: 50ms}
+            - task: {name: told, kind: publish, subject: "app.told.${payload.text}", message: "${tasks.first.stdout}"}
+  broken:
+    plan:
+      task: {kind: exec, command: [sh, -c, 'echo "no such picture" >&2; exit 3'], retry: {attempts: 2, backoff: 10ms}}
+"#;
+
+/// An instance that runs with these types and the usual three workers.
+pub(crate) fn up() -> Instance {
+    let instance = Instance::of("");
+    instance.write_manifest(MANIFEST);
+    instance.up();
+    instance
+}
+
+/// Submits an intent, and what `grace` printed.
+pub(crate) fn submit(instance: &Instance, kind: &str, more: &[&str]) -> Value {
+    let args = [&["--json", "intent", "submit", kind, "--actor", "ann"], more].concat();
+    let ran = instance.grace(&args);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+/// The intent as it is now.
+pub(crate) fn show(instance: &Instance, id: &str) -> Value {
+    let ran = instance.grace(&["--json", "intent", "show", id]);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+/// The intent, as soon as it is at this state.
+pub(crate) fn until_state(instance: &Instance, id: &str, state: &str) -> Value {
+    until(&format!("{id} is {state}"), || Some(show(instance, id)).filter(|intent| intent["state"] == state))
+}
+
+/// The lines of a file that tasks write.
+pub(crate) fn lines(instance: &Instance, name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(instance.file(name)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}

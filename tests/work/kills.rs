@@ -1,0 +1,80 @@
+//! `kill -9` of workers and of the task manager in the middle of work.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    bench::{lines, show, submit, until_state, up},
+    instance::{Instance, kill, until},
+};
+
+fn kill_component(instance: &Instance, name: &str) {
+    kill(instance.component(name).pid.unwrap(), Signal::KILL);
+}
+
+#[test]
+fn a_task_of_a_worker_that_is_killed_is_given_to_another_under_a_greater_token() {
+    let instance = up();
+    let id = submit(&instance, "hold", &[])["id"].as_str().unwrap().to_owned();
+    until("it runs", || (lines(&instance, "held").len() == 1).then_some(()));
+    let worker = show(&instance, &id)["tasks"][0]["worker"].as_str().unwrap().to_owned();
+    kill_component(&instance, &worker);
+    let held = until("it runs again", || Some(lines(&instance, "held")).filter(|held| held.len() == 2));
+    assert!(held[1].parse::<u64>().unwrap() > held[0].parse().unwrap(), "{held:?}");
+    std::fs::write(instance.file("go"), "").unwrap();
+    let done = until_state(&instance, &id, "succeeded");
+    assert_eq!(
+        done["tasks"][0]["attempts"], 2,
+        "the plan allows one; a lost worker is not its fault: {done}"
+    );
+    instance.all_ready();
+    instance.down();
+}
+
+/// For each task, the tokens under which it was done.
+fn done(instance: &Instance) -> BTreeMap<String, Vec<u64>> {
+    let mut done: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for record in instance.records_of("htm") {
+        let tasks = &record["event"]["record"]["event"]["what"]["tasks_done"]["tasks"];
+        for task in tasks.as_array().into_iter().flatten() {
+            let id = task["task"].as_str().unwrap().to_owned();
+            done.entry(id).or_default().push(task["token"].as_u64().unwrap());
+        }
+    }
+    done
+}
+
+#[test]
+fn every_acknowledged_intent_ends_once_while_the_task_manager_is_killed_again_and_again() {
+    let instance = up();
+    let mut acknowledged = BTreeSet::new();
+    for n in 0..40 {
+        let payload = format!(r#"{{"text": "t{n}", "count": {n}}}"#);
+        let taken = submit(&instance, "mark", &["--payload", &payload]);
+        acknowledged.insert(taken["id"].as_str().unwrap().to_owned());
+        if n % 10 == 5 {
+            kill_component(&instance, "htm");
+        }
+    }
+    assert_eq!(acknowledged.len(), 40);
+    for id in &acknowledged {
+        until_state(&instance, id, "succeeded");
+    }
+    let restarts = instance.all_ready();
+    assert_eq!(restarts.components.iter().find(|c| c.name == "htm").unwrap().restarts, 4);
+    instance.down();
+    let done = done(&instance);
+    let expected: BTreeSet<String> =
+        acknowledged.iter().map(|id| format!("{}.0", id.replacen("int_", "tsk_", 1))).collect();
+    assert_eq!(done.keys().cloned().collect::<BTreeSet<_>>(), expected);
+    assert!(done.values().all(|tokens| tokens.len() == 1), "{done:?}");
+    // Programs may run again, but what counts ran: under its token each text is there.
+    let marks = lines(&instance, "marks");
+    let tokens: BTreeSet<u64> =
+        marks.iter().map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();
+    assert!(done.values().all(|token| tokens.contains(&token[0])), "{marks:?}\n{done:?}");
+    let first: Value = instance.records_of("htm").remove(0);
+    assert!(first["event"]["record"]["why"][0]["code"].is_string(), "{first}");
+}
