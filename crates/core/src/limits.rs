@@ -120,6 +120,9 @@ pub const DESCENDANTS: usize = 256;
 /// Time between two rounds of the health monitor.
 pub const HEALTH_ROUND: Duration = Duration::from_secs(2);
 
+/// The same while something is starting: whoever looks right after the boot should not see what was measured before it was ready.
+pub const HEALTH_ROUND_STARTING: Duration = Duration::from_millis(250);
+
 /// How long the control plane may take to tell its status before the round is left out.
 pub const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 

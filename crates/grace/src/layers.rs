@@ -15,7 +15,9 @@ use grace_orchestration::{
     htm, intent::IntentType, policies, scheduler, triggers, watchdog, worker, written,
 };
 use grace_types::{
-    manifest::{Availability, Backoff, ComponentKind, Condition, Manifest, ManifestErrors, Permissions, ProcessSpec},
+    manifest::{
+        Availability, Backoff, ComponentKind, Condition, Manifest, ManifestErrors, Permissions, ProcessSpec,
+    },
     yaml::Diagnostic,
 };
 use serde::de::DeserializeOwned;

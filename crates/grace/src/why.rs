@@ -10,6 +10,7 @@ use std::{
 };
 
 use grace_core::{instance::Instance, kernels::clarity::journals};
+use grace_orchestration::htm::{self, IntentId, TaskId};
 use grace_store::{
     StoreError,
     narrative::{NarrativeDb, Told},
@@ -93,6 +94,15 @@ fn story(db: &NarrativeDb, asked: &str) -> Result<Option<Story>, StoreError> {
     let mut story = Story { asked: None, decided: None, told: Vec::new(), cut: false };
     if let Ok(correlation) = asked.parse::<CorrelationId>() {
         story.told = db.story(correlation, most)?;
+    } else if let Some(told) = of_work(db, asked, most)? {
+        story.asked = told.iter().find(|told| told.narrative.place == asked).map(|told| told.narrative.id);
+        story.cut = told.len() >= most;
+        if let Some(first) = told.first() {
+            story.told = db.causes(first)?;
+            story.told.truncate(most / 2);
+            story.told.extend(db.story(first.narrative.correlation, most)?);
+        }
+        story.told.extend(told);
     } else {
         let focus = match asked.parse::<EventId>() {
             Ok(id) => db.by_id(id)?,
@@ -129,6 +139,22 @@ fn story(db: &NarrativeDb, asked: &str) -> Result<Option<Story>, StoreError> {
     story.cut |= story.told.len() >= most;
     story.told.sort_by_key(|told| told.position);
     Ok((!story.told.is_empty()).then_some(story))
+}
+
+/// What the task manager recorded of an intent or a task, oldest first; `None` for what is neither. A dispatch is of a worker and of
+/// many tasks: it is found by what it names.
+fn of_work(db: &NarrativeDb, asked: &str, most: usize) -> Result<Option<Vec<Told>>, StoreError> {
+    let names = if let Ok(intent) = asked.parse::<IntentId>() {
+        // `tsk_3xq7k-42.`
+        let task = intent.task(0).to_string();
+        [format!("\"{intent}\""), format!("\"{}", task.trim_end_matches('0'))]
+    } else if let Ok(task) = asked.parse::<TaskId>() {
+        [format!("\"{task}\""), format!("\"{}\"", task.intent)]
+    } else {
+        return Ok(None);
+    };
+    let told = db.naming(htm::shell::NAME, &names.each_ref().map(String::as_str), most)?;
+    Ok((!told.is_empty()).then_some(told))
 }
 
 impl Story {

@@ -1,9 +1,13 @@
 //! The command lines of `grace intent` and `grace task`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
-use grace_orchestration::{htm::view::IntentState, intent};
+use grace_orchestration::{
+    htm::view::{IntentState, TaskState as TaskStage},
+    intent,
+};
+use grace_types::manifest::units;
 
 /// `grace intent`.
 #[derive(Debug, Subcommand)]
@@ -34,6 +38,37 @@ Examples:
         /// Which, such as `int_3xq7k-42`
         id: String,
     },
+    /// List the types of intents, with what waits and runs
+    #[command(after_help = "\
+Examples:
+  grace intent types
+  grace intent types --json       for scripts: one type a line")]
+    Types,
+    /// Give out no task of a type until it is resumed; intents of it are still taken, and wait
+    #[command(after_help = "\
+Examples:
+  grace intent pause resize_image --reason 'the disk is full'
+  grace intent resume resize_image")]
+    Pause {
+        /// Its name
+        #[arg(value_name = "TYPE")]
+        kind: String,
+        /// Why; it is recorded
+        #[arg(long, default_value = "asked for by the operator")]
+        reason: String,
+    },
+    /// Give out tasks of a paused type again
+    #[command(after_help = "\
+Examples:
+  grace intent resume resize_image --reason 'the disk has room again'")]
+    Resume {
+        /// Its name
+        #[arg(value_name = "TYPE")]
+        kind: String,
+        /// Why; it is recorded
+        #[arg(long, default_value = "asked for by the operator")]
+        reason: String,
+    },
 }
 
 /// `grace intent submit`.
@@ -42,7 +77,8 @@ Examples:
 Examples:
   grace intent submit resize_image --actor ann --payload '{\"path\": \"in.png\"}'
   grace intent submit resize_image --actor ann --payload-file job.json --wait
-  grace intent submit nightly --actor cron --key 2026-11-23 --priority low
+  grace intent submit nightly --actor cron --key 2026-11-23 --priority low --delay 2h --deadline 6h
+  make-job | grace intent submit resize_image --actor ann --payload -
 
 Types of intents are declared under `intents:` in the manifest. The same --key gives the same intent,
 however often it is submitted. Once the id is printed, the intent is on disk.")]
@@ -53,7 +89,7 @@ pub(crate) struct Submit {
     /// Who wants it
     #[arg(long, value_name = "NAME")]
     pub(crate) actor: String,
-    /// What it is about
+    /// What it is about; `-` reads it from standard input
     #[arg(long, value_name = "JSON", conflicts_with = "payload_file")]
     pub(crate) payload: Option<String>,
     /// The same from a file
@@ -62,12 +98,25 @@ pub(crate) struct Submit {
     /// How urgent it is; the type says it otherwise
     #[arg(long, value_enum)]
     pub(crate) priority: Option<Priority>,
+    /// How long it may take before it counts as late, such as 5m; the type says it otherwise
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) deadline: Option<Duration>,
+    /// Do not begin before this time is over, such as 30s
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) delay: Option<Duration>,
     /// Idempotency key
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
     /// Wait until it is over; status 1 unless it succeeded
     #[arg(long)]
     pub(crate) wait: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    units::duration(text).map_err(|e| match e.help {
+        Some(help) => format!("{}; {help}", e.message),
+        None => e.message,
+    })
 }
 
 /// How urgent.
@@ -114,6 +163,32 @@ impl From<State> for IntentState {
     }
 }
 
+/// What a task is at.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum TaskState {
+    Blocked,
+    Delayed,
+    Waiting,
+    Running,
+    Succeeded,
+    Dead,
+    Cancelled,
+}
+
+impl From<TaskState> for TaskStage {
+    fn from(state: TaskState) -> Self {
+        match state {
+            TaskState::Blocked => Self::Blocked,
+            TaskState::Delayed => Self::Delayed,
+            TaskState::Waiting => Self::Waiting,
+            TaskState::Running => Self::Running,
+            TaskState::Succeeded => Self::Succeeded,
+            TaskState::Dead => Self::Dead,
+            TaskState::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
 /// `grace task`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
@@ -121,12 +196,16 @@ pub(crate) enum Task {
     #[command(after_help = "\
 Examples:
   grace task list                 tasks of the last 20 intents
+  grace task list --state running
   grace task list --dead          tasks that failed for good; `grace task retry` gives another chance
   grace task list --json          for scripts: one task a line")]
     List {
         /// Only tasks that failed for good
-        #[arg(long)]
+        #[arg(long, conflicts_with = "state")]
         dead: bool,
+        /// Only those at this state
+        #[arg(long, value_enum)]
+        state: Option<TaskState>,
         /// Of how many intents, or how many dead letters, at most
         #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
         lines: usize,

@@ -9,7 +9,7 @@
 pub(crate) mod args;
 mod show;
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 
 use grace_core::instance::Instance;
 use grace_orchestration::{
@@ -17,7 +17,7 @@ use grace_orchestration::{
         BadId, Command, Htm, IntentId, Refusal, Reply, TaskId,
         command::{Query, Submission, Submitted},
         shell,
-        view::{IntentState, IntentView},
+        view::{IntentState, IntentView, TaskState},
     },
     intent::{Json, Violation},
     limits,
@@ -65,18 +65,47 @@ pub(crate) fn intent(instance: &Instance, command: &Intent, out: &mut Output) ->
             show::intent(&fetch(&Road::to(instance)?, id)?, out)?;
             Ok(Exit::Done)
         }
+        Intent::Types => types(&Road::to(instance)?, None, out),
+        Intent::Pause { kind, reason } => {
+            let (name, reason) = (kind.clone(), reason.clone());
+            switch(instance, kind, Command::Pause { name, reason }, out)
+        }
+        Intent::Resume { kind, reason } => {
+            let (name, reason) = (kind.clone(), reason.clone());
+            switch(instance, kind, Command::Resume { name, reason }, out)
+        }
     }
+}
+
+/// Pauses or resumes a type, and shows what it is at then.
+fn switch(instance: &Instance, kind: &str, command: Command, out: &mut Output) -> Result<Exit, Failure> {
+    let road = Road::to(instance)?;
+    road.order(command)?;
+    types(&road, Some(kind), out)
+}
+
+/// Shows all types, or one.
+fn types(road: &Road, only: Option<&str>, out: &mut Output) -> Result<Exit, Failure> {
+    let Reply::Overview(overview) = road.ask(Command::Query(Query::Overview))? else { return Err(odd()) };
+    let wanted = overview.types.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
+    show::types(wanted, out)?;
+    if !out.json && only.is_none() {
+        show::stuck(&overview.stuck, out)?;
+    }
+    Ok(Exit::Done)
 }
 
 /// Runs a command of `grace task`.
 pub(crate) fn task(instance: &Instance, command: &Task, out: &mut Output) -> Result<Exit, Failure> {
     match command {
-        Task::List { dead: false, lines } => {
+        Task::List { dead: false, state, lines } => {
             let (intents, more) = intents(&Road::to(instance)?, None, *lines)?;
-            let tasks: Vec<_> = intents.into_iter().flat_map(|intent| intent.tasks).collect();
+            let state = state.map(TaskState::from);
+            let tasks = intents.into_iter().flat_map(|intent| intent.tasks);
+            let tasks: Vec<_> = tasks.filter(|task| state.is_none_or(|state| task.state == state)).collect();
             show::tasks(&tasks, more, out)?;
         }
-        Task::List { dead: true, lines } => {
+        Task::List { dead: true, lines, .. } => {
             let reply = Road::to(instance)?.ask(Command::Query(Query::DeadLetters { limit: *lines }))?;
             let Reply::DeadLetters { tasks, more } = reply else { return Err(odd()) };
             show::tasks(&tasks, more, out)?;
@@ -112,6 +141,8 @@ fn submit(instance: &Instance, args: &Submit, out: &mut Output) -> Result<Exit, 
         payload: payload(args)?,
         key: args.key.clone(),
         priority: args.priority.map(Into::into),
+        deadline_ms: args.deadline.map(millis),
+        delay_ms: args.delay.map(millis),
         ..Submission::default()
     };
     let road = Road::to(instance)?;
@@ -125,7 +156,7 @@ fn submit(instance: &Instance, args: &Submit, out: &mut Output) -> Result<Exit, 
         }
         None => return Err(odd()),
     };
-    let intent = if args.wait { ended(&road, id)? } else { fetch(&road, id)? };
+    let intent = if args.wait { ended(&road, id, out)? } else { fetch(&road, id)? };
     show::intent(&intent, out)?;
     let succeeded = !args.wait || intent.state == IntentState::Succeeded;
     Ok(if succeeded { Exit::Done } else { Exit::Failed })
@@ -133,26 +164,45 @@ fn submit(instance: &Instance, args: &Submit, out: &mut Output) -> Result<Exit, 
 
 /// The payload as it was given, once it is JSON.
 fn payload(args: &Submit) -> Result<Json, Failure> {
-    let (text, place) = match (&args.payload, &args.payload_file) {
-        (Some(text), _) => (text.clone(), "--payload".to_owned()),
+    let (place, text) = match (args.payload.as_deref(), &args.payload_file) {
+        (Some("-"), _) => ("standard input".to_owned(), read("standard input", std::io::stdin())?),
+        (Some(text), _) => ("--payload".to_owned(), text.to_owned()),
         (None, Some(path)) => {
-            let mut text = String::new();
-            let read = std::fs::File::open(path)
-                .and_then(|file| file.take(limits::PAYLOAD_BYTES as u64 + 1).read_to_string(&mut text));
-            read.map_err(|e| {
-                Failure::new(Exit::Usage, "unreadable_file", format!("it cannot be read: {e}"))
-                    .at(&path.display())
-            })?;
-            (text, path.display().to_string())
+            let place = path.display().to_string();
+            let file = std::fs::File::open(path).map_err(|e| unreadable(&place, &e))?;
+            let text = read(&place, file)?;
+            (place, text)
         }
         (None, None) => return Ok(Json::default()),
     };
+    if text.len() > limits::PAYLOAD_BYTES {
+        let what = format!("the payload is too large: at most {} bytes are taken", limits::PAYLOAD_BYTES);
+        return Err(Failure::new(Exit::Usage, "bad_payload", what)
+            .at(&place)
+            .help("put it into a file, and its path into the payload"));
+    }
     let value = serde_json::from_str(&text).map_err(|e| {
         Failure::new(Exit::Usage, "bad_payload", format!("the payload is not JSON: {e}"))
             .at(&place)
             .help("write it as in --payload '{\"path\": \"in.png\"}'")
     })?;
     Ok(Json::of(&value))
+}
+
+/// All of it, as far as a payload may be long; one byte more is too long to be taken.
+fn read(place: &str, from: impl std::io::Read) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = from.take(limits::PAYLOAD_BYTES as u64 + 1).read_to_string(&mut text);
+    read.map_err(|e| unreadable(place, &e))?;
+    Ok(text)
+}
+
+fn unreadable(place: &str, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Usage, "unreadable_file", format!("it cannot be read: {error}")).at(&place)
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn refused(code: &str, message: String, violations: &[Violation]) -> Failure {
@@ -179,12 +229,15 @@ fn fetch(road: &Road, id: IntentId) -> Result<IntentView, Failure> {
     }
 }
 
-/// The intent, once it is over.
-fn ended(road: &Road, id: IntentId) -> Result<IntentView, Failure> {
+/// The intent, once it is over. A person who waits is told of each task.
+fn ended(road: &Road, id: IntentId, out: &Output) -> Result<IntentView, Failure> {
     let mut heard = road.hear(&format!("grace.htm.ended.{id}"))?;
+    let watched = !out.json && std::io::stderr().is_terminal();
+    let mut told = Vec::new();
     loop {
         match fetch(road, id) {
             Ok(intent) if intent.state.is_over() => return Ok(intent),
+            Ok(intent) if watched => show::progress(&intent, &mut told),
             Ok(_) => {}
             // The task manager is being replaced; the intent is safe.
             Err(failure) if failure.code == "not_reachable" => {}

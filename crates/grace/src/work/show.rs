@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 
-use grace_orchestration::htm::view::{IntentState, IntentView, TaskState, TaskView};
+use grace_orchestration::htm::view::{IntentState, IntentView, TaskState, TaskView, TypeView};
+use grace_types::reason::Reason;
 use serde_json::{Value, json};
 
 use crate::{
@@ -81,6 +82,61 @@ pub(super) fn tasks(tasks: &[TaskView], more: bool, out: &mut Output) -> Result<
         }
     }
     ending(tasks.is_empty(), more, "tasks", out)
+}
+
+/// One type a line.
+pub(super) fn types<'t>(
+    types: impl Iterator<Item = (&'t String, &'t TypeView)>,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let mut none = true;
+    for (name, kind) in types {
+        none = false;
+        if out.json {
+            let mut object = json!(kind);
+            object["name"] = json!(name);
+            out.json_line(&object)?;
+            continue;
+        }
+        let style = out.style;
+        let most = kind.most.map(|most| format!(" of {most}")).unwrap_or_default();
+        let per_key = kind.per_key.map(|most| format!(", {most} for each key")).unwrap_or_default();
+        let state = match &kind.paused {
+            Some(reason) => format!("  {}: {}", style.warn("paused"), tame(reason)),
+            None if kind.retired => format!("  {}", style.dim("not defined any more")),
+            None => String::new(),
+        };
+        let about = kind.description.as_deref().map(|text| format!("  {}", style.dim(&tame(text))));
+        let (name, waiting, running) = (tame(name), kind.waiting, kind.running);
+        let about = about.unwrap_or_default();
+        writeln!(out, "{name}  {waiting} waiting, {running}{most} running{per_key}{state}{about}")?;
+    }
+    ending(none, false, "types of intents: declare some under `intents:` in the manifest", out)
+}
+
+/// What waits for something that no worker offers.
+pub(super) fn stuck(stuck: &[Reason], out: &mut Output) -> Result<(), Failure> {
+    for reason in stuck {
+        let line = out.style.warn(&tame(&reason.text));
+        writeln!(out, "{line}")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// To a person who waits: tasks that are at another state than was told. Not on standard output, which gets the intent.
+pub(super) fn progress(intent: &IntentView, told: &mut Vec<(String, TaskState)>) {
+    for task in &intent.tasks {
+        let now = (task.id.to_string(), task.state);
+        if told.contains(&now) {
+            continue;
+        }
+        told.retain(|(id, _)| *id != now.0);
+        told.push(now);
+        if !matches!(task.state, TaskState::Blocked | TaskState::Waiting) {
+            let _ = writeln!(std::io::stderr(), "{}", line(task));
+        }
+    }
 }
 
 fn ending(none: bool, more: bool, what: &str, out: &mut Output) -> Result<(), Failure> {

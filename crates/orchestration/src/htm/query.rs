@@ -67,9 +67,22 @@ fn page<T>(mut rows: impl Iterator<Item = T>, limit: usize) -> (Vec<T>, bool) {
 fn overview(state: &State) -> Overview {
     let index = &state.index;
     let running = index.held.values().map(|held| held.len() as u64).sum();
+    let mut waiting: BTreeMap<&str, u64> = BTreeMap::new();
+    for ((name, _), lane) in &index.lanes {
+        *waiting.entry(name).or_default() += lane.queues.iter().map(|queue| queue.len() as u64).sum::<u64>();
+    }
     let types = state.types.iter().map(|(name, kind)| {
-        let running = index.running.get(name).copied().unwrap_or(0);
-        (name.to_string(), TypeView { paused: kind.paused.clone(), retired: kind.retired, running })
+        let definition = state.definitions.get(&kind.definition).map(|pin| &pin.definition);
+        let view = TypeView {
+            paused: kind.paused.clone(),
+            retired: kind.retired,
+            description: definition.and_then(|definition| definition.source.description.clone()),
+            waiting: waiting.get(&**name).copied().unwrap_or(0),
+            running: index.running.get(name).copied().unwrap_or(0),
+            most: definition.and_then(|definition| definition.caps.most),
+            per_key: definition.and_then(|d| d.caps.per_key.as_ref().map(|(most, _)| *most)),
+        };
+        (name.to_string(), view)
     });
     let workers = state.workers.iter().map(|(number, worker)| {
         let view = WorkerView {

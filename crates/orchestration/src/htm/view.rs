@@ -157,8 +157,19 @@ pub struct TypeView {
     pub paused: Option<String>,
     /// It takes no new intents.
     pub retired: bool,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Its tasks that wait for a worker.
+    pub waiting: u64,
     /// Its tasks with a worker.
     pub running: u32,
+    /// The most of them at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<u32>,
+    /// The same of intents with the same key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_key: Option<u32>,
 }
 
 /// A worker as it is shown.

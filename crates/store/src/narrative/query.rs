@@ -116,6 +116,30 @@ impl NarrativeDb {
             .and_then(|mut select| select.query_row([id.as_bits().to_be_bytes()], told).optional())
             .map_err(|e| error::sqlite(&self.path, &e))
     }
+
+    /// Narratives of a component whose event has one of these texts in it, oldest first: those that name a thing which is not where they
+    /// happened. No index helps: every narrative of the component is looked at.
+    ///
+    /// # Errors
+    /// The engine's failure.
+    pub fn naming(&self, component: &str, texts: &[&str], most: usize) -> Result<Vec<Told>, StoreError> {
+        let find = || {
+            let sources = sources_of(&self.connection, component)?;
+            let named: Vec<String> = (1..=texts.len()).map(|n| format!("instr(n.event, ?{n}) > 0")).collect();
+            if sources.is_empty() || named.is_empty() {
+                return Ok(Vec::new());
+            }
+            let sql = format!(
+                "SELECT {COLUMNS} FROM narratives n NOT INDEXED WHERE n.source IN ({}) AND ({}) ORDER BY n.pos LIMIT {most}",
+                list(&sources, ","),
+                named.join(" OR ")
+            );
+            let mut select = self.connection.prepare(&sql)?;
+            let rows = select.query_map(rusqlite::params_from_iter(texts), told)?;
+            rows.collect()
+        };
+        find().map_err(|e| error::sqlite(&self.path, &e))
+    }
 }
 
 /// A query whose words have been looked up.

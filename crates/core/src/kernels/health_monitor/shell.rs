@@ -23,7 +23,7 @@ use super::{
     sample::{Sampler, StatusView, usage},
     score::{Factor, Reading, score},
 };
-use crate::{instance::Instance, limits, procfs};
+use crate::{instance::Instance, limits, procfs, status::ComponentState};
 
 /// Where the control plane tells its status.
 pub(super) const STATUS: &str = "grace.control_plane.status";
@@ -108,7 +108,11 @@ impl Rounds {
                     Ok(()) => self.configure().await,
                     Err(_) => return,
                 },
-                _ = rounds.tick() => self.round().await,
+                _ = rounds.tick() => {
+                    if self.round().await {
+                        rounds.reset_after(limits::HEALTH_ROUND_STARTING);
+                    }
+                }
             }
         }
     }
@@ -132,21 +136,24 @@ impl Rounds {
         self.ask(Command::Configure { boot, rules: rules(&manifest) }).await;
     }
 
-    async fn round(&mut self) {
-        let Some(bus) = self.bus.clone() else { return };
+    /// Whether something is starting, and the next round is wanted soon.
+    async fn round(&mut self) -> bool {
+        let Some(bus) = self.bus.clone() else { return false };
         // Without the bus or the control plane there is nothing to say about anybody: the round is left out.
         let asked = bus.request(Message::new(STATUS, Vec::new()), limits::STATUS_TIMEOUT).await;
         let Some(status) = asked.ok().and_then(|m| serde_json::from_slice::<StatusView>(&m.payload).ok())
         else {
-            return;
+            return false;
         };
         let now = self.clock.now();
         let readings = self.sampler.round(&status, now.mono, usage);
+        let starting = readings.values().any(|reading| reading.state == ComponentState::Starting);
         if let Ok(body) = serde_json::to_vec(&telemetry(now.wall, &readings)) {
             // Lost with the connection: the next round says it again.
             let _ = bus.publish(Message::new(TELEMETRY, body)).await;
         }
         self.ask(Command::Observe { readings }).await;
+        starting
     }
 
     async fn ask(&mut self, command: Command) {
