@@ -9,3 +9,7 @@ mod bench;
 mod commands;
 #[path = "work/kills.rs"]
 mod kills;
+#[path = "work/liars.rs"]
+mod liars;
+#[path = "work/own_worker.rs"]
+mod own_worker;

@@ -32,6 +32,20 @@ intents:
         - parallel:
             - task: {kind: wait, for: 50ms}
             - task: {name: told, kind: publish, subject: "app.told.${payload.text}", message: "${tasks.first.stdout}"}
+  own:
+    plan:
+      task: {kind: own, timeout: 200ms, retry: {attempts: 3, backoff: 10ms}}
+  quick:
+    payload: {type: object, required: [n], properties: {n: {type: integer, minimum: 0}}}
+    plan:
+      task: {kind: wait, for: 1ms}
+  spin:
+    plan:
+      task:
+        kind: exec
+        command: [sh, -c, 'spin() { echo "$1" >> FOLDER/spun; while :; do :; done; }; sh -c "echo \$\$ >> FOLDER/spun; while :; do :; done" & spin $$']
+        timeout: 500ms
+        retry: {attempts: 2, backoff: 10ms}
   broken:
     plan:
       task: {kind: exec, command: [sh, -c, 'echo "no such picture" >&2; exit 3'], retry: {attempts: 2, backoff: 10ms}}

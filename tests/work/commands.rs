@@ -20,9 +20,9 @@ fn an_intent_runs_to_its_end_and_every_step_says_why() {
     // In the journal at once, among the narratives a moment later.
     let why = until("the story is told", || {
         let ran = instance.grace(&["why", id]);
-        (ran.code == Some(0)).then_some(ran.out)
+        (ran.code == Some(0) && ran.out.matches("tasks_done").count() >= 3).then_some(ran.out)
     });
-    assert!(why.contains("ann wants steps"), "{why}");
+    assert!(why.contains("ann wants steps") && why.contains("loads of those that asked"), "{why}");
     let told = until("the dispatches are told", || {
         let ran = instance.grace(&["--json", "narratives", "--action", "dispatched"]);
         (ran.code == Some(0) && ran.out.lines().count() >= 3).then_some(ran.out)
@@ -62,6 +62,28 @@ fn the_same_key_gives_the_same_intent_and_another_payload_under_it_is_refused() 
         instance.grace(&["intent", "submit", "mark", "--actor", "ann", "--key", "k", "--payload", other]);
     assert_eq!(ran.code, Some(1), "{ran}");
     assert!(ran.err.contains("error[key_reused]"), "{ran}");
+    instance.down();
+}
+
+#[test]
+fn a_paused_type_takes_intents_and_gives_out_nothing_until_it_is_resumed() {
+    let instance = up();
+    let ran = instance.grace(&["intent", "pause", "steps", "--reason", "the disk is full"]);
+    assert!(ran.code == Some(0) && ran.out.contains("paused: the disk is full"), "{ran}");
+    let (payload, delayed) = (["--payload", r#"{"text": "x"}"#], ["--delay", "20s", "--deadline", "1ms"]);
+    let id = submit(&instance, "steps", &payload)["id"].as_str().unwrap().to_owned();
+    let late = submit(&instance, "steps", &[&payload[..], &delayed[..]].concat())["id"].clone();
+    let types = instance.grace(&["intent", "types"]);
+    assert!(types.out.contains("steps  1 waiting, 0 running  paused"), "{types}");
+    assert_eq!(show(&instance, &id)["state"], "waiting");
+    assert_eq!(instance.grace(&["intent", "resume", "steps"]).code, Some(0));
+    until_state(&instance, &id, "succeeded");
+    let late = show(&instance, late.as_str().unwrap());
+    assert_eq!((&late["late"], &late["tasks"][0]["state"]), (&true.into(), &"delayed".into()), "{late}");
+    let listed = instance.grace(&["task", "list", "--state", "delayed"]);
+    assert_eq!(listed.out.lines().count(), 1, "{listed}");
+    let unknown = instance.grace(&["intent", "pause", "stpes"]);
+    assert_eq!(unknown.code, Some(2), "{unknown}");
     instance.down();
 }
 
