@@ -11,5 +11,7 @@ mod commands;
 mod kills;
 #[path = "work/liars.rs"]
 mod liars;
+#[path = "work/line.rs"]
+mod line;
 #[path = "work/own_worker.rs"]
 mod own_worker;

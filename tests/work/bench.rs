@@ -32,6 +32,9 @@ intents:
         - parallel:
             - task: {kind: wait, for: 50ms}
             - task: {name: told, kind: publish, subject: "app.told.${payload.text}", message: "${tasks.first.stdout}"}
+  slow:
+    plan:
+      task: {kind: exec, command: [sh, -c, 'sleep 0.3; echo "$GRACE_TOKEN" >> FOLDER/slow']}
   own:
     plan:
       task: {kind: own, timeout: 200ms, retry: {attempts: 3, backoff: 10ms}}

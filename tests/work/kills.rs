@@ -1,13 +1,17 @@
 //! `kill -9` of workers and of the task manager in the middle of work.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     bench::{lines, show, submit, until_state, up},
-    instance::{Instance, kill, until},
+    instance::{Instance, holds, kill, until},
+    line::Line,
 };
 
 fn kill_component(instance: &Instance, name: &str) {
@@ -77,4 +81,34 @@ fn every_acknowledged_intent_ends_once_while_the_task_manager_is_killed_again_an
     assert!(done.values().all(|token| tokens.contains(&token[0])), "{marks:?}\n{done:?}");
     let first: Value = instance.records_of("htm").remove(0);
     assert!(first["event"]["record"]["why"][0]["code"].is_string(), "{first}");
+}
+
+#[test]
+fn no_task_is_lost_while_two_of_three_workers_are_killed_every_second() {
+    const TASKS: u64 = 300;
+    let instance = up();
+    let line = Line::to(&instance);
+    let intents: Vec<Value> =
+        (0..TASKS).map(|n| json!({"type": "slow", "actor": "ann", "key": format!("s{n}")})).collect();
+    line.ask("grace.cmd.htm", &json!({"submit": {"intents": intents}}));
+    let totals =
+        || line.ask("grace.cmd.htm", &json!({"query": "overview"}))["done"]["overview"]["totals"].clone();
+    for round in 0..10 {
+        for n in [round % 3, (round + 1) % 3] {
+            // One that is still away cannot be killed.
+            if let Some(pid) = instance.component(&format!("task_worker-{}", n + 1)).pid {
+                kill(pid, Signal::KILL);
+            }
+        }
+        // The schedule of the faults; nothing is waited for.
+        std::thread::park_timeout(Duration::from_secs(1));
+    }
+    assert!(totals()["leases_lost"].as_u64().unwrap() > 10, "the kills bit: {}", totals());
+    holds("every task has succeeded", || totals()["succeeded"] == TASKS);
+    instance.all_ready();
+    instance.down();
+    let done = done(&instance);
+    assert_eq!(done.len() as u64, TASKS);
+    let ran: BTreeSet<u64> = lines(&instance, "slow").iter().map(|token| token.parse().unwrap()).collect();
+    assert!(done.values().all(|tokens| tokens.len() == 1 && ran.contains(&tokens[0])), "{done:?}");
 }

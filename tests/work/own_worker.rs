@@ -25,8 +25,16 @@ fn the_example_in_python_runs_tasks_and_is_back_when_it_is_killed() {
     assert_eq!(std::fs::read(instance.file("out.pgm")).unwrap(), b"P5\n2 1\n255\n\x01\x03");
 
     let missing = r#"{"path": "none.pgm", "out": "out.pgm"}"#;
-    let ran = instance
-        .grace(&["intent", "submit", "resize_image", "--actor", "ann", "--payload", missing, "--wait"]);
+    let ran = instance.grace(&[
+        "intent",
+        "submit",
+        "resize_image",
+        "--actor",
+        "ann",
+        "--payload",
+        missing,
+        "--wait",
+    ]);
     assert_eq!(ran.code, Some(1), "{ran}");
     assert!(ran.out.contains("No such file") && ran.out.contains("2 attempts"), "{ran}");
 
