@@ -13,3 +13,5 @@ mod health;
 mod metrics;
 #[path = "api/place.rs"]
 mod place;
+#[path = "api/trace.rs"]
+mod trace;

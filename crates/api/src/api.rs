@@ -30,6 +30,7 @@ use crate::{
     rate::Bucket,
     telemetry::Telemetry,
     token::Token,
+    trace::Tracer,
 };
 
 /// See the module's page.
@@ -43,6 +44,8 @@ pub struct Api {
     pub(crate) wrong_tokens: Mutex<Bucket>,
     pub(crate) rate: Mutex<Bucket>,
     pub(crate) sender: Sender,
+    /// Where spans go, if they go anywhere.
+    pub(crate) tracer: Option<Tracer>,
     /// Room for bodies, in bytes.
     pub(crate) bodies: Semaphore,
 }
@@ -68,8 +71,16 @@ impl Api {
             wrong_tokens: Mutex::new(Bucket::new(limits::WRONG_TOKENS_PER_SECOND)),
             rate: Mutex::new(rate),
             sender: Sender::new(bus, clock),
+            tracer: None,
             bodies: Semaphore::new(limits::BODIES_BYTES),
         }
+    }
+
+    /// The same, with spans of the events that it takes.
+    #[must_use]
+    pub fn with_tracer(mut self, tracer: Option<Tracer>) -> Self {
+        self.tracer = tracer;
+        self
     }
 
     /// The instant, for limits.

@@ -16,7 +16,10 @@ use std::{
 
 use grace_core::{instance::Instance, kernels::BuiltIn};
 use grace_kernel::process::{Context, Environment, KernelError, life::Signal};
-use grace_types::manifest::{ApiSettings, ComponentKind, Manifest, Permissions, SubjectRules};
+use grace_types::{
+    chance::OsEntropy,
+    manifest::{ApiSettings, ComponentKind, Manifest, Permissions, SubjectRules},
+};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
@@ -26,6 +29,7 @@ use crate::{
     server,
     telemetry::{self, Telemetry},
     token::Token,
+    trace::{self, Tracer},
 };
 
 /// Its name.
@@ -47,7 +51,11 @@ fn permissions() -> Permissions {
     let allow = |subjects: &[String]| SubjectRules { allow: subjects.to_vec(), deny: Vec::new() };
     Permissions {
         publish: allow(&[SUBJECTS.to_owned()]),
-        subscribe: allow(&[telemetry::SUBJECTS.to_owned(), format!("_INBOX.{NAME}.>")]),
+        subscribe: allow(&[
+            telemetry::SUBJECTS.to_owned(),
+            trace::SUBJECTS.to_owned(),
+            format!("_INBOX.{NAME}.>"),
+        ]),
     }
 }
 
@@ -77,9 +85,14 @@ pub async fn main(mut context: Context) -> Result<(), KernelError> {
         Arc::clone(&context.clock),
         context.component().to_owned(),
     ));
+    let tracer = manifest.telemetry.otlp.as_deref().map(|base| Tracer::start(base, Box::new(OsEntropy)));
+    let tracer = tracer.transpose().map_err(system("the thread that sends spans"))?;
+    if let Some(tracer) = &tracer {
+        tokio::spawn(trace::follow(tracer.clone(), bus.clone(), context.component().to_owned()));
+    }
     let control_plane = ControlPlane::at(instance.control_socket(), Arc::clone(&context.clock));
     let clock = Arc::clone(&context.clock);
-    let api = Api::new(manifest.api, clock, (bus, heard), control_plane, token);
+    let api = Api::new(manifest.api, clock, (bus, heard), control_plane, token).with_tracer(tracer);
     let (stop, stopped) = oneshot::channel::<()>();
     let address = listener.local_addr().map_err(system("the API's address"))?;
     let mut serving = tokio::spawn(server::serve(listener, router(Arc::new(api)), async {

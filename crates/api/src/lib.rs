@@ -17,6 +17,7 @@
 //! | [`problem`] | every error as `application/problem+json` |
 //! | [`token`], [`rate`] | who may, and how much |
 //! | [`telemetry`], [`control_plane`] | what is known of the other components |
+//! | [`trace`] | spans along the road, to an OTLP receiver |
 //! | [`limits`] | every bound |
 //!
 //! It holds no state that must last: an event is acknowledged when whoever takes it says that it is durable. So it may be killed at
@@ -36,3 +37,4 @@ pub mod rate;
 pub mod server;
 pub mod telemetry;
 pub mod token;
+pub mod trace;

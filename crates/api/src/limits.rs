@@ -84,5 +84,20 @@ pub const TELEMETRY_BYTES: usize = 1 << 20;
 /// rounds (15 s).
 pub const TELEMETRY_AGE: Duration = Duration::from_secs(60);
 
+/// Spans that wait for the thread that sends them. When it is full, further ones are dropped and counted.
+pub const SPANS_WAITING: usize = 2048;
+
+/// Spans in one request to an OTLP receiver.
+pub const OTLP_BATCH: usize = 512;
+
+/// How long the first span of a request waits for others.
+pub const OTLP_GATHER: Duration = Duration::from_millis(500);
+
+/// How long an OTLP receiver may take for a request. Past it, or when it refuses, the spans are dropped and counted.
+pub const OTLP_TIME: Duration = Duration::from_secs(5);
+
+/// Intents whose trace is remembered, and tasks under way of them. The oldest is forgotten: what becomes of it has no span.
+pub const TRACED: usize = 4096;
+
 /// How long requests under way may take at shutdown. What is cut off has not been acknowledged.
 pub const DRAIN: Duration = Duration::from_secs(2);

@@ -13,6 +13,7 @@
 //! | [`narrative`] | the 5W1H of one recorded decision, for people |
 //! | [`reason`] | reasons and the 5W1H of a decision |
 //! | [`limits`] | every bound, with its reason |
+//! | [`trace`] | W3C Trace Context: which trace something belongs to |
 //! | [`manifest`] | what the user asks Grace to run |
 //! | [`yaml`] | YAML that knows where every value stands |
 
@@ -25,4 +26,5 @@ pub mod manifest;
 pub mod narrative;
 pub mod reason;
 pub mod time;
+pub mod trace;
 pub mod yaml;

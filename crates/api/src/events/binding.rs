@@ -22,6 +22,7 @@ use grace_types::{
     id::EventId,
     limits::{EVENT_ATTRIBUTE_BYTES, EVENT_DATA_BYTES},
     time::{Hlc, Timestamp},
+    trace::TraceContext,
 };
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -134,7 +135,7 @@ pub(crate) fn binary(headers: &HeaderMap, body: Bytes, moment: Moment) -> Result
     // The standard's own header for traces means the same as the attribute.
     if !attributes.0.iter().any(|(name, _)| name == "traceparent")
         && let Some(trace) = headers.get("traceparent").and_then(|value| value.to_str().ok())
-        && is_traceparent(trace)
+        && trace.parse::<TraceContext>().is_ok()
     {
         attributes.put("traceparent", trace.to_owned()).map_err(Problem::malformed)?;
     }
@@ -287,10 +288,7 @@ fn outgoing(mut attributes: Attributes, data: Data, moment: Moment) -> Result<Ou
         let shown = content.escape_debug();
         return Err(Problem::unsupported(format!("data of the type `{shown}` are not taken: data are JSON")));
     }
-    let traceparent = attributes.take("traceparent");
-    if traceparent.as_deref().is_some_and(|text| !is_traceparent(text)) {
-        return Err(invalid("traceparent", "expected the form of W3C Trace Context, version 00"));
-    }
+    let trace: Option<TraceContext> = attributes.parsed("traceparent")?;
     attributes.take("hlc");
     attributes.take("originalid");
     let own: Option<EventId> = id.parse().ok();
@@ -302,7 +300,7 @@ fn outgoing(mut attributes: Attributes, data: Data, moment: Moment) -> Result<Ou
         time: attributes.parsed("time")?.unwrap_or(moment.wall),
         correlationid: attributes.parsed("correlationid")?,
         causationid: attributes.parsed("causationid")?,
-        traceparent,
+        traceparent: trace.map(|trace| trace.to_string()),
         hops: attributes.parsed("hops")?.unwrap_or_default(),
         hlc: moment.hlc,
         data: serde_json::Value::Null,
@@ -323,16 +321,6 @@ fn checked(data: Data) -> Result<Bytes, Problem> {
         json::check(&data).map_err(|e| Problem::malformed(format!("the data are not JSON: {e}")))?;
     }
     Ok(data)
-}
-
-/// Whether `text` is a trace context of version 00: `00-<trace>-<span>-<flags>`, in lower-case hexadecimal, neither id all zeros.
-pub(crate) fn is_traceparent(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let hex = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let id = |part: &str, length: usize| hex(part, length) && part.bytes().any(|b| b != b'0');
-    matches!(parts[..], ["00", trace, span, flags] if id(trace, 32) && id(span, 16) && hex(flags, 2))
 }
 
 fn percent_decoded(text: &str) -> Option<String> {

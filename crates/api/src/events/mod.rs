@@ -29,6 +29,7 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, future::join_all};
+use grace_types::trace::TraceContext;
 use serde_json::{Value, json};
 use tokio::{sync::SemaphorePermit, time::timeout};
 
@@ -40,6 +41,7 @@ use crate::{
     api::{Api, too_many},
     limits,
     problem::Problem,
+    trace::Span,
 };
 
 /// The resource.
@@ -70,7 +72,7 @@ pub async fn take(State(api): State<Arc<Api>>, request: Request) -> Result<Respo
     let events = sound(events, mode)?;
     let names: Vec<(String, String)> =
         events.iter().map(|sent| (sent.id.clone(), sent.event.id.to_string())).collect();
-    let outcomes = join_all(events.into_iter().map(|sent| api.sender.send(sent))).await;
+    let outcomes = join_all(events.into_iter().map(|sent| traced(&api, sent))).await;
     count(&api, &outcomes);
     if outcomes.iter().all(|outcome| *outcome == Outcome::Durable) {
         let events: Vec<Value> = names.iter().map(|(id, event)| json!({"id": id, "event": event})).collect();
@@ -98,6 +100,37 @@ fn admit<'a>(api: &'a Api, headers: &HeaderMap) -> Result<(Mode, usize, Semaphor
 
 fn over_the_rate(wait: Duration) -> Problem {
     too_many("more events than `api.events_per_second`").after(wait)
+}
+
+/// Sends an event, with a span of its own where there are spans.
+async fn traced(api: &Api, mut sent: Outgoing) -> Outcome {
+    let Some(tracer) = &api.tracer else { return api.sender.send(sent).await };
+    let above: Option<TraceContext> = sent.event.traceparent.as_deref().and_then(|text| text.parse().ok());
+    let context = above.map_or_else(|| tracer.root(), |above| above.child(&sent.key()));
+    sent.event.traceparent = Some(context.to_string());
+    let attributes = vec![
+        ("cloudevents.event_id", sent.id.clone()),
+        ("cloudevents.event_source", sent.event.source.clone()),
+        ("cloudevents.event_type", sent.event.kind.clone()),
+    ];
+    let start = api.clock.now().wall;
+    let outcome = api.sender.send(sent).await;
+    let error = match &outcome {
+        Outcome::Durable => None,
+        Outcome::Refused(why) | Outcome::TooLarge(why) => Some(why.clone()),
+        Outcome::Unavailable { message, .. } => Some(message.clone()),
+    };
+    let parent = above.map(TraceContext::span_id);
+    tracer.report(Span {
+        context,
+        parent,
+        name: "event",
+        start,
+        end: api.clock.now().wall,
+        attributes,
+        error,
+    });
+    outcome
 }
 
 /// How large the body will be at most.

@@ -16,7 +16,7 @@ pub(crate) mod requests;
 mod sources;
 mod text;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
     extract::State,
@@ -37,6 +37,14 @@ pub async fn metrics(State(api): State<Arc<Api>>) -> ([(HeaderName, &'static str
     from_status(&mut text, &status);
     sources::write(&mut text, &api.telemetry, now);
     api.requests.write(&mut text);
+    if let Some(tracer) = &api.tracer {
+        text.family("grace_otlp_spans_total", Kind::Counter, "Spans, by what became of them.");
+        for (outcome, count) in
+            [("exported", &tracer.counts().exported), ("dropped", &tracer.counts().dropped)]
+        {
+            text.sample(&[("outcome", outcome)], count.load(Ordering::Relaxed) as f64);
+        }
+    }
     ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], text.finish())
 }
 

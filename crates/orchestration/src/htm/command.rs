@@ -20,6 +20,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use grace_types::trace::TraceContext;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -367,6 +368,15 @@ pub struct Lease {
     /// Who approved the intent, and what caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Box<Origin>>,
+}
+
+impl Lease {
+    /// The trace context under which the task runs, where its intent was set off under one: what it does elsewhere belongs to it.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        let above: TraceContext = self.origin.as_ref()?.traceparent.as_deref()?.parse().ok()?;
+        Some(above.of_task(&self.intent.to_string(), &self.task.to_string(), self.token))
+    }
 }
 
 /// What became of an answer.

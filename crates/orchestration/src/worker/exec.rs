@@ -1,7 +1,7 @@
 //! Programs as tasks: an argument vector, no shell, a process group of its own, bounded output.
 //!
 //! The program gets a small environment without the worker's credential: what the plan sets, the usual few variables, and who it runs
-//! for (`GRACE_TASK`, `GRACE_TOKEN`, `GRACE_ATTEMPT`, `GRACE_INTENT`). The token only grows: whoever the program writes to can
+//! for (`GRACE_TASK`, `GRACE_TOKEN`, `GRACE_ATTEMPT`, `GRACE_INTENT`, and `TRACEPARENT` where there is a trace). The token only grows: whoever the program writes to can
 //! refuse a smaller one. With the instance's own variables it is found and ended with the worker, should that die.
 //!
 //! Whatever ends the task (its program, its time, a stop) ends the whole group.
@@ -46,6 +46,9 @@ pub(super) async fn run(lease: &Lease, input: &Exec) -> Result<Value, Failed> {
     command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     command.env("GRACE_TASK", lease.task.to_string()).env("GRACE_TOKEN", lease.token.to_string());
     command.env("GRACE_ATTEMPT", lease.attempt.to_string()).env("GRACE_INTENT", lease.intent.to_string());
+    if let Some(trace) = lease.trace() {
+        command.env("TRACEPARENT", trace.to_string());
+    }
     command.envs(&input.environment).process_group(0).kill_on_drop(true);
     if let Some(folder) = &input.working_dir {
         command.current_dir(folder);

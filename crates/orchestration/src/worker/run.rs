@@ -88,8 +88,10 @@ async fn by_kind(lease: &Lease, bus: &Bus) -> Result<Option<Value>, Failed> {
                 Value::String(text) => text.into_bytes(),
                 other => other.to_string().into_bytes(),
             };
+            let trace = lease.trace().map(|trace| ("traceparent", trace.to_string()));
+            let message = Message::new(subject, body).with_headers(trace.into_iter().collect());
             let sent = async {
-                bus.publish(Message::new(subject, body)).await?;
+                bus.publish(message).await?;
                 bus.flush().await
             };
             sent.await.map_err(|e| Failed::again(e.to_string()))?;
