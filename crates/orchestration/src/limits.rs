@@ -116,10 +116,6 @@ pub const TICK: usize = 1024;
 /// watchdog. It is told to speak three times as often.
 pub const WORKER_SILENCE_MS: u64 = 15_000;
 
-/// A worker without tasks may be silent this many times as long: nothing waits for it, and its signs of life, which are put on
-/// record so that a restart knows of them, are few.
-pub const WORKER_IDLE: u64 = 8;
-
 /// How long a lease outlives its task's timeout: the worker ends the task at its timeout and needs a moment to say so.
 pub const LEASE_GRACE_MS: u64 = 5000;
 

@@ -100,9 +100,11 @@ impl State {
             }
         }
         // The time of silence may have changed, too.
-        let workers: Vec<u32> = self.workers.keys().copied().collect();
-        for number in workers {
-            self.seen(number);
+        self.index.timers.retain(|(_, timer)| !matches!(timer, Timer::Silence(_)));
+        for (number, worker) in &mut self.workers {
+            worker.seen = self.base.now;
+            let due = worker.seen + self.base.settings.worker_silence_ms;
+            self.index.timers.insert((due, Timer::Silence(*number)));
         }
     }
 
@@ -203,14 +205,19 @@ impl State {
             failed: 0,
         };
         self.index.names.insert(name, number);
+        let due = worker.seen + self.base.settings.worker_silence_ms;
+        self.index.timers.insert((due, Timer::Silence(number)));
         self.workers.insert(number, worker);
-        self.watch(number);
     }
 
     fn seen(&mut self, number: u32) {
-        if let Some(worker) = self.workers.get_mut(&number) {
+        let silence = self.base.settings.worker_silence_ms;
+        if let Some(worker) = self.workers.get_mut(&number)
+            && worker.seen < self.base.now
+        {
+            self.index.timers.remove(&(worker.seen + silence, Timer::Silence(number)));
             worker.seen = self.base.now;
-            self.watch(number);
+            self.index.timers.insert((worker.seen + silence, Timer::Silence(number)));
         }
     }
 
@@ -221,7 +228,8 @@ impl State {
         }
         if let Some(worker) = self.workers.remove(&number) {
             self.index.names.remove(&worker.name);
-            self.watch(number);
+            let due = worker.seen + self.base.settings.worker_silence_ms;
+            self.index.timers.remove(&(due, Timer::Silence(number)));
         }
     }
 

@@ -23,8 +23,6 @@ pub(super) struct Index {
     pub(super) names: BTreeMap<Arc<str>, u32>,
     /// What each worker has.
     pub(super) held: BTreeMap<u32, BTreeSet<TaskId>>,
-    /// When each worker counts as lost, as it stands among the timers.
-    silences: BTreeMap<u32, u64>,
     /// Idempotency keys, of intents that are known and of those that were forgotten.
     pub(super) keys: HashMap<Arc<str>, (IntentId, u64)>,
     /// Needs by number.
@@ -274,41 +272,11 @@ impl State {
         let cap = Self::cap(types, definitions, intent);
         let Some(task) = intent.tasks.get_mut(usize::from(id.index)) else { return };
         let before = task.stage;
-        let workers = [before, stage].map(|stage| match stage {
-            Stage::Leased { worker, .. } => Some((worker, index.held.contains_key(&worker))),
-            _ => None,
-        });
         index.leave(intent, id, before, cap);
         intent.leased -= u16::from(matches!(before, Stage::Leased { .. }));
         intent.leased += u16::from(matches!(stage, Stage::Leased { .. }));
         intent.tasks[usize::from(id.index)].stage = stage;
         index.enter(intent, id, stage, cap);
-        for (worker, had) in workers.into_iter().flatten() {
-            if self.index.held.contains_key(&worker) != had {
-                self.watch(worker);
-            }
-        }
-    }
-
-    /// How long a worker may be silent: not long while it has tasks.
-    pub(super) fn patience_ms(&self, number: u32) -> u64 {
-        let silence = self.base.settings.worker_silence_ms;
-        if self.index.held.contains_key(&number) { silence } else { silence * limits::WORKER_IDLE }
-    }
-
-    /// Sets the time at which a worker counts as lost, if it stays silent.
-    pub(super) fn watch(&mut self, number: u32) {
-        let due = self.workers.get(&number).map(|worker| worker.seen + self.patience_ms(number));
-        let index = &mut self.index;
-        let before = match due {
-            Some(due) => index.silences.insert(number, due),
-            None => index.silences.remove(&number),
-        };
-        if before != due {
-            let timer = |due| (due, Timer::Silence(number));
-            before.map(timer).map(|timer| index.timers.remove(&timer));
-            due.map(timer).map(|timer| index.timers.insert(timer));
-        }
     }
 
     /// Puts a task at the end of the queue.
@@ -326,6 +294,9 @@ impl State {
         let mut index = Index::default();
         for (number, worker) in &self.workers {
             index.names.insert(Arc::clone(&worker.name), *number);
+            index
+                .timers
+                .insert((worker.seen + self.base.settings.worker_silence_ms, Timer::Silence(*number)));
         }
         for PastKey(key, id, fingerprint) in &self.past {
             index.keys.insert(Arc::clone(key), (*id, *fingerprint));
@@ -347,8 +318,6 @@ impl State {
             }
         }
         self.index = index;
-        let workers: Vec<u32> = self.workers.keys().copied().collect();
-        workers.into_iter().for_each(|number| self.watch(number));
     }
 
     /// Numbers the needs anew.

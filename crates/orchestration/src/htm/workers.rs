@@ -88,7 +88,6 @@ pub(super) fn gone(state: &State, at: u64, worker: &str, lost: Option<&str>) -> 
 }
 
 /// A sign of life is recorded only if the last one on record is older than the time between two: leases and answers are signs, too.
-/// A worker without tasks is given more time, and its signs are recorded once in half of it.
 pub(super) fn beat(state: &State, at: u64, worker: &str) -> Decided {
     let Some((number, known)) = state.worker_named(worker) else {
         return Err(refusal("unknown_worker", "register first: no such worker is known, or it was lost"));
@@ -102,9 +101,7 @@ pub(super) fn beat(state: &State, at: u64, worker: &str) -> Decided {
     let stop = unneeded.take(limits::BATCH).collect();
     let reply = Decision::reply(Reply::Beaten { stop, beat_ms });
     // Beats that come a little early would otherwise be recorded every second time only.
-    let busy = state.index.held.contains_key(&number);
-    let apart = if busy { beat_ms / 2 } else { state.patience_ms(number) / 2 };
-    if at < known.seen + apart {
+    if at < known.seen + beat_ms / 2 {
         return Ok(reply);
     }
     let why = Why::because("worker.alive", format!("{} ms since its last sign of life", at - known.seen));
