@@ -150,8 +150,9 @@ pub const EXPRESSION_WORK: u64 = 300_000;
 /// A text with `${ CEL }` in it. Larger ones are refused.
 pub const TEMPLATE_BYTES: usize = 64 << 10;
 
-/// What a template or a mapping gives: the largest payload of an event. Past it, it gives nothing and fails.
-pub const RENDERED_BYTES: usize = 1 << 20;
+/// What a template or a mapping gives, as JSON: half of the host's bound on an entry, so that a delivery with it can be recorded. Past
+/// it, it gives nothing and fails.
+pub const RENDERED_BYTES: usize = 512 << 10;
 
 /// Characters of an evaluation's failure that are told. The library's errors quote whole values.
 pub const DETAIL_CHARS: usize = 400;
@@ -307,6 +308,17 @@ pub const SETTLE_RETRY: Duration = Duration::from_millis(200);
 pub const DOOR_BATCH: usize = 512;
 /// See [`DOOR_BATCH`].
 pub const DOOR_BATCH_BYTES: usize = 512 << 10;
+
+/// One event as JSON: half of the host's bound on an entry, since one whose action cannot be rendered is kept whole; eight times what
+/// CloudEvents asks for. A larger one is refused.
+pub const DOOR_EVENT_BYTES: usize = 512 << 10;
+
+/// Events in one request to the policy engine, bytes: below what the bus takes by default. Those past it go in another one.
+pub const DOOR_REQUEST_BYTES: usize = 768 << 10;
+
+/// Batches with events that ask for no answer and could not be taken at once. They are tried again beside the road, so that nobody
+/// waits behind them; past it such events are dropped at once, which is told.
+pub const DOOR_WAITING: usize = 16;
 
 /// Batches of events under way at a time: while one is synced the next is on its way. Past it events wait in the subscription, which
 /// holds some thousands and then drops, which is told.

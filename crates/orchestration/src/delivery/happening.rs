@@ -8,6 +8,7 @@ use super::{
     breaker::Change,
     step::{End, Lanes, Perform, Step},
 };
+use crate::limits;
 
 /// What kind of event it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,12 +97,20 @@ impl Happening {
     /// Puts steps together.
     #[must_use]
     pub fn group(steps: Vec<Step>, at_ms: u64, wall_ms: u64) -> Vec<Self> {
-        let mut groups: Vec<Self> = Vec::new();
+        let (mut groups, mut bytes): (Vec<Self>, usize) = (Vec::new(), 0);
         for step in steps {
-            let kind = Kind::of(&step);
+            let (kind, weight) = (Kind::of(&step), weight(&step));
             match groups.last_mut() {
-                Some(last) if last.kind == kind && kind.gathers() => last.steps.push(step),
-                _ => groups.push(Self { kind, at_ms, wall_ms, steps: vec![step] }),
+                Some(last)
+                    if last.kind == kind && kind.gathers() && bytes + weight <= limits::RECORD_BYTES =>
+                {
+                    bytes += weight;
+                    last.steps.push(step);
+                }
+                _ => {
+                    bytes = weight;
+                    groups.push(Self { kind, at_ms, wall_ms, steps: vec![step] });
+                }
             }
         }
         groups
@@ -196,6 +205,20 @@ impl Happening {
             ),
         }
     }
+}
+
+/// About the bytes of a step in the journal.
+pub(super) fn weight(step: &Step) -> usize {
+    const NAMES: usize = 200;
+    NAMES
+        + match step {
+            Step::Queued { delivery, .. } | Step::Dead { delivery, .. } => delivery.work.weight() + NAMES,
+            Step::Started { keys, .. } | Step::Requeued { keys, .. } | Step::Discarded { keys, .. } => {
+                keys.iter().map(|key| key.len() + 3).sum()
+            }
+            Step::Settled { end: End::Retry { reason, .. } | End::Dead { reason, .. }, .. } => reason.len(),
+            Step::Settled { end: End::Done, .. } | Step::Breaker { .. } => 0,
+        }
 }
 
 fn started(step: &Step) -> usize {

@@ -25,6 +25,7 @@ pub mod happening;
 pub mod lane;
 pub mod overview;
 pub mod perform;
+pub(crate) mod share;
 pub mod step;
 #[cfg(test)]
 mod tests;

@@ -255,7 +255,18 @@ fn compile_at(
 /// About as many bytes as the value has in JSON.
 pub(crate) fn weight(value: &Value) -> usize {
     match value {
-        Value::String(text) => text.len() + 2,
+        Value::String(text) => {
+            let escaped = text.bytes().map(|byte| match byte {
+                b'"' | b'\\' => 1,
+                0..0x20 => 5,
+                _ => 0,
+            });
+            text.len() + escaped.sum::<usize>() + 2
+        }
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => whole.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 2,
+            None => 24,
+        },
         Value::Array(list) => list.iter().map(|value| weight(value) + 1).sum::<usize>() + 2,
         Value::Object(object) => {
             object.iter().map(|(key, value)| key.len() + weight(value) + 4).sum::<usize>() + 2

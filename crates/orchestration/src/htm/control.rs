@@ -134,7 +134,8 @@ pub(super) fn retry(state: &State, at: u64, id: TaskId, reason: &str) -> Decided
     let again = forward.iter().filter(|task| !matches!(task.stage, Stage::Succeeded(_))).count() as u64;
     let (open, most) = (state.open_tasks(), state.base.settings.tasks);
     if open + again > most {
-        let message = format!("{open} tasks are not over; at most {most} may be, and these would be {again} more");
+        let message =
+            format!("{open} tasks are not over; at most {most} may be, and these would be {again} more");
         return Err(refusal("overloaded", message));
     }
     let why =

@@ -24,6 +24,7 @@ use crate::{
         action::{Cause, Work},
         breaker::{Breaker, Change},
         lane::Delivery,
+        share::{Share, put},
         step::{Intake, Place, Step},
     },
     expression::Scope,
@@ -86,7 +87,7 @@ pub(super) fn observe(
         records: Vec::new(),
     };
     let mut replies = Vec::with_capacity(events.len());
-    let mut groups: Vec<(Vec<Observed>, Vec<Step>, usize)> = Vec::new();
+    let mut groups: Vec<Share<Observed>> = Vec::new();
     for event in events {
         let mark = Mark::of(event);
         if state.memory.knows(mark) || batch.marks.contains(&mark) {
@@ -107,21 +108,13 @@ pub(super) fn observe(
             continue;
         }
         batch.marks.insert(mark);
-        let weight = course.steps.iter().map(weight).sum::<usize>() + 300;
         let (counted, fired) = (course.counted, course.fired);
         let one = Observed { mark, id: event.id, root: root_of(event), hops: event.hops, counted, fired };
-        match groups.last_mut() {
-            Some(last) if last.2 + weight <= limits::RECORD_BYTES => {
-                last.0.push(one);
-                last.1.extend(course.steps);
-                last.2 += weight;
-            }
-            _ => groups.push((vec![one], course.steps, weight)),
-        }
+        put(&mut groups, one, course.steps, limits::RECORD_BYTES);
     }
     let wall_ms = now.wall.as_millis();
     let mut decision = Decision::reply(Reply::Observed { events: replies });
-    for (events, steps, _) in groups {
+    for Share { events, steps, .. } in groups {
         let why = why(&events);
         let event = Event::Observed { at_ms, wall_ms, events, steps };
         decision = decision.record(Recorded::new(
@@ -151,13 +144,6 @@ fn why(events: &[Observed]) -> Why {
         (false, more) => {
             Why::because("policy.fired", format!("{} events fire {names} and {more} more", events.len()))
         }
-    }
-}
-
-fn weight(step: &Step) -> usize {
-    match step {
-        Step::Queued { delivery, .. } | Step::Dead { delivery, .. } => delivery.work.weight() + 400,
-        _ => 200,
     }
 }
 

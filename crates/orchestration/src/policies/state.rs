@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use grace_types::id::EventId;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -140,8 +141,9 @@ impl State {
                 self.totals.count(steps);
                 self.totals.fired += events.iter().map(|one| one.fired.len() as u64).sum::<u64>();
                 for one in events {
-                    self.observed(one, steps, *at_ms);
+                    self.observed(one, *at_ms);
                 }
+                self.caused(steps, *at_ms);
             }
             Event::Stopped { policy, at_ms, .. } => self.change(policy, |entry| {
                 entry.stopped += 1;
@@ -199,7 +201,7 @@ impl State {
         }
     }
 
-    fn observed(&mut self, one: &Observed, steps: &[Step], at_ms: u64) {
+    fn observed(&mut self, one: &Observed, at_ms: u64) {
         self.memory.add(one.mark, at_ms);
         for (name, group) in &one.counted {
             if let Some(entry) = self.policies.get_mut(name) {
@@ -209,23 +211,31 @@ impl State {
         }
         for (name, _) in &one.fired {
             self.change(name, |entry| entry.fired += 1);
-            let of = |step: &&Step| match step {
-                Step::Queued { owner, delivery, .. } | Step::Dead { owner, delivery, .. } => {
-                    owner == name && delivery.cause.as_ref().is_some_and(|cause| cause.event == one.id)
+        }
+    }
+
+    /// Remembers what was set off by what. By the deliveries alone: those of one event may stand in several records.
+    fn caused(&mut self, steps: &[Step], at_ms: u64) {
+        let of = |step: &Step| match step {
+            Step::Queued { owner, delivery, .. } | Step::Dead { owner, delivery, .. } => {
+                let cause = delivery.cause.as_ref()?;
+                Some((owner.clone(), (cause.event, cause.correlation?, cause.hops)))
+            }
+            _ => None,
+        };
+        for some in steps.chunk_by(|one, next| of(one) == of(next)) {
+            let Some((policy, event)) = some.first().and_then(of) else { continue };
+            let publishes = |step: &Step| match step {
+                Step::Queued { delivery, .. } | Step::Dead { delivery, .. }
+                    if matches!(delivery.work, Work::Publish { .. }) =>
+                {
+                    Some(delivery.id)
                 }
-                _ => false,
+                _ => None,
             };
-            let (mut made, mut count) = (Vec::new(), 0u32);
-            for step in steps.iter().filter(of) {
-                let (Step::Queued { delivery, .. } | Step::Dead { delivery, .. }) = step else { continue };
-                count += 1;
-                if matches!(delivery.work, Work::Publish { .. }) {
-                    made.push(delivery.id);
-                }
-            }
-            if count > 0 {
-                self.cascades.fired(name, (one.id, one.root, one.hops), &made, count, at_ms);
-            }
+            let made: Vec<EventId> = some.iter().filter_map(publishes).collect();
+            let count = u32::try_from(some.len()).unwrap_or(u32::MAX);
+            self.cascades.fired(&policy, event, &made, count, at_ms);
         }
     }
 

@@ -22,6 +22,7 @@ use crate::{
     delivery::{
         action::{Cause, Work},
         lane::Delivery,
+        share::{Share, put},
         step::{Intake, Place, Step},
     },
     expression::Scope,
@@ -63,7 +64,7 @@ pub(super) fn ingest(state: &State, now: Now, events: &[CloudEvent], chance: u64
         bytes: state.lanes.bytes(),
     };
     let mut replies = Vec::with_capacity(events.len());
-    let mut batches: Vec<(Vec<Taken>, Vec<Step>, usize)> = Vec::new();
+    let mut batches: Vec<Share<Taken>> = Vec::new();
     for event in events {
         let mark = Mark::of(event);
         if state.memory.knows(mark) || ingestion.marks.contains(&mark) {
@@ -78,22 +79,15 @@ pub(super) fn ingest(state: &State, now: Now, events: &[CloudEvent], chance: u64
             Ok((fired, throttled, steps)) => {
                 ingestion.marks.insert(mark);
                 replies.push(Ingested::Taken { fired: fired.len() });
-                let weight: usize = steps.iter().map(weight).sum();
-                match batches.last_mut() {
-                    Some(last) if last.2 + weight <= limits::RECORD_BYTES => {
-                        last.0.push(Taken { mark, fired, throttled });
-                        last.1.extend(steps);
-                        last.2 += weight;
-                    }
-                    _ => batches.push((vec![Taken { mark, fired, throttled }], steps, weight)),
-                }
+                let taken = Taken { mark, fired, throttled };
+                put(&mut batches, taken, steps, limits::RECORD_BYTES);
             }
         }
     }
     let failures = std::mem::take(&mut ingestion.failures);
     let wall_ms = now.wall.as_millis();
     let mut decision = Decision::reply(Reply::Ingested { events: replies });
-    for (events, steps, _) in batches {
+    for Share { events, steps, .. } in batches {
         decision = decision.record(accepted(Event::Accepted { at_ms, wall_ms, events, steps }));
     }
     failures.into_iter().fold(decision, Decision::record)
@@ -119,14 +113,6 @@ fn accepted(event: Event) -> Recorded<Event> {
         "type and filter of each subscription",
         Why::because("trigger.match", text),
     )
-}
-
-/// About the bytes of a step in the journal, the names and ids around the work included.
-fn weight(step: &Step) -> usize {
-    match step {
-        Step::Queued { delivery, .. } | Step::Dead { delivery, .. } => delivery.work.weight() + 400,
-        _ => 200,
-    }
 }
 
 type Fired = (Vec<String>, Vec<String>, Vec<Step>);

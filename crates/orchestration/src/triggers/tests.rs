@@ -192,6 +192,50 @@ fn an_event_fires_what_matches_and_carries_its_cause() {
     assert_eq!(later, [Ingested::Taken { fired: 2 }], "forgotten after ten minutes");
 }
 
+/// The largest record of a decision, as JSON.
+fn largest(recorded: &[Event]) -> usize {
+    recorded.iter().map(|event| serde_json::to_string(event).unwrap().len()).max().unwrap_or(0)
+}
+
+#[test]
+fn one_event_that_fires_more_than_a_record_holds_is_taken_in_several() {
+    let mut mesh = Mesh::new();
+    for n in 0..1500 {
+        mesh.put(&format!("subscription-{n}"), submits(&["a"], None));
+    }
+    mesh.recorded.clear();
+    let before = Mesh::bytes(&mesh.state);
+    let path = "\u{1}".repeat(1000);
+    let taken = mesh.ingest(vec![event(1, "a", json!({"path": path})), event(2, "b", json!({}))]);
+    assert_eq!(taken, [Ingested::Taken { fired: 1500 }, Ingested::Unwanted]);
+    assert!(mesh.recorded.len() > 1 && largest(&mesh.recorded) < 900_000, "{}", largest(&mesh.recorded));
+    assert_eq!(mesh.performed.len(), 1500);
+    let mut replayed: State = serde_json::from_str(&before).unwrap();
+    for event in &mesh.recorded {
+        TriggerMesh::evolve(&mut replayed, event);
+    }
+    assert_eq!(Mesh::bytes(&replayed), Mesh::bytes(&mesh.state));
+    let again = mesh.ingest(vec![event(1, "a", json!({"path": "x"}))]);
+    assert_eq!(again, [Ingested::Duplicate]);
+}
+
+#[test]
+fn long_reasons_of_many_failures_are_recorded_in_several_records() {
+    let mut mesh = Mesh::new();
+    let settings = lane::Settings {
+        in_flight: 1000,
+        breaker: crate::delivery::breaker::Settings { failures: 0, ..Default::default() },
+        ..lane::Settings::default()
+    };
+    mesh.put("all", Subscription { delivery: settings, ..submits(&["a"], None) });
+    mesh.ingest((0..1000).map(|n| event(n, "a", json!({"path": "x"}))).collect());
+    mesh.recorded.clear();
+    let reason = "ü".repeat(limits::REASON_CHARS);
+    assert_eq!(mesh.settle(Some(&reason)), 1000);
+    assert!(largest(&mesh.recorded) < 900_000, "{}", largest(&mesh.recorded));
+    assert_eq!((mesh.row("all").waiting, mesh.row("all").in_flight), (1000, 0));
+}
+
 #[test]
 fn a_throttle_lets_one_through_and_a_rate_holds_back() {
     let mut mesh = Mesh::new();

@@ -57,12 +57,14 @@ async fn take(door: &Door, path: &Path, refused: &Path) -> io::Result<()> {
             &format!("{} bytes; at most {} are taken", size.len(), limits::FILE_BYTES),
         );
     }
-    let events = match read::from_file(&fs::read(path)?, door.clock.now().wall) {
+    let read = read::from_file(&fs::read(path)?, door.clock.now().wall)
+        .and_then(|events| events.into_iter().map(read::Written::of).collect::<Result<Vec<_>, _>>());
+    let events = match read {
         Ok(events) => events,
         Err(wrong) => return refuse(path, refused, &wrong.to_string()),
     };
     for some in events.chunks(limits::DOOR_BATCH) {
-        let fates = door.bring(some.to_vec()).await;
+        let fates = door.bring(some).await;
         if let Some(Fate::Busy(why)) = fates.into_iter().find(|fate| matches!(fate, Fate::Busy(_))) {
             // Later, whole: what was taken is known.
             return Err(io::Error::other(format!("not taken yet: {why}")));

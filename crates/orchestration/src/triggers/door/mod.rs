@@ -11,8 +11,10 @@
 //!   permissions say who may publish which types; one that says something else is refused. Types that begin with `dev.grace.` come from
 //!   Grace's own components, on their own subjects, and from nobody else.
 //! - Whoever is answered `busy`, or not at all, sends again: both receivers know a copy by its source and id.
-//! - What asks for no answer is tried for [`limits::DOOR_PATIENCE`], and then dropped with a word in the log. Meanwhile the door takes
-//!   no more than [`limits::DOOR_FLIGHTS`] batches; the rest waits in the subscription.
+//! - The door takes no more than [`limits::DOOR_FLIGHTS`] batches at a time; the rest waits in the subscription.
+//! - What asks for no answer is tried again beside the road for [`limits::DOOR_PATIENCE`], at most [`limits::DOOR_WAITING`] batches,
+//!   and then dropped with a word in the log: nobody waits behind it. So Grace's own events, which nobody repeats, come at most once;
+//!   while the trigger mesh is away they pass. Each is on record in its component's journal.
 //! - The records of the trigger mesh and the policy engine about single events are not events here: each would make another one.
 
 mod folder;
@@ -27,13 +29,13 @@ use grace_kernel::{
 };
 use grace_types::{
     chance::{Entropy as _, OsEntropy},
-    event::Event,
     time::Clock,
 };
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{json, value::RawValue};
 use tokio::sync::Semaphore;
 
+use self::read::Written;
 pub use self::read::Wrong;
 use super::{Command, Ingested, Reply, TriggerMesh};
 use crate::{
@@ -107,8 +109,16 @@ impl Fate {
 
 /// An event, and where its answer goes.
 struct Arrived {
-    event: Event,
+    event: Written,
     reply: Option<String>,
+}
+
+/// The policy engine's command to observe events that are written already.
+#[derive(Serialize)]
+struct Observe<'e> {
+    op: &'static str,
+    events: Vec<&'e RawValue>,
+    chance: u64,
 }
 
 /// See the module's page; clones are the same door.
@@ -136,6 +146,7 @@ impl Door {
             Err(e) => return tell(&format!("events on {subject} are not heard: {e}")),
         };
         let flights = Arc::new(Semaphore::new(limits::DOOR_FLIGHTS));
+        let waiting = Arc::new(Semaphore::new(limits::DOOR_WAITING));
         let mut dropped = 0;
         while let Some(first) = inbox.next().await {
             let batch = self.batch(first, &mut inbox).await;
@@ -149,11 +160,14 @@ impl Door {
                 continue;
             }
             let Ok(permit) = Arc::clone(&flights).acquire_owned().await else { return };
-            let door = self.clone();
+            let (door, waiting) = (self.clone(), Arc::clone(&waiting));
             // Its first step, into the host's queue, is taken before that of a later batch.
             tokio::spawn(async move {
-                let _permit = permit;
-                door.take(batch).await;
+                let left = door.take(batch).await;
+                drop(permit);
+                if !left.is_empty() {
+                    door.try_again(left, &waiting).await;
+                }
             });
         }
     }
@@ -164,7 +178,8 @@ impl Door {
         while let Some(message) = next {
             bytes += message.payload.len() + 512;
             let reply = message.reply.clone();
-            match read::from_bus(&message, self.clock.now().wall) {
+            let read = read::from_bus(&message, self.clock.now().wall);
+            match read.and_then(|event| event.map(Written::of).transpose()) {
                 Ok(Some(event)) => batch.push(Arrived { event, reply }),
                 Ok(None) => {}
                 Err(wrong) => self.refuse(&message, reply, &wrong).await,
@@ -192,40 +207,47 @@ impl Door {
         let _ = self.bus.publish(Message::new(to, body)).await;
     }
 
-    /// Has events taken: answers those that ask for it, and tries again for those that do not.
-    async fn take(&self, mut batch: Vec<Arrived>) {
-        let give_up = self.clock.now().mono.plus(limits::DOOR_PATIENCE);
-        loop {
-            let events: Vec<Event> = batch.iter().map(|one| one.event.clone()).collect();
-            let fates = self.bring(events).await;
-            let mut left = Vec::new();
-            for (one, fate) in batch.into_iter().zip(fates) {
-                match (&one.reply, &fate) {
-                    (Some(reply), _) => self.say(reply.clone(), fate.answer()).await,
-                    (None, Fate::Busy(_)) => left.push(one),
-                    (None, Fate::Done { .. }) => {}
-                }
+    /// Has events taken, and answers those that ask for it; what is left over of those that do not.
+    async fn take(&self, batch: Vec<Arrived>) -> Vec<Written> {
+        let (events, replies): (Vec<Written>, Vec<Option<String>>) =
+            batch.into_iter().map(|one| (one.event, one.reply)).unzip();
+        let fates = self.bring(&events).await;
+        let mut left = Vec::new();
+        for ((event, reply), fate) in events.into_iter().zip(replies).zip(fates) {
+            match (reply, &fate) {
+                (Some(reply), _) => self.say(reply, fate.answer()).await,
+                (None, Fate::Busy(_)) => left.push(event),
+                (None, Fate::Done { .. }) => {}
             }
+        }
+        left
+    }
+
+    /// Tries again with events whose senders do not.
+    async fn try_again(&self, mut left: Vec<Written>, waiting: &Semaphore) {
+        let give_up = self.clock.now().mono.plus(limits::DOOR_PATIENCE);
+        let room = waiting.try_acquire();
+        while room.is_ok() && self.clock.now().mono < give_up {
+            later(limits::DOOR_RETRY).await;
+            let fates = self.bring(&left).await;
+            let busy = left.into_iter().zip(fates).filter(|(_, fate)| matches!(fate, Fate::Busy(_)));
+            left = busy.map(|(event, _)| event).collect();
             if left.is_empty() {
                 return;
             }
-            if self.clock.now().mono >= give_up {
-                let (count, first) = (left.len(), &left[0].event);
-                return tell(&format!(
-                    "{count} events could not be taken and are lost, {} of {} first",
-                    first.kind, first.source
-                ));
-            }
-            batch = left;
-            later(limits::DOOR_RETRY).await;
         }
+        let (count, first) = (left.len(), &left[0].event);
+        tell(&format!(
+            "{count} events could not be taken and are lost, {} of {} first",
+            first.kind, first.source
+        ));
     }
 
     /// What becomes of each.
-    async fn bring(&self, events: Vec<Event>) -> Vec<Fate> {
-        let observe = policies::Command::Observe { events: events.clone(), chance: OsEntropy.next_u64() };
-        let ingest = Command::Ingest { events, chance: OsEntropy.next_u64() };
-        let (taken, observed) = tokio::join!(self.ingest(ingest), self.observe(&observe));
+    async fn bring(&self, events: &[Written]) -> Vec<Fate> {
+        let given = events.iter().map(|one| one.event.clone()).collect();
+        let ingest = Command::Ingest { events: given, chance: OsEntropy.next_u64() };
+        let (taken, observed) = tokio::join!(self.ingest(ingest), self.observe_all(events));
         taken
             .into_iter()
             .zip(observed)
@@ -234,6 +256,17 @@ impl Door {
                 (busy @ Fate::Busy(_), _) | (_, busy) => busy,
             })
             .collect()
+    }
+
+    /// In as many requests as it takes, one after the other, so that they come in order.
+    async fn observe_all(&self, mut events: &[Written]) -> Vec<Fate> {
+        let mut fates = Vec::with_capacity(events.len());
+        while !events.is_empty() {
+            let (some, rest) = events.split_at(fitting(events));
+            fates.extend(self.observe(some).await);
+            events = rest;
+        }
+        fates
     }
 
     async fn ingest(&self, ingest: Command) -> Vec<Fate> {
@@ -252,10 +285,14 @@ impl Door {
         vec![Fate::Busy(why); count]
     }
 
-    async fn observe(&self, observe: &policies::Command) -> Vec<Fate> {
-        let policies::Command::Observe { events, .. } = observe else { return Vec::new() };
+    async fn observe(&self, events: &[Written]) -> Vec<Fate> {
         let count = events.len();
         let asked = async {
+            let observe = Observe {
+                op: "observe",
+                events: events.iter().map(|one| &*one.json).collect(),
+                chance: OsEntropy.next_u64(),
+            };
             let message =
                 wire::command(policies::shell::NAME, &Envelope::new(observe)).map_err(|e| e.to_string())?;
             let answer = self.bus.request(message, limits::DELIVERY_ANSWER).await;
@@ -274,6 +311,16 @@ impl Door {
             Err(why) => vec![Fate::Busy(why); count],
         }
     }
+}
+
+/// How many of these, from the first, go into one request to the policy engine; at least one.
+fn fitting(events: &[Written]) -> usize {
+    let mut bytes = 0;
+    let fits = |one: &&Written| {
+        bytes += one.json.get().len() + 1;
+        bytes <= limits::DOOR_REQUEST_BYTES
+    };
+    events.iter().take_while(fits).count().max(1)
 }
 
 impl From<Ingested> for Fate {

@@ -8,8 +8,10 @@ use grace_types::{
     id::EventId,
     time::Timestamp,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 use sha2::{Digest as _, Sha256};
+
+use crate::limits;
 
 /// Media type of the structured mode.
 const STRUCTURED: &str = "application/cloudevents+json";
@@ -31,6 +33,8 @@ pub enum Wrong {
     Malformed(String),
     /// Its type is not the one that its subject, or its sender, may have.
     WrongType(String),
+    /// It is larger than what is kept of one.
+    TooLarge(usize),
 }
 
 impl Wrong {
@@ -40,6 +44,7 @@ impl Wrong {
         match self {
             Self::Malformed(_) => "malformed_event",
             Self::WrongType(_) => "wrong_type",
+            Self::TooLarge(_) => "too_large",
         }
     }
 }
@@ -48,6 +53,13 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(why) | Self::WrongType(why) => f.write_str(why),
+            Self::TooLarge(size) => {
+                write!(
+                    f,
+                    "the event has {size} bytes as JSON; at most {} are taken",
+                    limits::DOOR_EVENT_BYTES
+                )
+            }
         }
     }
 }
@@ -55,6 +67,25 @@ impl fmt::Display for Wrong {
 impl From<EventError> for Wrong {
     fn from(error: EventError) -> Self {
         Self::Malformed(error.to_string())
+    }
+}
+
+/// An event, and how it is written for the policy engine.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    pub(super) event: Event,
+    pub(super) json: Box<RawValue>,
+}
+
+impl Written {
+    /// Writes it down; once, for it is sent again where it was not taken.
+    pub(super) fn of(event: Event) -> Result<Self, Wrong> {
+        let json = serde_json::value::to_raw_value(&event)
+            .map_err(|e| Wrong::Malformed(format!("the event cannot be written as JSON: {e}")))?;
+        match json.get().len() {
+            size if size > limits::DOOR_EVENT_BYTES => Err(Wrong::TooLarge(size)),
+            _ => Ok(Self { event, json }),
+        }
     }
 }
 
@@ -251,6 +282,20 @@ mod tests {
         assert!(
             from_bus(&message("grace.event.trigger_mesh.breaker_opened", &own, ""), NOW).unwrap().is_some()
         );
+    }
+
+    #[test]
+    fn what_is_larger_as_json_than_is_kept_is_refused() {
+        let mut headers = BINARY;
+        headers[2].1 = "/shop";
+        let read = |data: String| {
+            let event = from_bus(&message("events.com.shop.paid", &headers, &data), NOW).unwrap().unwrap();
+            Written::of(event).map(|written| written.json.get().len())
+        };
+        assert!(read(format!("\"{}\"", "x".repeat(500_000))).is_ok());
+        // Short as it is sent, long as it is kept.
+        let numbers = format!("[{}1e9]", "1e9,".repeat(60_000));
+        assert!(matches!(read(numbers), Err(Wrong::TooLarge(size)) if size > limits::DOOR_EVENT_BYTES));
     }
 
     #[test]
