@@ -1,0 +1,345 @@
+//! Grace's own task manager, driven over the bus as users' own senders and workers do it.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::PathBuf,
+    process::{Command as Process, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use grace_bus::{
+    Bus, Message,
+    client::native::{self, NativeOptions, Target},
+};
+use grace_core::instance::Instance as Place;
+use grace_kernel::{Envelope, Outcome, process::wire};
+use grace_orchestration::htm::{
+    Command, Htm, IntentId, Json, Reply,
+    command::{Ask, Lease, Submission, Submitted, TaskAnswer, Verdict},
+    desk::{WAIT_HEADER, work_subject},
+    event::Offer,
+    shell,
+};
+use tokio::{runtime::Runtime, sync::Notify};
+
+use super::{BODY_BYTES, PACE, PACED, PATIENCE, Queue, Run, SENDERS, WORKERS};
+
+const MANIFEST: &str = "bus: {port: 0}\nprocesses: {}\nworkers: 0\nintents:\n  noop:\n    \
+    payload: {type: object, required: [body], properties: {body: {type: string}}}\n    \
+    plan: {task: {kind: noop, input: {body: '${payload.body}'}}}\n";
+
+/// How long a lease waits at the task manager, milliseconds.
+const WAIT_MS: u64 = 1000;
+
+pub(super) struct Grace;
+
+impl Queue for Grace {
+    fn throughput(&self, run: Run) -> Result<f64, String> {
+        let instance = Instance::up();
+        let load = Arc::new(Load::new(&instance, run.tasks));
+        let workers = Workers::start(&load, run.workers, run.slots);
+        let begun = Instant::now();
+        let sender = Arc::clone(&load);
+        let sending = std::thread::spawn(move || runtime().block_on(send_all(sender)));
+        workers.finish();
+        sending.join().expect("the senders are done");
+        let last = *load.last.lock().unwrap();
+        instance.settle();
+        Ok(run.tasks as f64 / (last - begun).as_secs_f64())
+    }
+
+    fn latency(&self) -> Result<Vec<f64>, String> {
+        let instance = Instance::up();
+        let load = Arc::new(Load::new(&instance, PACED));
+        let workers = Workers::start(&load, WORKERS, 1);
+        let sender = Arc::clone(&load);
+        let sending = std::thread::spawn(move || runtime().block_on(send_paced(sender)));
+        workers.finish();
+        let sent = sending.join().expect("the sender is done");
+        let done = load.done.lock().unwrap();
+        Ok(sent.into_iter().map(|(id, begun)| (done[&id] - begun).as_secs_f64() * 1e3).collect())
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// A running instance, which ends with this.
+struct Instance {
+    folder: tempfile::TempDir,
+    program: PathBuf,
+}
+
+impl Instance {
+    fn up() -> Self {
+        let program = std::env::current_exe().unwrap().parent().unwrap().join("grace");
+        assert!(program.is_file(), "build {} first: cargo build --release", program.display());
+        let instance = Self { folder: tempfile::tempdir().unwrap(), program };
+        let manifest = instance.folder.path().join("grace.yaml");
+        fs::write(&manifest, MANIFEST).unwrap();
+        let mut up = instance.command();
+        let up =
+            up.args(["up", "--detach", "--manifest"]).arg(manifest).stdout(Stdio::null()).status().unwrap();
+        assert!(up.success(), "the instance comes up");
+        instance
+    }
+
+    fn command(&self) -> Process {
+        let mut command = Process::new(&self.program);
+        command.arg("--data").arg(self.folder.path().join("data"));
+        command
+    }
+
+    fn place(&self) -> Place {
+        Place::at(self.folder.path().join("data"))
+    }
+
+    /// Waits until the narratives have what the task manager recorded, and says on the standard error how long that took after the end.
+    fn settle(&self) {
+        let begun = Instant::now();
+        runtime().block_on(async {
+            let bus = native::connect(options(&self.place(), "observer"));
+            bus.connected().wait_for(|connected| *connected).await.unwrap();
+            loop {
+                let question = Message::new("grace.cmd.clarity", r#"{"command": {"op": "stand"}}"#);
+                let answer = bus.request(question, PATIENCE).await.expect("clarity answers");
+                let answer: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+                let sources = answer["done"]["sources"].as_array().expect("it tells of sources");
+                let own = sources
+                    .iter()
+                    .find(|stand| stand["source"] == shell::NAME)
+                    .expect("it knows the task manager");
+                if own["waiting"] == 0 {
+                    let took = begun.elapsed();
+                    eprintln!("  the narratives have all {} records after another {took:.1?}", own["next"]);
+                    return;
+                }
+                assert!(begun.elapsed() < PATIENCE, "{own}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _ = self.command().arg("down").stdout(Stdio::null()).status();
+    }
+}
+
+/// A connection of its own, as the operator.
+fn options(place: &Place, name: &str) -> NativeOptions {
+    let url = fs::read_to_string(place.operator_url()).unwrap();
+    let mut options = NativeOptions::from_url(url.trim(), name).unwrap();
+    options.target = Target::Unix(place.bus_socket());
+    options
+}
+
+/// What senders and workers share.
+struct Load {
+    place: Place,
+    tasks: usize,
+    sent: AtomicUsize,
+    answered: AtomicUsize,
+    /// When the last result was acknowledged.
+    last: Mutex<Instant>,
+    /// When each was.
+    done: Mutex<HashMap<IntentId, Instant>>,
+    over: Notify,
+}
+
+impl Load {
+    fn new(instance: &Instance, tasks: usize) -> Self {
+        Self {
+            place: instance.place(),
+            tasks,
+            sent: AtomicUsize::new(0),
+            answered: AtomicUsize::new(0),
+            last: Mutex::new(Instant::now()),
+            done: Mutex::default(),
+            over: Notify::new(),
+        }
+    }
+
+    fn acknowledged(&self, answers: &[Lease]) {
+        let now = Instant::now();
+        if self.tasks == PACED {
+            let mut done = self.done.lock().unwrap();
+            done.extend(answers.iter().map(|lease| (lease.intent, now)));
+        }
+        *self.last.lock().unwrap() = now;
+        if self.answered.fetch_add(answers.len(), Ordering::Relaxed) + answers.len() >= self.tasks {
+            self.over.notify_waiters();
+            self.over.notify_one();
+        }
+    }
+}
+
+async fn bus(load: &Load, name: &str) -> Bus {
+    let bus = native::connect(options(&load.place, name));
+    bus.connected().wait_for(|connected| *connected).await.unwrap();
+    bus
+}
+
+/// Asks the task manager, until it answers.
+async fn ask(bus: &Bus, subject: Option<String>, command: Command, wait_ms: u64) -> Reply {
+    let mut message = wire::command(shell::NAME, &Envelope::new(command)).unwrap();
+    if let Some(subject) = subject {
+        message.subject = subject;
+    }
+    message.headers.append(WAIT_HEADER, wait_ms.to_string());
+    let patience = Duration::from_millis(wait_ms) + Duration::from_secs(5);
+    loop {
+        match bus.request(message.clone(), patience).await {
+            Ok(Message { payload, .. }) => match wire::read_answer::<Htm>(&payload) {
+                Ok(Outcome::Done(reply)) => return reply,
+                Ok(Outcome::Refused(refusal)) => panic!("{refusal}"),
+                Err(e) if e.code == "busy" => {}
+                Err(e) => panic!("{}: {}", e.code, e.message),
+            },
+            Err(e) => eprintln!("asked again: {e}"),
+        }
+    }
+}
+
+async fn submit(bus: &Bus, body: &str) -> IntentId {
+    let submission = Submission {
+        kind: "noop".into(),
+        actor: "bench".into(),
+        payload: Json::of(&serde_json::json!({ "body": body })),
+        ..Submission::default()
+    };
+    match ask(bus, None, Command::Submit { intents: vec![submission] }, 0).await {
+        Reply::Submitted { results } => match &results[0] {
+            Submitted::Accepted { id, .. } => *id,
+            refused => panic!("{refused:?}"),
+        },
+        reply => panic!("{reply:?}"),
+    }
+}
+
+async fn send_all(load: Arc<Load>) {
+    let body = "x".repeat(BODY_BYTES);
+    let bus = bus(&load, "sender").await;
+    let senders = (0..SENDERS).map(|_| {
+        let (load, bus, body) = (Arc::clone(&load), bus.clone(), body.clone());
+        tokio::spawn(async move {
+            while load.sent.fetch_add(1, Ordering::Relaxed) < load.tasks {
+                submit(&bus, &body).await;
+            }
+        })
+    });
+    let senders: Vec<_> = senders.collect();
+    for sender in senders {
+        sender.await.unwrap();
+    }
+}
+
+/// When each was sent.
+async fn send_paced(load: Arc<Load>) -> Vec<(IntentId, Instant)> {
+    let body = "x".repeat(BODY_BYTES);
+    let bus = bus(&load, "sender").await;
+    let mut sending = Vec::new();
+    let begun = Instant::now();
+    for n in 0..load.tasks {
+        let due = Duration::from_secs_f64(n as f64 / PACE as f64);
+        tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
+        let (bus, body, sent) = (bus.clone(), body.clone(), Instant::now());
+        sending.push(tokio::spawn(async move { (submit(&bus, &body).await, sent) }));
+    }
+    let mut sent = Vec::new();
+    for one in sending {
+        sent.push(one.await.unwrap());
+    }
+    sent
+}
+
+/// Workers on a thread of their own, over one connection.
+struct Workers(std::thread::JoinHandle<()>);
+
+impl Workers {
+    /// Returns when all are registered.
+    fn start(load: &Arc<Load>, count: usize, slots: usize) -> Self {
+        let (ready, registered) = std::sync::mpsc::channel();
+        let load = Arc::clone(load);
+        let thread = std::thread::spawn(move || {
+            runtime().block_on(async {
+                let bus = bus(&load, "bench").await;
+                for n in 1..=count {
+                    let (load, bus, ready) = (Arc::clone(&load), bus.clone(), ready.clone());
+                    tokio::spawn(work(load, bus, format!("bench-{n}"), slots, ready));
+                }
+                let over = tokio::time::timeout(PATIENCE, load.over.notified()).await;
+                let answered = load.answered.load(Ordering::Relaxed);
+                assert!(over.is_ok(), "{answered} of {} tasks are done", load.tasks);
+            });
+        });
+        for _ in 0..count {
+            registered.recv().expect("a worker registers");
+        }
+        Self(thread)
+    }
+
+    fn finish(self) {
+        self.0.join().expect("every task is done");
+    }
+}
+
+async fn work(load: Arc<Load>, bus: Bus, name: String, slots: usize, ready: std::sync::mpsc::Sender<()>) {
+    let slots = u32::try_from(slots).unwrap();
+    let offer = Offer {
+        name: name.clone(),
+        incarnation: "1".into(),
+        kinds: vec!["noop".into()],
+        labels: Vec::new(),
+        slots,
+    };
+    ask(&bus, Some(work_subject("register", &name)), Command::Register(offer), 0).await;
+    ready.send(()).unwrap();
+    let mut number = 0;
+    let mut had = Vec::new();
+    loop {
+        number += 1;
+        let next = lease(&bus, &name, slots, number);
+        if had.is_empty() {
+            had = next.await;
+            continue;
+        }
+        // Both on their way at once: the answers first.
+        let ((), next) = tokio::join!(biased; answer(&bus, &name, &load, had), next);
+        had = next;
+    }
+}
+
+async fn lease(bus: &Bus, name: &str, max: u32, number: u64) -> Vec<Lease> {
+    let ask_for = Ask { worker: name.to_owned(), max, request: Some(number.to_string()) };
+    let command = Command::Lease { asks: vec![ask_for] };
+    match ask(bus, Some(work_subject("lease", name)), command, WAIT_MS).await {
+        Reply::Leased { mut grants, .. } => grants.pop().map(|grant| grant.tasks).unwrap_or_default(),
+        reply => panic!("{reply:?}"),
+    }
+}
+
+async fn answer(bus: &Bus, name: &str, load: &Load, leases: Vec<Lease>) {
+    let answers = leases
+        .iter()
+        .map(|lease| {
+            assert!(lease.input.len() > BODY_BYTES, "the worker gets what was sent");
+            TaskAnswer { task: lease.task, token: lease.token, output: None, failed: None, retry: None }
+        })
+        .collect();
+    let command = Command::Answer { worker: name.to_owned(), answers, chance: 0 };
+    match ask(bus, Some(work_subject("answer", name)), command, 0).await {
+        Reply::Answered { verdicts } => {
+            assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Taken), "{verdicts:?}");
+            load.acknowledged(&leases);
+        }
+        reply => panic!("{reply:?}"),
+    }
+}
