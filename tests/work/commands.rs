@@ -25,7 +25,7 @@ fn an_intent_runs_to_its_end_and_every_step_says_why() {
     assert!(why.contains("ann wants steps") && why.contains("loads of those that asked"), "{why}");
     let told = until("the dispatches are told", || {
         let ran = instance.grace(&["--json", "narratives", "--action", "dispatched"]);
-        (ran.code == Some(0) && ran.out.lines().count() >= 3).then_some(ran.out)
+        (ran.code == Some(0) && ran.out.lines().count() >= 1).then_some(ran.out)
     });
     assert!(told.contains("loads of those that asked"), "{told}");
     instance.down();

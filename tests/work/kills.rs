@@ -41,8 +41,9 @@ fn a_task_of_a_worker_that_is_killed_is_given_to_another_under_a_greater_token()
 fn done(instance: &Instance) -> BTreeMap<String, Vec<u64>> {
     let mut done: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for record in instance.records_of("htm") {
-        let tasks = &record["event"]["record"]["event"]["what"]["tasks_done"]["tasks"];
-        for task in tasks.as_array().into_iter().flatten() {
+        let by = &record["event"]["record"]["event"]["what"]["tasks_done"]["by"];
+        let by = by.as_array().into_iter().flatten();
+        for task in by.flat_map(|by| by["tasks"].as_array().into_iter().flatten()) {
             let id = task["task"].as_str().unwrap().to_owned();
             done.entry(id).or_default().push(task["token"].as_u64().unwrap());
         }

@@ -20,7 +20,7 @@ use grace_core::instance::Instance as Place;
 use grace_kernel::{Envelope, Outcome, process::wire};
 use grace_orchestration::htm::{
     Command, Htm, IntentId, Json, Reply,
-    command::{Ask, Lease, Submission, Submitted, TaskAnswer, Verdict},
+    command::{Ask, Lease, Submission, Submitted, TaskAnswer, Turn, Verdict},
     desk::{WAIT_HEADER, work_subject},
     event::Offer,
     shell,
@@ -302,43 +302,39 @@ async fn work(load: Arc<Load>, bus: Bus, name: String, slots: usize, ready: std:
     };
     ask(&bus, Some(work_subject("register", &name)), Command::Register(offer), 0).await;
     ready.send(()).unwrap();
-    let mut number = 0;
-    let mut had = Vec::new();
+    let (mut number, mut had) = (0, Vec::new());
     loop {
         number += 1;
-        let next = lease(&bus, &name, slots, number);
-        if had.is_empty() {
-            had = next.await;
-            continue;
-        }
-        // Both on their way at once: the answers first.
-        let ((), next) = tokio::join!(biased; answer(&bus, &name, &load, had), next);
-        had = next;
+        let next = Ask { worker: name.clone(), max: slots, request: Some(number.to_string()) };
+        had =
+            if had.is_empty() { lease(&bus, &name, next).await } else { turn(&bus, &load, had, next).await };
     }
 }
 
-async fn lease(bus: &Bus, name: &str, max: u32, number: u64) -> Vec<Lease> {
-    let ask_for = Ask { worker: name.to_owned(), max, request: Some(number.to_string()) };
-    let command = Command::Lease { asks: vec![ask_for] };
+/// Waits for tasks.
+async fn lease(bus: &Bus, name: &str, next: Ask) -> Vec<Lease> {
+    let command = Command::Lease { asks: vec![next] };
     match ask(bus, Some(work_subject("lease", name)), command, WAIT_MS).await {
         Reply::Leased { mut grants, .. } => grants.pop().map(|grant| grant.tasks).unwrap_or_default(),
         reply => panic!("{reply:?}"),
     }
 }
 
-async fn answer(bus: &Bus, name: &str, load: &Load, leases: Vec<Lease>) {
-    let answers = leases
-        .iter()
-        .map(|lease| {
-            assert!(lease.input.len() > BODY_BYTES, "the worker gets what was sent");
-            TaskAnswer { task: lease.task, token: lease.token, output: None, failed: None, retry: None }
-        })
-        .collect();
-    let command = Command::Answer { worker: name.to_owned(), answers, chance: 0 };
-    match ask(bus, Some(work_subject("answer", name)), command, 0).await {
-        Reply::Answered { verdicts } => {
-            assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Taken), "{verdicts:?}");
+/// Tells what was done, and takes what there is.
+async fn turn(bus: &Bus, load: &Load, leases: Vec<Lease>, next: Ask) -> Vec<Lease> {
+    let done = |lease: &Lease| {
+        assert!(lease.input.len() > BODY_BYTES, "the worker gets what was sent");
+        TaskAnswer { task: lease.task, token: lease.token, output: None, failed: None, retry: None }
+    };
+    let subject = work_subject("answer", &next.worker);
+    let turn =
+        Turn { worker: next.worker.clone(), answers: leases.iter().map(done).collect(), next: Some(next) };
+    match ask(bus, Some(subject), Command::Turn { turns: vec![turn], chance: 0 }, 0).await {
+        Reply::Turned { mut turns } => {
+            let turned = turns.pop().expect("one turn");
+            assert!(turned.verdicts.iter().all(|verdict| *verdict == Verdict::Taken), "{turned:?}");
             load.acknowledged(&leases);
+            turned.tasks
         }
         reply => panic!("{reply:?}"),
     }

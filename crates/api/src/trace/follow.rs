@@ -45,9 +45,20 @@ struct Happened<W> {
 #[serde(rename_all = "snake_case")]
 enum What {
     Submitted { intents: Vec<Intent> },
-    Dispatched { name: String, tasks: Vec<Attempt> },
-    TasksDone { tasks: Vec<Attempt> },
+    Dispatched { to: Vec<Dispatch> },
+    TasksDone { by: Vec<DoneBy> },
     TaskFailed { task: String, token: u64, reason: String },
+}
+
+#[derive(Deserialize)]
+struct Dispatch {
+    name: String,
+    tasks: Vec<Attempt>,
+}
+
+#[derive(Deserialize)]
+struct DoneBy {
+    tasks: Vec<Attempt>,
 }
 
 #[derive(Deserialize)]
@@ -103,11 +114,13 @@ impl Road {
             What::Submitted { intents } => {
                 intents.into_iter().filter_map(|intent| self.intent(intent, time)).collect()
             }
-            What::Dispatched { name, tasks } => {
-                for Attempt { task, token } in tasks {
-                    if self.intents.contains_key(&intent_of(&task)) {
-                        self.running.insert(token, (time, name.clone()));
-                        self.tokens.push_back(token);
+            What::Dispatched { to } => {
+                for Dispatch { name, tasks } in to {
+                    for Attempt { task, token } in tasks {
+                        if self.intents.contains_key(&intent_of(&task)) {
+                            self.running.insert(token, (time, name.clone()));
+                            self.tokens.push_back(token);
+                        }
                     }
                 }
                 while self.tokens.len() > limits::TRACED {
@@ -115,9 +128,11 @@ impl Road {
                 }
                 Vec::new()
             }
-            What::TasksDone { tasks } => {
-                tasks.into_iter().filter_map(|attempt| self.task(attempt, time, None)).collect()
-            }
+            What::TasksDone { by } => by
+                .into_iter()
+                .flat_map(|by| by.tasks)
+                .filter_map(|attempt| self.task(attempt, time, None))
+                .collect(),
             What::TaskFailed { task, token, reason } => {
                 self.task(Attempt { task, token }, time, Some(reason)).into_iter().collect()
             }
@@ -200,16 +215,17 @@ mod tests {
             {"id": "int_00000-2", "actor": "a", "definition": 1, "payload": {}, "priority": "normal"},
         ]});
         let mut spans = road.hear(&said("submitted", 1, &submitted));
-        let granted = json!({"worker": 1, "name": "w", "request": null, "fairness": {}, "tasks": [
-            {"task": "tsk_00000-1.0", "token": 7}, {"task": "tsk_00000-2.0", "token": 8}]});
+        let granted = json!({"fairness": {}, "to": [{"worker": 1, "name": "w", "tasks": [
+            {"task": "tsk_00000-1.0", "token": 7}, {"task": "tsk_00000-2.0", "token": 8}]}]});
         spans.extend(road.hear(&said("dispatched", 2, &granted)));
         let failed =
             json!({"task": "tsk_00000-1.0", "token": 7, "reason": "no", "next": {"retry": {"due": 1}}});
         spans.extend(road.hear(&said("task_failed", 3, &failed)));
-        let again = json!({"worker": 1, "name": "w", "tasks": [{"task": "tsk_00000-1.0", "token": 9}]});
+        let again =
+            json!({"to": [{"worker": 1, "name": "w", "tasks": [{"task": "tsk_00000-1.0", "token": 9}]}]});
         spans.extend(road.hear(&said("dispatched", 4, &again)));
-        let done = json!({"worker": 1, "tasks": [{"task": "tsk_00000-1.0", "token": 9, "output": {}},
-            {"task": "tsk_00000-2.0", "token": 8}]});
+        let done = json!({"by": [{"worker": 1, "tasks": [{"task": "tsk_00000-1.0", "token": 9, "output": {}},
+            {"task": "tsk_00000-2.0", "token": 8}]}]});
         spans.extend(road.hear(&said("tasks_done", 5, &done)));
         let shown: Vec<_> =
             spans.iter().map(|s| (s.name, s.error.as_deref(), s.end.since(s.start).as_secs())).collect();
@@ -229,7 +245,8 @@ mod tests {
             let id = format!("00000-{n}");
             let intents = json!({"intents": [{"id": format!("int_{id}"), "actor": "a", "origin": {"traceparent": ABOVE}}]});
             road.hear(&said("submitted", 1, &intents));
-            let tasks = json!({"name": "w", "tasks": [{"task": format!("tsk_{id}.0"), "token": n}]});
+            let tasks =
+                json!({"to": [{"name": "w", "tasks": [{"task": format!("tsk_{id}.0"), "token": n}]}]});
             road.hear(&said("dispatched", 1, &tasks));
         }
         assert_eq!((road.intents.len(), road.running.len()), (limits::TRACED, limits::TRACED));

@@ -7,9 +7,9 @@ use grace_types::reason::Why;
 
 use super::{
     Decided, Reply,
-    command::{TaskAnswer, Verdict},
+    command::{TaskAnswer, Turn, Turned, Verdict},
     counted, cut,
-    event::{Done, Granted, Next, What},
+    event::{Done, DoneBy, Granted, Next, What},
     id::{IntentId, TaskId},
     recorded, refusal,
     state::{Stage, State},
@@ -26,66 +26,140 @@ enum Standing {
     Not(String),
 }
 
+/// What one worker says.
 pub(super) fn answer(state: &State, at: u64, worker: &str, answers: &[TaskAnswer], chance: u64) -> Decided {
-    let number = known(state, worker, answers.len())?;
-    let (mut done, mut failed, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-    let mut seen = BTreeSet::new();
-    let mut ending: BTreeSet<IntentId> = BTreeSet::new();
-    let mut verdicts = Vec::with_capacity(answers.len());
-    for answer in answers {
-        let mut standing = standing(state, at, number, answer);
-        if matches!(standing, Standing::Holds) && !seen.insert(answer.task) {
-            standing = Standing::Not("it was answered before".to_owned());
-        }
-        let too_large = answer.output.as_ref().map_or(0, super::Json::len);
-        if matches!(standing, Standing::Holds) && too_large > limits::OUTPUT_BYTES {
-            seen.remove(&answer.task);
-            let most = limits::OUTPUT_BYTES;
-            let why =
-                format!("an output of {too_large} bytes; at most {most} are taken: answer again with less");
-            verdicts.push(Verdict::Refused(why));
-            continue;
-        }
-        verdicts.push(match standing {
-            Standing::Again => Verdict::Taken,
-            Standing::Not(why) => {
-                refused.push((answer.task, answer.token, why.clone()));
-                Verdict::Refused(why)
-            }
-            Standing::Holds => {
-                match &answer.failed {
-                    None => done.push(Done {
-                        task: answer.task,
-                        token: answer.token,
-                        output: output(answer).cloned(),
-                    }),
-                    Some(reason) => {
-                        let wanted = answer.retry.unwrap_or(true) && !ending.contains(&answer.task.intent);
-                        let failure =
-                            after_failure(state, at, answer.task, wanted, mix(chance, answer.token));
-                        if failure.0 == Next::Dead {
-                            ending.insert(answer.task.intent);
-                        }
-                        failed.push((answer, cut(reason), failure));
-                    }
-                }
-                Verdict::Taken
-            }
+    let mut book = Book::new(state, at, chance);
+    let verdicts = book.enter(worker, answers)?;
+    Ok(book.close(Reply::Answered { verdicts }))
+}
+
+/// What several workers say. Each is judged by itself; what they did is one event.
+pub(super) fn turn(state: &State, at: u64, turns: &[Turn], chance: u64) -> Decided {
+    let answers: usize = turns.iter().map(|turn| turn.answers.len()).sum();
+    if turns.is_empty() || turns.len() > limits::WORKERS || answers > limits::BATCH {
+        let message = format!("1 to {} turns with at most {} answers", limits::WORKERS, limits::BATCH);
+        return Err(refusal("bad_request", message));
+    }
+    let mut book = Book::new(state, at, chance);
+    let mut turned = Vec::with_capacity(turns.len());
+    for turn in turns {
+        turned.push(match book.enter(&turn.worker, &turn.answers) {
+            Ok(verdicts) => Turned { verdicts, ..Turned::default() },
+            Err(refused) => Turned { refused: Some(refused), ..Turned::default() },
         });
     }
-    let mut decision = Decision::reply(Reply::Answered { verdicts });
-    if !done.is_empty() {
-        let why = Why::because("task.answered", format!("{worker} did {}", counted(done.len(), "task")));
-        let place = if done.len() == 1 { done[0].task.to_string() } else { worker.to_owned() };
-        let what = What::TasksDone { worker: number, tasks: done };
-        decision = decision.record(recorded(at, what, place, "answers under their leases", why));
+    Ok(book.close(Reply::Turned { turns: turned }))
+}
+
+/// A task, the token given, and why it does not count.
+type Stale = (TaskId, u64, String);
+
+/// What counts of what workers say in one decision.
+struct Book<'a> {
+    state: &'a State,
+    at: u64,
+    chance: u64,
+    /// Tasks that were answered for.
+    seen: BTreeSet<TaskId>,
+    /// Intents that will end by a failure.
+    ending: BTreeSet<IntentId>,
+    done: Vec<(&'a str, DoneBy)>,
+    failed: Vec<(&'a str, &'a TaskAnswer, String, (Next, String))>,
+    refused: Vec<(u32, &'a str, Vec<Stale>)>,
+}
+
+impl<'a> Book<'a> {
+    fn new(state: &'a State, at: u64, chance: u64) -> Self {
+        let (seen, ending) = (BTreeSet::new(), BTreeSet::new());
+        let (done, failed, refused) = (Vec::new(), Vec::new(), Vec::new());
+        Self { state, at, chance, seen, ending, done, failed, refused }
     }
-    for (answer, reason, (next, rule)) in failed {
-        let why = Why::because("task.failed", format!("{worker} says: {reason}")).and("task.next", rule);
-        let what = What::TaskFailed { task: answer.task, token: answer.token, reason, next };
-        decision = decision.record(recorded(at, what, answer.task.to_string(), "the plan's retry", why));
+
+    /// The verdicts on one worker's answers.
+    fn enter(&mut self, worker: &'a str, answers: &'a [TaskAnswer]) -> Result<Vec<Verdict>, super::Refusal> {
+        let number = known(self.state, worker, answers.len())?;
+        let (mut done, mut refused) = (Vec::new(), Vec::new());
+        let mut verdicts = Vec::with_capacity(answers.len());
+        for answer in answers {
+            let mut standing = standing(self.state, self.at, number, answer);
+            if matches!(standing, Standing::Holds) && !self.seen.insert(answer.task) {
+                standing = Standing::Not("it was answered before".to_owned());
+            }
+            let size = answer.output.as_ref().map_or(0, super::Json::len);
+            if matches!(standing, Standing::Holds) && size > limits::OUTPUT_BYTES {
+                self.seen.remove(&answer.task);
+                let most = limits::OUTPUT_BYTES;
+                let why =
+                    format!("an output of {size} bytes; at most {most} are taken: answer again with less");
+                verdicts.push(Verdict::Refused(why));
+                continue;
+            }
+            verdicts.push(match standing {
+                Standing::Again => Verdict::Taken,
+                Standing::Not(why) => {
+                    refused.push((answer.task, answer.token, why.clone()));
+                    Verdict::Refused(why)
+                }
+                Standing::Holds => {
+                    match &answer.failed {
+                        None => {
+                            let output = output(answer).cloned();
+                            done.push(Done { task: answer.task, token: answer.token, output });
+                        }
+                        Some(reason) => self.fail(worker, answer, reason),
+                    }
+                    Verdict::Taken
+                }
+            });
+        }
+        if !done.is_empty() {
+            self.done.push((worker, DoneBy { worker: number, tasks: done }));
+        }
+        if !refused.is_empty() {
+            self.refused.push((number, worker, refused));
+        }
+        Ok(verdicts)
     }
-    Ok(note_refused(decision, state, at, (number, worker), refused))
+
+    fn fail(&mut self, worker: &'a str, answer: &'a TaskAnswer, reason: &str) {
+        let wanted = answer.retry.unwrap_or(true) && !self.ending.contains(&answer.task.intent);
+        let chance = mix(self.chance, answer.token);
+        let failure = after_failure(self.state, self.at, answer.task, wanted, chance);
+        if failure.0 == Next::Dead {
+            self.ending.insert(answer.task.intent);
+        }
+        self.failed.push((worker, answer, cut(reason), failure));
+    }
+
+    fn close(self, reply: Reply) -> Decision<super::Htm> {
+        let Self { state, at, done, failed, refused, .. } = self;
+        let mut decision = Decision::reply(reply);
+        if let Some((worker, first)) = done.first() {
+            let place = match (done.len(), first.tasks.as_slice()) {
+                (1, [only]) => only.task.to_string(),
+                (1, _) => (*worker).to_owned(),
+                _ => "htm".to_owned(),
+            };
+            let told =
+                done.iter().take(8).map(|(w, by)| format!("{w} did {}", counted(by.tasks.len(), "task")));
+            let mut told = told.collect::<Vec<_>>().join(", ");
+            if done.len() > 8 {
+                told.push_str(&format!(" and {} more", done.len() - 8));
+            }
+            let why = Why::because("task.answered", told);
+            let what = What::TasksDone { by: done.into_iter().map(|(_, by)| by).collect() };
+            decision = decision.record(recorded(at, what, place, "answers under their leases", why));
+        }
+        for (worker, answer, reason, (next, rule)) in failed {
+            let why = Why::because("task.failed", format!("{worker} says: {reason}")).and("task.next", rule);
+            let what = What::TaskFailed { task: answer.task, token: answer.token, reason, next };
+            decision = decision.record(recorded(at, what, answer.task.to_string(), "the plan's retry", why));
+        }
+        let note = |decision, (number, worker, refused)| {
+            note_refused(decision, state, at, (number, worker), refused)
+        };
+        refused.into_iter().fold(decision, note)
+    }
 }
 
 pub(super) fn extend(state: &State, at: u64, worker: &str, tasks: &[Granted]) -> Decided {
@@ -202,7 +276,7 @@ fn note_refused(
     state: &State,
     at: u64,
     (number, worker): (u32, &str),
-    refused: Vec<(TaskId, u64, String)>,
+    refused: Vec<Stale>,
 ) -> Decision<super::Htm> {
     let last = state.workers.get(&number).map_or(0, |worker| worker.refused);
     let Some((task, token, why)) = refused.first() else { return decision };

@@ -11,9 +11,14 @@
 //! {"answer": {"worker": "py-1", "answers": [{"task": "tsk_3xq7k-42.0", "token": 17, "output": {…}},
 //!                                           {"task": "tsk_3xq7k-43.0", "token": 18, "failed": "no such file", "retry": false}]}}
 //!     → {"answered": {"verdicts": ["taken", "taken"]}}
+//! {"turn": {"turns": [{"worker": "py-1", "answers": [{"task": "tsk_3xq7k-44.0", "token": 19}], "next": {"worker": "py-1", "max": 1, "request": "2"}}]}}
+//!     → {"turned": {"turns": [{"verdicts": ["taken"], "tasks": [{"task": "tsk_3xq7k-45.0", …}]}]}}
 //! {"beat": {"worker": "py-1"}}
 //!     → {"beaten": {"stop": [{"task": "tsk_3xq7k-40.0", "token": 11}], "beat_ms": 5000}}
 //! ```
+//!
+//! A `turn` is an answer and a lease in one, for workers in a hurry: it tells what was done and takes what there is, and does not wait
+//! where there is nothing.
 //!
 //! Every one of them may be sent again when its answer was lost: a `lease` under the same `request` gets the same tasks, an answer
 //! that was taken is taken again. An answer under a lease that is no more is refused with the reason, and changes nothing.
@@ -84,6 +89,14 @@ pub enum Command {
         worker: String,
         /// At most [`crate::limits::BATCH`].
         answers: Vec<TaskAnswer>,
+        /// Random bits for the jitter of retries.
+        #[serde(default)]
+        chance: u64,
+    },
+    /// The same from workers that speak at the same time. What each wants `next` is asked for by a `lease` right behind it.
+    Turn {
+        /// One for each worker.
+        turns: Vec<Turn>,
         /// Random bits for the jitter of retries.
         #[serde(default)]
         chance: u64,
@@ -172,6 +185,19 @@ pub struct Ask {
     /// The worker's name for this request: sent again under it, it gets the same tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+}
+
+/// What one worker says of its tasks, and what it wants next.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Turn {
+    /// Its name.
+    pub worker: String,
+    /// At most [`crate::limits::BATCH`].
+    pub answers: Vec<TaskAnswer>,
+    /// What it wants next, if there is something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Ask>,
 }
 
 /// What became of a task: done, unless `failed` says why not.
@@ -268,6 +294,11 @@ pub enum Reply {
         /// Taken, or not.
         verdicts: Vec<Verdict>,
     },
+    /// One for each turn, in their order.
+    Turned {
+        /// What became of each.
+        turns: Vec<Turned>,
+    },
     /// The intent ends.
     Cancelled {
         /// What it is at now.
@@ -327,6 +358,19 @@ pub enum Submitted {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         violations: Vec<Violation>,
     },
+}
+
+/// What became of a turn.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Turned {
+    /// One for each answer, in their order.
+    pub verdicts: Vec<Verdict>,
+    /// The worker's next tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<Lease>,
+    /// Why nothing of it counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
 }
 
 /// What a worker is given.

@@ -4,16 +4,21 @@
 //! |---|---|
 //! | `register` | `register`, `leave` |
 //! | `lease` | `lease` with one ask; the header `Grace-Wait-Ms` says how long it may wait for a task |
-//! | `answer` | `answer` |
+//! | `answer` | `answer`; `turn` with one turn: an answer and a lease in one, which does not wait |
 //! | `beat` | `beat`, `extend` |
 //!
 //! The body is `{"command": …}` as in [`super::command`], the answer as on `grace.cmd.*`. The last word of the subject is the worker:
 //! the broker lets a component publish under its own name only, and a command that names another worker is refused.
 //!
-//! Leases wait here, not at the host. All that wait go in one `lease` when tasks wait, so that the least loaded is served first; one
-//! such command is under way at a time. After an answer it goes right behind it, into the same batch: one sync for both.
+//! Leases wait here, not at the host. What workers say at the same time goes in one `turn` (one event for all that was done), and right
+//! behind it, into the same batch, one `lease` for all that wait, so that the least loaded is served first: one sync for both. One such
+//! pair is under way at a time; what is said meanwhile goes in the next.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use grace_bus::{Bus, Message};
 use grace_kernel::{
@@ -33,7 +38,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{
     Command, Htm, Reply,
-    command::{Ask, Grants},
+    command::{Ask, Grants, Lease, Turn},
 };
 use crate::limits;
 
@@ -53,25 +58,46 @@ struct Waiting {
     until: Monotonic,
 }
 
+/// What a worker said, and how it is answered.
+struct Said {
+    turn: Turn,
+    reply: String,
+    /// As an `answer`, and not as a `turn`.
+    plainly: bool,
+    bytes: usize,
+}
+
+/// What is under way at the host.
+#[derive(Default)]
+struct UnderWay {
+    said: Vec<Said>,
+    asked: Vec<Waiting>,
+}
+
+/// The host's answers to the two commands.
+type Answers = (Option<Answer<Htm>>, Option<Answer<Htm>>);
+
 /// See the module's page.
 pub(super) struct Desk {
     bus: Bus,
     commands: Commands<Htm>,
     clock: Arc<dyn Clock>,
     ready: Arc<Notify>,
+    /// What waits to be told.
+    said: VecDeque<Said>,
     /// By worker.
     waiting: BTreeMap<String, Waiting>,
-    /// Those in the `lease` that is under way.
-    asked: Option<Vec<Waiting>>,
-    /// Whether to ask again once it is answered.
+    under_way: Option<UnderWay>,
+    /// Whether to go again once that is answered.
     again: bool,
-    results: (mpsc::Sender<Answer<Htm>>, mpsc::Receiver<Answer<Htm>>),
+    results: (mpsc::Sender<Answers>, mpsc::Receiver<Answers>),
 }
 
 impl Desk {
     pub(super) fn new(bus: Bus, commands: Commands<Htm>, clock: Arc<dyn Clock>, ready: Arc<Notify>) -> Self {
         let results = mpsc::channel(1);
-        Self { bus, commands, clock, ready, waiting: BTreeMap::new(), asked: None, again: false, results }
+        let (said, waiting) = (VecDeque::new(), BTreeMap::new());
+        Self { bus, commands, clock, ready, said, waiting, under_way: None, again: false, results }
     }
 
     /// Serves until the process ends.
@@ -86,12 +112,22 @@ impl Desk {
         let ready = Arc::clone(&self.ready);
         loop {
             tokio::select! {
-                message = inbox.next() => match message {
-                    Some(message) => self.hear(message).await,
-                    None => return tell("the subscription to the workers' words has ended"),
-                },
-                () = ready.notified() => self.lease(),
-                Some(answer) = self.results.1.recv() => self.leased(answer).await,
+                message = inbox.next() => {
+                    let Some(mut message) = message else {
+                        return tell("the subscription to the workers' words has ended");
+                    };
+                    // All that has come, then one step for all of it.
+                    loop {
+                        self.hear(message).await;
+                        match inbox.try_next() {
+                            Some(next) => message = next,
+                            None => break,
+                        }
+                    }
+                    self.go();
+                }
+                () = ready.notified() => self.go(),
+                Some(answers) = self.results.1.recv() => self.answered(answers).await,
                 _ = looks.tick() => self.expire().await,
             }
         }
@@ -99,31 +135,50 @@ impl Desk {
 
     async fn hear(&mut self, message: Message) {
         let Some(reply) = message.reply.clone() else { return };
-        let told = match bound(&message) {
+        let heard = match bound(&message) {
             Ok((worker, Command::Lease { asks })) => match asks.into_iter().next() {
                 Some(ask) => self.wait(worker, ask, &message, reply.clone()).await,
+                None => Ok(()),
+            },
+            Ok((worker, Command::Answer { answers, .. })) => {
+                let turn = Turn { worker, answers, next: None };
+                self.say_later(turn, &message, reply.clone(), true)
+            }
+            Ok((_, Command::Turn { turns, .. })) => match turns.into_iter().next() {
+                Some(turn) => self.say_later(turn, &message, reply.clone(), false),
                 None => Ok(()),
             },
             Ok((worker, command)) => {
                 if matches!(command, Command::Register(_) | Command::Leave { .. }) {
                     // What an earlier run of it asked for is not for this one.
                     self.waiting.remove(&worker);
-                    if let Some(asked) = &mut self.asked {
-                        asked.retain(|one| one.ask.worker != worker);
+                    if let Some(under_way) = &mut self.under_way {
+                        under_way.asked.retain(|one| one.ask.worker != worker);
                     }
                 }
-                let answers = matches!(command, Command::Answer { .. });
                 let told = self.commands.tell(Envelope::new(command), Some(reply.clone()));
-                if answers && told.is_ok() {
-                    self.lease();
-                }
                 told.map_err(|e| WireError { code: e.code().to_owned(), message: e.to_string() })
             }
             Err(wrong) => Err(wrong),
         };
-        if let Err(wrong) = told {
+        if let Err(wrong) = heard {
             self.say(reply, wire::error(&wrong)).await;
         }
+    }
+
+    fn say_later(
+        &mut self,
+        turn: Turn,
+        message: &Message,
+        reply: String,
+        plainly: bool,
+    ) -> Result<(), WireError> {
+        if self.said.len() >= limits::WORKERS {
+            let message = format!("{} answers wait already", limits::WORKERS);
+            return Err(WireError { code: "busy".to_owned(), message });
+        }
+        self.said.push_back(Said { turn, reply, plainly, bytes: message.payload.len() });
+        Ok(())
     }
 
     async fn wait(
@@ -145,39 +200,70 @@ impl Desk {
         if let Some(before) = self.waiting.insert(worker, Waiting { ask, reply, until }) {
             self.answer(before, Vec::new(), None).await;
         }
-        self.lease();
         Ok(())
     }
 
-    /// Asks for everybody who waits, unless that is under way.
-    fn lease(&mut self) {
-        if self.asked.is_some() {
+    /// Tells the host what was said and asks for everybody who waits, unless that is under way.
+    fn go(&mut self) {
+        if self.under_way.is_some() {
             self.again = true;
             return;
         }
-        if self.waiting.is_empty() {
+        if self.said.is_empty() && self.waiting.is_empty() {
             return;
         }
+        let said = self.take_said();
+        // More was said than goes into one command.
+        self.again = !self.said.is_empty();
         let asked: Vec<Waiting> = std::mem::take(&mut self.waiting).into_values().collect();
-        let asks = asked.iter().map(|one| one.ask.clone()).collect();
-        self.asked = Some(asked);
-        self.again = false;
-        let (commands, results) = (self.commands.clone(), self.results.0.clone());
-        // Its first step is taken before anything else that this loop hands over: `ask` enters the queue on its first poll.
+        let turns: Vec<Turn> = said.iter().map(|one| one.turn.clone()).collect();
+        let mut asks: Vec<Ask> = said.iter().filter_map(|one| one.turn.next.clone()).collect();
+        let next = asks.len();
+        // A worker that wants its next tasks has given up what it waited for before.
+        asks.extend(
+            asked.iter().map(|one| one.ask.clone()).filter(|ask| {
+                !said.iter().any(|one| one.turn.next.is_some() && one.turn.worker == ask.worker)
+            }),
+        );
+        asks.truncate(limits::WORKERS.max(next));
+        self.under_way = Some(UnderWay { said, asked });
+        let (any_said, commands, results) =
+            (!turns.is_empty(), self.commands.clone(), self.results.0.clone());
         tokio::spawn(async move {
-            let answer = commands.ask(Envelope::new(Command::Lease { asks })).await;
-            let _ = results.send(answer).await;
+            let turned = async {
+                let command = Command::Turn { turns, chance: OsEntropy.next_u64() };
+                if any_said { Some(commands.ask(Envelope::new(command)).await) } else { None }
+            };
+            let leased = async {
+                let wanted = !asks.is_empty();
+                if wanted { Some(commands.ask(Envelope::new(Command::Lease { asks })).await) } else { None }
+            };
+            // `ask` enters the queue on its first poll: what was said before the leases, which want the slots that it frees.
+            let answers = tokio::join!(biased; turned, leased);
+            let _ = results.send(answers).await;
         });
     }
 
-    async fn leased(&mut self, answer: Answer<Htm>) {
-        let asked = self.asked.take().unwrap_or_default();
-        let (mut grants, wake_ms) = match answer {
-            Ok(Outcome::Done(Reply::Leased { grants, wake_ms })) => (grants, wake_ms),
-            Ok(_) => (Vec::new(), None),
+    /// What goes into one command: so many answers, and so much of outputs, as fit one event.
+    fn take_said(&mut self) -> Vec<Said> {
+        let (mut answers, mut bytes) = (0, 0);
+        let fits = |one: &&Said| {
+            answers += one.turn.answers.len();
+            bytes += one.bytes;
+            answers <= limits::BATCH && bytes <= limits::EVENT_PAYLOAD_BYTES
+        };
+        // The first goes whatever it is: what is wrong with it is the decider's to say.
+        let count = self.said.iter().take_while(fits).count().max(1).min(self.said.len());
+        self.said.drain(..count).collect()
+    }
+
+    async fn answered(&mut self, (turned, leased): Answers) {
+        let UnderWay { said, asked } = self.under_way.take().unwrap_or_default();
+        let (mut grants, wake_ms) = match leased {
+            Some(Ok(Outcome::Done(Reply::Leased { grants, wake_ms }))) => (grants, wake_ms),
             // Nothing was given out as far as anybody was told: under its request's name each gets what it was given.
-            Err(HostError::Stopping) => return,
-            Err(_) => (Vec::new(), None),
+            Some(Err(HostError::Stopping)) => return,
+            _ => (Vec::new(), None),
         };
         if let Some(wake) = wake_ms {
             let ready = Arc::clone(&self.ready);
@@ -186,11 +272,12 @@ impl Desk {
                 ready.notify_one();
             });
         }
+        if let Some(turned) = turned {
+            self.turned(said, turned, &mut grants).await;
+        }
         let now = self.clock.now().mono;
         for one in asked {
-            let place = grants.iter().position(|grant| grant.worker == one.ask.worker);
-            let (tasks, refused) =
-                place.map(|n| grants.swap_remove(n)).map_or_else(Default::default, |g| (g.tasks, g.refused));
+            let (tasks, refused) = granted(&mut grants, &one.ask.worker);
             let replaced = self.waiting.contains_key(&one.ask.worker);
             if !tasks.is_empty() || refused.is_some() || replaced || now >= one.until {
                 self.answer(one, tasks, refused).await;
@@ -199,7 +286,32 @@ impl Desk {
             }
         }
         if self.again {
-            self.lease();
+            self.go();
+        }
+    }
+
+    /// Answers those who said something, with what they are given next.
+    async fn turned(&self, said: Vec<Said>, turned: Answer<Htm>, grants: &mut Vec<Grants>) {
+        let (turns, other) = match turned {
+            Ok(Outcome::Done(Reply::Turned { turns })) => (turns, None),
+            other => (Vec::new(), Some(wire::answer::<Htm>(&other))),
+        };
+        let mut turns = turns.into_iter();
+        for one in said {
+            let Some(mut turned) = turns.next() else {
+                // One answer for all of them: the host's error, or a refusal of the command.
+                self.say(one.reply, other.clone().unwrap_or_default()).await;
+                continue;
+            };
+            if one.turn.next.is_some() {
+                turned.tasks = granted(grants, &one.turn.worker).0;
+            }
+            let outcome = match turned.refused.take() {
+                Some(refusal) => Outcome::Refused(refusal),
+                None if one.plainly => Outcome::Done(Reply::Answered { verdicts: turned.verdicts }),
+                None => Outcome::Done(Reply::Turned { turns: vec![turned] }),
+            };
+            self.say(one.reply, wire::answer::<Htm>(&Ok(outcome))).await;
         }
     }
 
@@ -215,7 +327,7 @@ impl Desk {
         }
     }
 
-    async fn answer(&self, one: Waiting, tasks: Vec<super::command::Lease>, refused: Option<String>) {
+    async fn answer(&self, one: Waiting, tasks: Vec<Lease>, refused: Option<String>) {
         let grants = vec![Grants { worker: one.ask.worker, tasks, refused }];
         let reply = Reply::Leased { grants, wake_ms: None };
         self.say(one.reply, wire::answer::<Htm>(&Ok(Outcome::Done(reply)))).await;
@@ -225,6 +337,12 @@ impl Desk {
         // Lost with the connection: whoever asked asks again.
         let _ = self.bus.publish(Message::new(to, body)).await;
     }
+}
+
+/// Takes out what a worker was given, and why it is given nothing.
+fn granted(grants: &mut Vec<Grants>, worker: &str) -> (Vec<Lease>, Option<String>) {
+    let place = grants.iter().position(|grant| grant.worker == worker);
+    place.map(|n| grants.swap_remove(n)).map_or_else(Default::default, |grant| (grant.tasks, grant.refused))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the shell's own timer: a rate lets the next task start then")]
@@ -237,18 +355,23 @@ fn bound(message: &Message) -> Result<(String, Command), WireError> {
     let wrong = |message: String| WireError { code: "bad_request".to_owned(), message };
     let mut words = message.subject.rsplitn(3, '.');
     let (worker, verb) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let mut command = wire::read_command::<Htm>(message)?.command;
-    let (fits, named) = match &mut command {
+    let command = wire::read_command::<Htm>(message)?.command;
+    let (fits, named) = match &command {
         Command::Register(offer) => (verb == "register", offer.name.as_str()),
         Command::Leave { worker } => (verb == "register", worker.as_str()),
         Command::Lease { asks } => match asks.as_slice() {
             [ask] => (verb == "lease", ask.worker.as_str()),
             _ => return Err(wrong("a worker asks for itself: one ask".to_owned())),
         },
-        Command::Answer { worker, chance, .. } => {
-            *chance = OsEntropy.next_u64();
-            (verb == "answer", worker.as_str())
-        }
+        Command::Answer { worker, .. } => (verb == "answer", worker.as_str()),
+        Command::Turn { turns, .. } => match turns.as_slice() {
+            [Turn { worker, next, .. }] if next.as_ref().is_none_or(|ask| ask.worker == *worker) => {
+                (verb == "answer", worker.as_str())
+            }
+            _ => {
+                return Err(wrong("a worker speaks for itself: one turn, and its own next tasks".to_owned()));
+            }
+        },
         Command::Beat { worker } | Command::Extend { worker, .. } => (verb == "beat", worker.as_str()),
         _ => (false, worker),
     };

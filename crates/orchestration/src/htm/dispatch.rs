@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Decided, Reply,
     command::{Ask, Grants, Lease},
-    event::{Granted, Next, What},
+    event::{Dispatch, Granted, Next, What},
     fairness::Fairness,
     id::TaskId,
     index::Lane,
@@ -353,7 +353,7 @@ impl<'s> Picker<'s> {
             let why = Why::because("input.not_evaluated", reason);
             events.push(recorded(self.at, what, task.to_string(), "input mapping", why));
         }
-        let loads = self.loads();
+        let mut to = Vec::new();
         for (ask, answer) in asks.iter().zip(&self.answers) {
             let (tasks, refused) = match answer {
                 Answer::Again(leases) => (leases.clone(), None),
@@ -361,24 +361,51 @@ impl<'s> Picker<'s> {
                 Answer::Asker(n) => {
                     let asker = &mut self.askers[*n];
                     if !asker.given.is_empty() {
-                        let what = What::Dispatched {
+                        to.push(Dispatch {
                             worker: asker.number,
                             name: asker.worker.name.to_string(),
                             tasks: asker.given.iter().map(|(granted, _)| *granted).collect(),
                             request: ask.request.clone(),
-                            fairness: self.fairness,
-                        };
-                        let why = because(asker, &loads);
-                        let how = "least loaded worker; weighted shares by priority, oldest first";
-                        events.push(recorded(self.at, what, asker.worker.name.to_string(), how, why));
+                        });
                     }
                     (std::mem::take(&mut asker.leases), None)
                 }
             };
             grants.push(Grants { worker: ask.worker.clone(), tasks, refused });
         }
+        if let Some(first) = to.first() {
+            let place = if to.len() == 1 { first.name.clone() } else { "htm".to_owned() };
+            let what = What::Dispatched { to, fairness: self.fairness };
+            let how = "least loaded worker; weighted shares by priority, oldest first";
+            events.push(recorded(self.at, what, place, how, self.because()));
+        }
         let reply = Decision::reply(Reply::Leased { grants, wake_ms: self.wake });
         events.into_iter().fold(reply, Decision::record)
+    }
+
+    /// Why the workers were given what they were given.
+    fn because(&self) -> Why {
+        let why =
+            Why::because("dispatch.least_loaded", format!("loads of those that asked: {}", self.loads()));
+        let served: Vec<&Asker<'_>> = self.askers.iter().filter(|asker| !asker.given.is_empty()).collect();
+        let mut text = String::from("tasks by share of their priority: ");
+        for (n, asker) in served.iter().take(8).enumerate() {
+            let comma = if n == 0 { "" } else { ", " };
+            if served.len() > 1 {
+                let _ = write!(text, "{comma}{}", asker.worker.name);
+            }
+            for priority in Priority::ALL {
+                let count = asker.given.iter().filter(|(_, given)| *given == priority).count();
+                if count > 0 {
+                    let space = if text.ends_with(' ') { "" } else { " " };
+                    let _ = write!(text, "{space}{count} {}", priority.word());
+                }
+            }
+        }
+        if served.len() > 8 {
+            let _ = write!(text, " and {} more", served.len() - 8);
+        }
+        why.and("dispatch.turn", text)
     }
 
     /// The candidates' loads before anything is given out.
@@ -393,16 +420,6 @@ impl<'s> Picker<'s> {
         }
         text
     }
-}
-
-/// Why a worker was given what it was given.
-fn because(asker: &Asker<'_>, loads: &str) -> Why {
-    let mut counts = [0usize; 4];
-    asker.given.iter().for_each(|(_, priority)| counts[priority.rank()] += 1);
-    let by_priority = Priority::ALL.into_iter().filter(|p| counts[p.rank()] > 0);
-    let listed: Vec<String> = by_priority.map(|p| format!("{} {}", counts[p.rank()], p.word())).collect();
-    Why::because("dispatch.least_loaded", format!("loads of those that asked: {loads}"))
-        .and("dispatch.turn", format!("tasks by share of their priority: {}", listed.join(", ")))
 }
 
 impl Worker {

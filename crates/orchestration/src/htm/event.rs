@@ -70,25 +70,17 @@ pub enum What {
         /// Whether it was lost, which counts against the tasks that it had; or left.
         lost: bool,
     },
-    /// Tasks were given to a worker.
+    /// Tasks were given to workers, in one decision on all that asked.
     Dispatched {
-        /// Which.
-        worker: u32,
-        /// Its name.
-        name: String,
-        /// The tasks and their fencing tokens.
-        tasks: Vec<Granted>,
-        /// The worker's name for its request: asked again under it, it gets the same tasks.
-        request: Option<String>,
+        /// One for each worker that was given something.
+        to: Vec<Dispatch>,
         /// Whose turn it is after this.
         fairness: Fairness,
     },
     /// Tasks succeeded.
     TasksDone {
-        /// Who says so.
-        worker: u32,
-        /// Which.
-        tasks: Vec<Done>,
+        /// One for each worker that says so.
+        by: Vec<DoneBy>,
     },
     /// An attempt at a task failed.
     TaskFailed {
@@ -317,6 +309,29 @@ pub struct Granted {
     pub task: TaskId,
     /// The fencing token of the lease: greater than every one before.
     pub token: u64,
+}
+
+/// What a worker was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dispatch {
+    /// Which.
+    pub worker: u32,
+    /// Its name.
+    pub name: String,
+    /// The tasks and their fencing tokens.
+    pub tasks: Vec<Granted>,
+    /// The worker's name for its request: asked again under it, it gets the same tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+}
+
+/// What a worker did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DoneBy {
+    /// Which.
+    pub worker: u32,
+    /// Its tasks.
+    pub tasks: Vec<Done>,
 }
 
 /// A task that succeeded.

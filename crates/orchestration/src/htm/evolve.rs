@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    event::{Event, NewIntent, NewType, Next, Offer, What},
+    event::{Dispatch, DoneBy, Event, NewIntent, NewType, Next, Offer, What},
     id::TaskId,
     index::Timer,
     state::{Course, Ending, Intent, Pinned, Stage, State, Task, Type, Worker},
@@ -31,24 +31,19 @@ impl State {
             What::WorkerJoined { number, worker } => self.joined(*number, worker),
             What::WorkerSeen { worker } => self.seen(*worker),
             What::WorkerGone { worker, lost, .. } => self.gone(*worker, *lost),
-            What::Dispatched { worker, tasks, request, fairness, .. } => {
+            What::Dispatched { to, fairness } => {
                 self.base.fairness = *fairness;
-                for granted in tasks {
-                    self.granted(*worker, granted.task, granted.token);
-                }
-                self.seen(*worker);
-                if let Some(worker) = self.workers.get_mut(worker) {
-                    worker.request = request.as_deref().map(Into::into);
-                    worker.granted = if request.is_some() { tasks.clone() } else { Vec::new() };
-                }
+                to.iter().for_each(|dispatch| self.dispatched(dispatch));
             }
-            What::TasksDone { worker, tasks } => {
-                self.seen(*worker);
-                if let Some(worker) = self.workers.get_mut(worker) {
-                    worker.done += tasks.len() as u64;
-                }
-                for done in tasks {
-                    self.succeeded(done.task, done.output.clone());
+            What::TasksDone { by } => {
+                for DoneBy { worker, tasks } in by {
+                    self.seen(*worker);
+                    if let Some(worker) = self.workers.get_mut(worker) {
+                        worker.done += tasks.len() as u64;
+                    }
+                    for done in tasks {
+                        self.succeeded(done.task, done.output.clone());
+                    }
                 }
             }
             What::TaskFailed { task, reason, next, .. } => self.failed(*task, reason, *next),
@@ -254,6 +249,18 @@ impl State {
         } else {
             self.set_stage(id, Stage::Cancelled);
             self.proceed(id.intent);
+        }
+    }
+
+    fn dispatched(&mut self, dispatch: &Dispatch) {
+        let Dispatch { worker, tasks, request, .. } = dispatch;
+        for granted in tasks {
+            self.granted(*worker, granted.task, granted.token);
+        }
+        self.seen(*worker);
+        if let Some(worker) = self.workers.get_mut(worker) {
+            worker.request = request.as_deref().map(Into::into);
+            worker.granted = if request.is_some() { tasks.clone() } else { Vec::new() };
         }
     }
 

@@ -152,6 +152,7 @@ fn decide(state: &State, now: Now, command: &Command) -> Decided {
         Command::Beat { worker } => workers::beat(state, at, worker),
         Command::Lease { asks } => dispatch::lease(state, at, asks),
         Command::Answer { worker, answers, chance } => answers::answer(state, at, worker, answers, *chance),
+        Command::Turn { turns, chance } => answers::turn(state, at, turns, *chance),
         Command::Extend { worker, tasks } => answers::extend(state, at, worker, tasks),
         Command::Cancel { intent, reason } => control::cancel(state, at, *intent, reason),
         Command::Retry { task, reason } => control::retry(state, at, *task, reason),

@@ -124,6 +124,8 @@ impl Shell<Htm> for Manager {
                     let origin = intent.origin.get_or_insert_with(Box::<Origin>::default);
                     origin.approved_by.get_or_insert_with(|| "operator".to_owned());
                 }
+                // Workers that wait are asked for right behind it, into the same batch: one sync for both.
+                self.ready.notify_one();
                 Ok(())
             }
             Command::Cancel { .. }
@@ -140,6 +142,7 @@ impl Shell<Htm> for Manager {
             | Command::Beat { .. }
             | Command::Lease { .. }
             | Command::Answer { .. }
+            | Command::Turn { .. }
             | Command::Extend { .. } => Err(not_here("workers speak on grace.work.<verb>.<worker>")),
         }
     }

@@ -85,16 +85,18 @@ impl Witness {
                     assert!(known.is_none(), "{} twice", new.id);
                 }
             }
-            What::Dispatched { worker, tasks, .. } => {
-                for granted in tasks {
-                    self.dispatched(*worker, *granted);
+            What::Dispatched { to, .. } => {
+                for (worker, granted) in
+                    to.iter().flat_map(|to| to.tasks.iter().map(|task| (to.worker, *task)))
+                {
+                    self.dispatched(worker, granted);
                 }
             }
-            What::TasksDone { worker, tasks } => {
-                for done in tasks {
+            What::TasksDone { by } => {
+                for (worker, done) in by.iter().flat_map(|by| by.tasks.iter().map(|task| (by.worker, task))) {
                     assert_eq!(
                         self.leases.get(&done.task),
-                        Some(&(*worker, done.token)),
+                        Some(&(worker, done.token)),
                         "a stale answer counted"
                     );
                     assert!(self.leased.remove(&done.task), "{} was not leased", done.task);

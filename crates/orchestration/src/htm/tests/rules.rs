@@ -6,7 +6,7 @@ use super::world::{START_MS, World, about, failed, intent, offer, ok};
 use crate::{
     htm::{
         Command, Effect, Ending, Era, Json, Reply,
-        command::{Ask, Query, Submission, Submitted, Verdict},
+        command::{Ask, Lease, Query, Submission, Submitted, Turn, Verdict},
         event::{Granted, Level, Next, Origin, Settings, What},
         fairness::ROUND,
         view::{IntentState, TaskState},
@@ -207,6 +207,37 @@ fn an_answer_of_null_is_taken_again_too() {
         assert_eq!(reply, Reply::Answered { verdicts: vec![Verdict::Taken] });
     }
     assert_eq!(world.count(|what| matches!(what, What::TasksDone { .. })), 1);
+}
+
+#[test]
+fn what_several_workers_say_is_judged_one_by_one_and_recorded_as_one() {
+    let mut world = World::new(ONE);
+    world.join("a", &["k"], 1);
+    world.join("b", &["k"], 1);
+    let ids = [world.submit(intent("one")), world.submit(intent("one"))];
+    let before = world.events.len();
+    let given: Vec<_> =
+        world.lease_all(&[("a", 1), ("b", 1)]).into_iter().map(|mut own| own.remove(0)).collect();
+    assert_eq!(world.events.len(), before + 1, "one decision on both that asked");
+    let turn = |worker: &str, lease: &Lease| Turn {
+        worker: worker.into(),
+        answers: vec![ok(lease.task, lease.token, &json!(1))],
+        next: None,
+    };
+    // `b` also claims what `a` did, and nobody knows `c`.
+    let mut both = turn("b", &given[1]);
+    both.answers.extend(turn("b", &given[0]).answers);
+    let turns = vec![turn("a", &given[0]), both, turn("c", &given[0])];
+    let Ok(Reply::Turned { turns }) = world.ask(Command::Turn { turns, chance: 0 }) else { panic!("turned") };
+    assert_eq!(turns[0].verdicts, [Verdict::Taken]);
+    assert_eq!(turns[1].verdicts[0], Verdict::Taken);
+    assert_eq!(refused(&turns[1].verdicts[1]), "the lease is another worker's");
+    assert_eq!(turns[2].refused.as_ref().map(|refusal| refusal.code.as_str()), Some("unknown_worker"));
+    assert_eq!(world.count(|what| matches!(what, What::TasksDone { by } if by.len() == 2)), 1);
+    for id in ids {
+        assert_eq!(world.show(id).state, IntentState::Succeeded);
+    }
+    world.check();
 }
 
 #[test]
