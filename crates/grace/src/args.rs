@@ -123,6 +123,37 @@ Examples:
         #[command(subcommand)]
         command: crate::work::args::Task,
     },
+    /// See which events set off what, and try it out
+    #[command(after_help = "\
+Examples:
+  grace trigger list              what is subscribed, how often it fired, and what is stuck
+  grace trigger test event.json   what this event would set off, and why not the rest
+  grace trigger requeue thumbnails")]
+    Trigger {
+        #[command(subcommand)]
+        command: crate::work::trigger::args::Trigger,
+    },
+    /// See what follows from events, check it, and try it out
+    #[command(after_help = "\
+Examples:
+  grace policy list               what is in force, how often it fired, and what rests
+  grace policy lint grace.yaml    loops, and policies that never act; Grace need not run
+  grace policy test event.json    what would follow from this event, and why not the rest")]
+    Policy {
+        #[command(subcommand)]
+        command: crate::work::policy::args::Policy,
+    },
+    /// See what is to be done at which times, and change it
+    #[command(after_help = "\
+Examples:
+  grace schedule list             what fires next
+  grace schedule next --cron '30 2 * * *' --zone Europe/Berlin
+  grace schedule run nightly      now, beside its times
+  grace schedule add ping --every 5m --submit ping")]
+    Schedule {
+        #[command(subcommand)]
+        command: crate::work::schedule::args::Schedule,
+    },
     /// Search what was decided: who, what, when, where, why and how
     Narratives(crate::narratives::args::Narratives),
     /// Show what led to something, and what it led to

@@ -87,5 +87,8 @@ pub(crate) const ABORT_TIME: Duration = Duration::from_secs(90);
 /// Narratives in one answer of `grace why`. A story that is longer is cut, and says so: nobody reads a thousand reasons in one go.
 pub(crate) const WHY_NARRATIVES: usize = 1000;
 
+/// What an event in a file may have beside its data: its attributes, and blanks between them.
+pub(crate) const EVENT_HEAD_BYTES: usize = 256 << 10;
+
 /// Levels of a story's tree that are drawn. Deeper ones are drawn at this depth, so that a long chain of causes stays on the screen.
 pub(crate) const WHY_DEPTH: usize = 12;

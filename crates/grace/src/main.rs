@@ -28,6 +28,7 @@ mod road;
 mod status;
 mod style;
 mod systemd;
+mod table;
 mod up;
 mod verify;
 mod why;
@@ -84,6 +85,9 @@ fn run(command: Command, data: Option<std::path::PathBuf>, out: &mut Output) -> 
         Command::Why(args) => why::run(&instance, &args, out),
         Command::Intent { command } => work::intent(&instance, &command, out),
         Command::Task { command } => work::task(&instance, &command, out),
+        Command::Trigger { command } => work::trigger::run(&instance, command, out),
+        Command::Policy { command } => work::policy::run(&instance, command, out),
+        Command::Schedule { command } => work::schedule::run(&instance, command, out),
         Command::Log { command } => log::run(&instance, &command, out),
         Command::Verify(args) => verify::run(&args, out),
         Command::Chaos { command } => chaos::run(&instance, &command, out),
@@ -93,11 +97,6 @@ fn run(command: Command, data: Option<std::path::PathBuf>, out: &mut Output) -> 
 
 /// One request, one sentence.
 fn order(instance: &Instance, request: &Request, out: &mut Output) -> Result<Exit, Failure> {
-    let message = control::order(instance, request)?;
-    if out.json {
-        out.json_line(&serde_json::json!({"message": message}))?;
-    } else {
-        writeln!(out, "{}", style::tame(&message))?;
-    }
+    out.message(&control::order(instance, request)?)?;
     Ok(Exit::Done)
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     args::Globals,
     failure::{Exit, Failure},
-    style::Style,
+    style::{Style, tame},
 };
 
 /// Where a command prints. Writing returns its errors, where `println!` would panic when the reader goes away.
@@ -35,6 +35,16 @@ impl Output {
             .ok()
             .map(|size| size.ws_col.into())
             .filter(|columns| *columns > 0)
+    }
+
+    /// One sentence about what was done.
+    pub(crate) fn message(&mut self, message: &str) -> Result<(), Failure> {
+        if self.json {
+            return self.json_line(&serde_json::json!({"message": message}));
+        }
+        writeln!(self, "{}", tame(message))?;
+        self.flush()?;
+        Ok(())
     }
 
     /// One value, one line of JSON.

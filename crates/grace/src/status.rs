@@ -13,6 +13,7 @@ use crate::{
     failure::{Exit, Failure},
     output::Output,
     style::{Style, tame},
+    table,
 };
 
 /// Prints the state of everything, once or after every change.
@@ -53,15 +54,11 @@ fn table(status: &Status, now: Timestamp, width: Option<usize>, style: Style) ->
         let _ = writeln!(text, "{} {}", style.warn("warning:"), tame(warning));
     }
     let rows: Vec<[String; 8]> = status.components.iter().map(|c| row(c, now)).collect();
-    let head = ["NAME", "LAYER", "STATE", "PID", "RESTARTS", "HEALTH", "FOR", "NOTE"].map(str::to_owned);
-    let widths: Vec<usize> = (0..head.len())
-        .map(|i| rows.iter().chain([&head]).map(|r| r[i].chars().count()).max().unwrap_or(0))
-        .collect();
-    let _ = writeln!(text, "{}", style.dim(&line(&head, &widths, width, |_, cell| cell)));
-    for (row, component) in rows.iter().zip(&status.components) {
-        let painted = |i: usize, cell: String| if i == 2 { paint(component, &cell, style) } else { cell };
-        let _ = writeln!(text, "{}", line(row, &widths, width, painted));
-    }
+    let head = ["NAME", "LAYER", "STATE", "PID", "RESTARTS", "HEALTH", "FOR", "NOTE"];
+    let painted = |n: usize, i: usize, cell: String| {
+        if i == 2 { paint(&status.components[n], &cell, style) } else { cell }
+    };
+    text += &table::table(head, &rows, width, style, painted);
     text
 }
 
@@ -101,27 +98,6 @@ fn row(c: &ComponentStatus, now: Timestamp) -> [String; 8] {
         age(now.since(c.since)),
         note,
     ]
-}
-
-/// One line: the columns left-aligned, no blanks at its end, the last column cut where the terminal ends.
-fn line(
-    cells: &[String; 8],
-    widths: &[usize],
-    limit: Option<usize>,
-    painted: impl Fn(usize, String) -> String,
-) -> String {
-    let mut text = String::new();
-    let mut used = 0;
-    for (i, cell) in cells.iter().enumerate() {
-        let last = i + 1 == cells.len();
-        let room = limit.map_or(usize::MAX, |limit| limit.saturating_sub(used));
-        let shown: String = if last { cell.chars().take(room).collect() } else { cell.clone() };
-        let pad = if last { 0 } else { widths[i] - shown.chars().count() + 2 };
-        used += widths[i] + 2;
-        text += &painted(i, shown);
-        text += &" ".repeat(pad);
-    }
-    text.trim_end().to_owned()
 }
 
 /// As in the JSON.

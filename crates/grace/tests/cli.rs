@@ -11,6 +11,7 @@ mod cli {
     mod help;
     mod log;
     mod narratives;
+    mod reactions;
     mod running;
     mod up;
     mod verify;

@@ -82,6 +82,39 @@ pub fn read_manifest(text: &str, origin: &FilePath) -> Result<Written, ManifestE
     page.finish()
 }
 
+/// Reads a file of one subscription, policy or schedule, whose `faults` the type itself tells.
+///
+/// # Errors
+/// Everything that is wrong with it, each with its place.
+pub fn read_one<T: DeserializeOwned>(
+    text: &str,
+    origin: &FilePath,
+    faults: impl Fn(&T) -> Vec<action::Fault>,
+) -> Result<T, ManifestErrors> {
+    let mut document = parse(text, origin)?;
+    let one: Option<T> = document.decode();
+    for fault in one.iter().flat_map(faults) {
+        document.fault(&steps(&fault.path), fault.message, fault.help);
+    }
+    match one {
+        Some(one) if document.is_sound() => Ok(one),
+        _ => Err(errors(document, text, origin)),
+    }
+}
+
+fn parse(text: &str, origin: &FilePath) -> Result<Document, ManifestErrors> {
+    if text.len() > MANIFEST_BYTES {
+        let message = format!("it has more than {MANIFEST_BYTES} bytes");
+        return Err(Diagnostic::of_file(origin, message, None).into());
+    }
+    Ok(Document::parse(text))
+}
+
+fn errors(document: Document, text: &str, origin: &FilePath) -> ManifestErrors {
+    let faults = document.into_faults().into_iter();
+    ManifestErrors { errors: faults.map(|fault| Diagnostic::new(origin, text, fault)).collect() }
+}
+
 /// One text, read as far as it can be read alone.
 #[derive(Debug)]
 pub struct Page<'t> {
@@ -103,11 +136,7 @@ impl<'t> Page<'t> {
         origin: &'t FilePath,
         ignored: fn(&str) -> bool,
     ) -> Result<Self, ManifestErrors> {
-        if text.len() > MANIFEST_BYTES {
-            let message = format!("it has more than {MANIFEST_BYTES} bytes");
-            return Err(Diagnostic::of_file(origin, message, None).into());
-        }
-        let mut document = Document::parse(text);
+        let mut document = parse(text, origin)?;
         document.ignore_root_keys(ignored);
         let written: Written = document.decode().unwrap_or_default();
         let mut definitions = BTreeMap::new();
@@ -171,10 +200,7 @@ impl<'t> Page<'t> {
         if self.document.is_sound() {
             return Ok(self.written);
         }
-        let faults = self.document.into_faults().into_iter();
-        Err(ManifestErrors {
-            errors: faults.map(|fault| Diagnostic::new(self.origin, self.text, fault)).collect(),
-        })
+        Err(errors(self.document, self.text, self.origin))
     }
 }
 

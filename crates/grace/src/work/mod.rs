@@ -7,7 +7,12 @@
 //! Not here: what led to something (`grace why`), which is told with everything down.
 
 pub(crate) mod args;
+mod file;
+mod letters;
+pub(crate) mod policy;
+pub(crate) mod schedule;
 mod show;
+pub(crate) mod trigger;
 
 use std::io::{IsTerminal as _, Read as _};
 

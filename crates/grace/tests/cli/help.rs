@@ -22,6 +22,18 @@ fn every_help_page() {
         "task cancel",
         "task retry",
     ];
+    let reactions = ["trigger", "policy", "schedule"].into_iter().flat_map(|group| {
+        let own: &[&str] = match group {
+            "trigger" => &["", "list", "show", "add", "remove", "test", "requeue", "discard"],
+            "policy" => &["", "list", "show", "lint", "test", "reset", "requeue", "discard"],
+            _ => {
+                &["", "list", "show", "next", "add", "remove", "pause", "resume", "run", "requeue", "discard"]
+            }
+        };
+        own.iter().map(move |command| format!("{group} {command}"))
+    });
+    let reactions: Vec<String> = reactions.collect();
+    let work = work.into_iter().chain(reactions.iter().map(String::as_str));
     for command in commands.into_iter().chain(narratives).chain(log).chain(chaos).chain(work) {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let ran = grace(folder.path(), &args);

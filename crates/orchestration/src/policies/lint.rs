@@ -24,6 +24,14 @@ pub struct Finding {
     pub message: String,
 }
 
+impl Finding {
+    /// Whether something will not do what it says, rather than may not have been meant.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        matches!(self.code.as_str(), "invalid" | "never" | "shadowed" | "loop")
+    }
+}
+
 /// Looks through policies, of all files together.
 #[must_use]
 pub fn lint(policies: &BTreeMap<String, Policy>) -> Vec<Finding> {

@@ -7,7 +7,7 @@ use croner::{
     Cron as Pattern,
     parser::{CronParser, Seconds, Year},
 };
-use grace_types::yaml::suggest;
+use grace_types::{time::Timestamp as Moment, yaml::suggest};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use crate::{delivery::action::Fault, expression::short, limits};
@@ -144,6 +144,14 @@ fn fixed_times(text: &str, pattern: &Pattern) -> Vec<String> {
 
 /// 2024-01-01: a leap year begins, so that a pattern for 29 February is found soon.
 const REFERENCE_MS: u64 = 1_704_067_200_000;
+
+/// A moment as the clocks of a zone show it: `Sun 2026-03-29 03:00:00 CEST`. `None` where there is no such zone.
+#[must_use]
+pub fn local(time: Moment, zone: Option<&str>) -> Option<String> {
+    let zone = zone_of(zone.unwrap_or("UTC")).ok()?;
+    let at = Timestamp::from_millisecond(i64::try_from(time.as_millis()).ok()?).ok()?;
+    Some(at.to_zoned(zone).strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string())
+}
 
 fn zone_of(name: &str) -> Result<TimeZone, Fault> {
     if name == "UTC" {

@@ -163,7 +163,7 @@ fn given(
 ) -> Recorded<Event> {
     let before = state.schedules.get(name);
     let (at_ms, wall_ms) = (state.steady.at(now), now.wall.as_millis());
-    let course = Course::of(schedule, at_ms);
+    let course = Course::of(&schedule.when, at_ms);
     // What a schedule of this name has fired is not fired by its successor.
     let past_ms = before.map_or(0, |before| before.past_ms);
     let from_ms = if schedule.is_wall() { wall_ms.max(past_ms) } else { at_ms };
@@ -237,7 +237,7 @@ fn resume(state: &State, now: Now, name: &str, chance: u64) -> Decided {
         return Decision::reply(Reply::Done);
     }
     let clock_ms = if entry.schedule.is_wall() { now.wall.as_millis() } else { state.steady.at(now) };
-    let next = match (Course::of(&entry.schedule, entry.base_ms), entry.next) {
+    let next = match (Course::of(&entry.schedule.when, entry.base_ms), entry.next) {
         (Some(course), Some(next)) if course.repeats() && next.due_ms <= clock_ms => {
             let first = course.first_after(clock_ms);
             jittered(first, &entry.schedule, &mut SeededEntropy::new(chance))
@@ -378,7 +378,7 @@ fn list(state: &State, now: Now, after: Option<&str>) -> Decided {
 
 fn show(state: &State, now: Now, name: &str, times: usize) -> Decided {
     let Some(entry) = state.schedules.get(name) else { return unknown(name) };
-    let times = match Course::of(&entry.schedule, entry.base_ms) {
+    let times = match Course::of(&entry.schedule.when, entry.base_ms) {
         Some(course) => course_times(&course, entry.next, times, |due_ms| wall_of(state, now, entry, due_ms)),
         None => Vec::new(),
     };

@@ -82,7 +82,8 @@ impl<'s> Firing<'s> {
     pub(super) fn due(&mut self, entropy: &mut SeededEntropy) {
         let schedule = &self.entry.schedule;
         let clock_ms = if schedule.is_wall() { self.now.wall.as_millis() } else { self.at_ms };
-        let (Some(course), Some(first)) = (Course::of(schedule, self.entry.base_ms), self.entry.next) else {
+        let (Some(course), Some(first)) = (Course::of(&schedule.when, self.entry.base_ms), self.entry.next)
+        else {
             return;
         };
         let too_late = |next: &Next| clock_ms.saturating_sub(next.due_ms) > schedule.grace.millis();

@@ -44,7 +44,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use cron::Cron;
+pub use cron::{Cron, local};
 pub use decider::Scheduler;
 pub use message::{Command, Event, Origin, Refusal, Reply, Row};
 pub use occurrence::{Next, Nominal, upcoming};

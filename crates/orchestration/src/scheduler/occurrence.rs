@@ -5,10 +5,7 @@ use std::{fmt, rc::Rc};
 use grace_types::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    cron::Cron,
-    schedule::{Schedule, When},
-};
+use super::{cron::Cron, schedule::When};
 use crate::limits;
 
 /// What tells one occurrence of a schedule from another.
@@ -52,8 +49,8 @@ pub(super) enum Course {
 
 impl Course {
     /// Of a schedule that was given at `base_ms` on the steady line. `None` for one that was never valid.
-    pub(super) fn of(schedule: &Schedule, base_ms: u64) -> Option<Self> {
-        Some(match &schedule.when {
+    pub(super) fn of(when: &When, base_ms: u64) -> Option<Self> {
+        Some(match when {
             When::Cron(times) => Self::Cron(Cron::known(&times.pattern, times.zone.as_deref()).ok()?),
             When::Once(once) => Self::Once(once.as_millis()),
             When::Every(every) => Self::Every { base_ms, every_ms: every.millis().max(1) },
@@ -96,9 +93,9 @@ impl Course {
 
 /// The next times of a schedule that is given at `now`, without jitter: at most `count`, and at most [`limits::UPCOMING`].
 #[must_use]
-pub fn upcoming(schedule: &Schedule, now: Timestamp, count: usize) -> Vec<Timestamp> {
+pub fn upcoming(when: &When, now: Timestamp, count: usize) -> Vec<Timestamp> {
     let base_ms = now.as_millis();
-    let Some(course) = Course::of(schedule, base_ms) else { return Vec::new() };
+    let Some(course) = Course::of(when, base_ms) else { return Vec::new() };
     course_times(&course, course.first_after(base_ms), count, |due_ms| due_ms)
 }
 

@@ -141,6 +141,20 @@ pub enum Misfire {
 pub(super) const NAMES: [&str; 3] = ["schedule.name", "schedule.time", "schedule.key"];
 
 impl Schedule {
+    /// With everything else as it is when nothing is said about it.
+    #[must_use]
+    pub fn new(when: When, action: Action) -> Self {
+        Self {
+            when,
+            action,
+            jitter: Period::default(),
+            overlap: Overlap::default(),
+            misfire: Misfire::default(),
+            grace: grace(),
+            delivery: lane::Settings::default(),
+        }
+    }
+
     /// Everything that is wrong with it.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {

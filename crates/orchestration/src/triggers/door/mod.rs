@@ -36,7 +36,7 @@ use serde_json::{json, value::RawValue};
 use tokio::sync::Semaphore;
 
 use self::read::Written;
-pub use self::read::Wrong;
+pub use self::read::{Wrong, structured};
 use super::{Command, Ingested, Reply, TriggerMesh};
 use crate::{
     clockwork::Clockwork,

@@ -156,8 +156,11 @@ pub(super) fn from_file(text: &[u8], now: Timestamp) -> Result<Vec<Event>, Wrong
     each.collect()
 }
 
-/// An event in structured mode (CloudEvents JSON format).
-fn structured(value: Value, now: Timestamp) -> Result<Event, Wrong> {
+/// An event in structured mode (CloudEvents JSON format). `now` is its time where it tells none.
+///
+/// # Errors
+/// It is no event.
+pub fn structured(value: Value, now: Timestamp) -> Result<Event, Wrong> {
     let Value::Object(mut attributes) = value else {
         return Err(Wrong::Malformed("an event is a JSON object".to_owned()));
     };
