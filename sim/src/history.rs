@@ -1,9 +1,22 @@
-//! The history of a run: lines of text and a digest of them.
+//! The history of a run: lines of text and a digest of them; and what a run reports.
 
 use std::fmt::{self, Write as _};
 
 use grace_types::time::Monotonic;
 use sha2::{Digest, Sha256};
+
+/// What happened in a run.
+#[derive(Debug)]
+pub struct Report<C> {
+    /// One line a happening.
+    pub history: String,
+    /// SHA-256 of the history, in hexadecimal.
+    pub digest: String,
+    /// Promises that were broken. Empty is good.
+    pub broken: Vec<String>,
+    /// How much happened.
+    pub counts: C,
+}
 
 /// Lines in order, each with the step and the virtual time.
 #[derive(Default)]

@@ -1,16 +1,24 @@
 //! Deterministic simulation of deciders.
 //!
-//! Several hosts run the sample decider [`bank`] on memory journals, and tellers ask them over the in-memory bus. The
-//! [`world`] moves all of them one small step at a time, in an order that a seed chooses, and does to them what a bad day
-//! does: lost power in the middle of a sync, full disks, replicas that take over from one that still runs, messages dropped, doubled,
-//! delayed and out of order. Then the [`check`] asks what every kernel promises: nothing acknowledged is lost, nothing
-//! is applied twice under one key, nothing left a host before it was written, and every state is what its journal says.
+//! Two worlds, each moved by one seed, step by step, with everything going wrong that a bad day brings:
+//!
+//! | World | What runs on the production host | What is asked at the end |
+//! |---|---|---|
+//! | [`world`] | a sample decider, [`bank`], on memory journals, over the in-memory bus | [`check`]: what every kernel promises |
+//! | [`work`] | the four deciders of Layer 2 together, with workers, sources and an operator | what the layer promises |
+//!
+//! In the first, disks lose power in the middle of a sync, replicas take over from one that still runs, messages are dropped,
+//! doubled, delayed and out of order; nothing acknowledged may be lost, nothing applied twice under one key, nothing leave a host
+//! before it was written, and every state must be what its journal says. The second adds partitions, a wall clock that steps,
+//! and workers that die or stand still; see its page.
 //!
 //! The same seed gives the same history, byte for byte: no thread, no clock, no hash map's order is involved.
 
 pub mod bank;
 pub mod check;
 mod history;
+pub mod work;
 pub mod world;
 
-pub use world::{Options, Report, run};
+pub use history::Report;
+pub use world::{Options, run};

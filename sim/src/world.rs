@@ -22,7 +22,7 @@ use grace_types::{
 
 use crate::{
     check::{self, Left, Operation},
-    history::History,
+    history::{History, Report},
 };
 use bank_host::BankHost;
 use teller::Teller;
@@ -52,19 +52,6 @@ pub enum Mistake {
     LyingDisks,
     /// Tellers ask again without their key.
     ForgottenKeys,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub struct Report {
-    /// One line a happening.
-    pub history: String,
-    /// SHA-256 of the history, in hexadecimal.
-    pub digest: String,
-    /// Promises that were broken. Empty is good.
-    pub broken: Vec<String>,
-    /// How much happened.
-    pub counts: Counts,
 }
 
 /// How much happened: a run in which nothing broke proves nothing.
@@ -110,7 +97,7 @@ struct World {
 
 /// Runs one world to its end.
 #[must_use]
-pub fn run(options: Options) -> Report {
+pub fn run(options: Options) -> Report<Counts> {
     let mut world = World::new(options);
     for bank in 0..BANKS {
         world.start(bank, 0);

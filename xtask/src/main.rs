@@ -22,7 +22,7 @@ Usage: cargo xtask <TASK> [ARGS]
 
 Tasks:
   test                      everything that must hold: packages, format, floors, sources, clippy, tests, doc tests
-  sim [ARGS]                the simulator, e.g. `cargo xtask sim --seed 7 --steps 1000`
+  sim [ARGS]                the simulator, e.g. `cargo xtask sim --seed 7 --steps 1000`; `--world bank` for the host alone
   fuzz [--seconds N] [NAME] each fuzz target in turn, or the named one, for N seconds (60)
   bench [NAME [ARGS]]       each benchmark in turn, or the named one with its arguments, in release mode
 ";

@@ -105,6 +105,12 @@ impl State {
         &self.steady
     }
 
+    /// The lanes of all policies.
+    #[must_use]
+    pub const fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
     fn compile(&mut self, name: &str, policy: &Policy) {
         // What was recorded was checked; should a later version refuse it, it is kept and takes no part.
         let Ok(compiled) = Compiled::of(policy) else { return };
