@@ -7,6 +7,8 @@ mod instance;
 mod bench;
 #[path = "work/commands.rs"]
 mod commands;
+#[path = "work/http.rs"]
+mod http;
 #[path = "work/kills.rs"]
 mod kills;
 #[path = "work/liars.rs"]

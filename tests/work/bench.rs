@@ -49,6 +49,17 @@ intents:
         command: [sh, -c, 'spin() { echo "$1" >> FOLDER/spun; while :; do :; done; }; sh -c "echo \$\$ >> FOLDER/spun; while :; do :; done" & spin $$']
         timeout: 500ms
         retry: {attempts: 2, backoff: 10ms}
+  call:
+    plan:
+      task:
+        kind: http
+        method: POST
+        url: "http://${payload.address}/notes"
+        headers: {x-secret: hidden}
+        body: {note: "${payload.note}"}
+        expect: {status: [201]}
+        timeout: 10s
+        retry: {attempts: 3, backoff: 10ms}
   broken:
     plan:
       task: {kind: exec, command: [sh, -c, 'echo "no such picture" >&2; exit 3'], retry: {attempts: 2, backoff: 10ms}}

@@ -109,13 +109,15 @@ pub(crate) fn add(manifest: &mut Manifest, origin: Option<&Path>) -> Result<(), 
                 .at(&origin.map(|origin| origin.display().to_string()).unwrap_or_default())
                 .help("call the process something else"));
         }
-        let spec = ProcessSpec { availability: tireless(&spec.availability), ..spec };
+        let availability =
+            if spec.kind.layer() == 2 { tireless(&spec.availability) } else { spec.availability.clone() };
+        let spec = ProcessSpec { availability, ..spec };
         manifest.built_in.insert(spec.name.clone(), spec);
     }
     Ok(())
 }
 
-/// Work that was taken is to be done: whatever keeps them from it, they are started again, a little later each time, and
+/// Work that was taken is to be done: whatever keeps Layer 2 from it, it is started again, a little later each time, and
 /// never given up on.
 fn tireless(usual: &Availability) -> Availability {
     let backoff = Backoff { max: Duration::from_secs(2), ..usual.backoff.clone() };

@@ -373,6 +373,9 @@ pub const EXEC_OUTPUT_BYTES: u64 = 8 << 10;
 /// The most that a task may ask to keep of each stream: two of them fit into [`OUTPUT_BYTES`].
 pub const EXEC_OUTPUT_MOST: u64 = 30 << 10;
 
+/// What is kept of an HTTP answer's body. The rest is not read.
+pub const HTTP_BODY_BYTES: u64 = 32 << 10;
+
 /// How long the rest of a program's output is waited for when it has ended: a daemon that it left may hold the pipe for ever.
 pub const EXEC_REST: Duration = Duration::from_secs(1);
 

@@ -61,6 +61,11 @@ struct Answer<'a> {
 }
 
 #[derive(Deserialize)]
+struct Refused<'a> {
+    code: &'a str,
+}
+
+#[derive(Deserialize)]
 struct Fault {
     code: String,
     message: String,
@@ -121,7 +126,11 @@ fn read(body: &[u8]) -> Outcome {
     match serde_json::from_slice::<Answer<'_>>(body) {
         Ok(Answer { error: Some(Fault { code, message }), .. }) => unavailable(&code, message),
         Ok(Answer { refused: Some(refused), message, .. }) => {
-            Outcome::Refused(message.unwrap_or_else(|| refused.get().to_owned()))
+            let message = message.unwrap_or_else(|| refused.get().to_owned());
+            match serde_json::from_str(refused.get()) {
+                Ok(Refused { code: "too_large" }) => Outcome::TooLarge(message),
+                _ => Outcome::Refused(message),
+            }
         }
         Ok(Answer { done: Some(_), .. }) => Outcome::Durable,
         // Fail closed: what is not understood is no promise.
@@ -138,6 +147,10 @@ mod tests {
         assert_eq!(read(br#"{"done": {"fired": 2}}"#), Outcome::Durable);
         assert_eq!(read(br#"{"done": {}}"#), Outcome::Durable);
         assert_eq!(read(br#"{"refused": {"code": "x"}, "message": "no"}"#), Outcome::Refused("no".into()));
+        assert_eq!(
+            read(br#"{"refused": {"code": "too_large"}, "message": "no"}"#),
+            Outcome::TooLarge("no".into())
+        );
         assert_eq!(read(br#"{"refused": "x"}"#), Outcome::Refused("\"x\"".into()));
         let busy = br#"{"error": {"code": "busy", "message": "later"}}"#;
         assert_eq!(read(busy), unavailable("busy", "later"));

@@ -1,7 +1,7 @@
 //! `grace worker`: a process that leases tasks from the task manager and runs them.
 //!
 //! ```text
-//! grace.work.register ─► grace.work.lease (waits there) ─► run: exec, wait, publish ─► grace.work.answer ─► …
+//! grace.work.register ─► grace.work.lease (waits there) ─► run: exec, http, wait, publish ─► grace.work.answer ─► …
 //!                        grace.work.beat, grace.htm.stop.<worker> ─► tasks that need not be gone on with
 //! ```
 //!
@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `road` | requests to the task manager, repeated until they are answered |
 //! | `exec` | programs: no shell, a time limit, a process group that is killed whole, bounded output |
+//! | `http` | requests: an answer that is expected or not, a bounded body |
 //! | `run` | which kind of task is run how |
 //!
 //! One lease is outstanding at a time and is repeated under its name until it is answered, so that no task is given out unheard.
@@ -16,6 +17,7 @@
 //! had, since others have it now. Told to end, it takes no more, waits for what runs, and leaves in good order.
 
 mod exec;
+mod http;
 mod road;
 mod run;
 

@@ -7,14 +7,14 @@ use grace_types::manifest::units;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::exec;
+use super::{exec, http};
 use crate::{
     htm::command::{Lease, TaskAnswer},
     intent::{Json, Limits},
 };
 
 /// What this worker can run.
-pub(super) const KINDS: [&str; 3] = ["exec", "publish", "wait"];
+pub(super) const KINDS: [&str; 4] = ["exec", "http", "publish", "wait"];
 
 /// What went wrong, and whether trying again makes sense.
 pub(super) struct Failed {
@@ -74,6 +74,7 @@ pub(super) async fn run(lease: Lease, bus: Bus) -> TaskAnswer {
 async fn by_kind(lease: &Lease, bus: &Bus) -> Result<Option<Value>, Failed> {
     match &*lease.kind {
         "exec" => exec::run(lease, &input(lease)?).await.map(Some),
+        "http" => http::run(lease, input(lease)?).await.map(Some),
         "wait" => {
             let Wait { duration } = input(lease)?;
             let wait =
