@@ -13,6 +13,7 @@ use grace_types::{
     time::{Hlc, Timestamp},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     decider::{Decider, OutcomeOf, Recorded},
@@ -132,7 +133,17 @@ impl<D: Decider> Entry<D> {
     /// # Errors
     /// When the event cannot be written as JSON.
     pub fn to_event(&self, component: &str) -> serde_json::Result<Event> {
-        Ok(Event {
+        Ok(self.event(component, serde_json::to_value(&self.record)?))
+    }
+
+    /// That envelope's headers, for a message whose body is the record as JSON: so it is written once, without a tree of values on the way.
+    #[must_use]
+    pub fn headers(&self, component: &str) -> Vec<(&'static str, String)> {
+        self.event(component, Value::Null).to_headers()
+    }
+
+    fn event(&self, component: &str, data: Value) -> Event {
+        Event {
             id: self.id,
             source: format!("/grace/{component}"),
             kind: self.kind.clone(),
@@ -143,8 +154,8 @@ impl<D: Decider> Entry<D> {
             traceparent: self.traceparent.clone(),
             hops: self.hops,
             hlc: self.hlc,
-            data: serde_json::to_value(&self.record)?,
-        })
+            data,
+        }
     }
 }
 

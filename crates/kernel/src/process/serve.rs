@@ -199,12 +199,9 @@ impl<D: Decider, S: Shell<D>> Serving<D, S> {
         }
         for (_, entry) in release.entries {
             let subject = wire::event_subject(&self.component, D::what(entry.record.event()));
-            let written = entry.to_event(&self.component).and_then(|event| {
-                let headers: Headers = event.to_headers().into_iter().collect();
-                Ok(Message::new(subject, serde_json::to_vec(&event.data)?).with_headers(headers))
-            });
-            match written {
-                Ok(message) => publisher.publish(message),
+            let headers: Headers = entry.headers(&self.component).into_iter().collect();
+            match serde_json::to_vec(&entry.record) {
+                Ok(body) => publisher.publish(Message::new(subject, body).with_headers(headers)),
                 Err(e) => tell(&format!("an event cannot be published: {e}")),
             }
         }

@@ -9,6 +9,7 @@ use grace_store::{
 };
 use grace_types::{
     chance::SeededEntropy,
+    event::Event,
     time::{Clock, Hlc, ManualClock, Timestamp},
 };
 
@@ -110,6 +111,9 @@ fn causes_travel_from_the_command_into_the_entry() {
     assert_eq!((event.source.as_str(), event.subject.as_deref()), ("/grace/tally", Some("b")));
     assert_eq!(event.data["event"]["added"]["by"], 1.0);
     assert_eq!(event.data["why"][0]["code"], "add.asked");
+    let (headers, body) = (effect.headers("tally"), serde_json::to_vec(&effect.record).unwrap());
+    let header = |name: &str| headers.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str());
+    assert_eq!(Event::from_headers(header, &body).unwrap(), event, "the message says the same");
 }
 
 #[test]
