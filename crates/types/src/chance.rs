@@ -1,7 +1,7 @@
 //! Randomness as an argument.
 //!
 //! Deciders never draw random numbers; shells that need them (ids, jitter, secrets) take an [`Entropy`].
-//! [`OsEntropy`] is for processes, [`SeededEntropy`] for tests and the simulator, where the same seed must give
+//! [`OsEntropy`] (a block at a time: [`BlockEntropy`]) is for processes, [`SeededEntropy`] for tests and the simulator, where the same seed must give
 //! the same bytes for ever (so its algorithm, SplitMix64, is fixed here and not left to a dependency).
 
 /// A source of random bits.
@@ -56,6 +56,38 @@ impl Entropy for OsEntropy {
     }
 }
 
+/// The operating system's generator, asked for a block at a time: for whoever makes an id for every event, where a system call for
+/// each costs more than the rest of the id. As hard to guess as [`OsEntropy`], but what was and will be given out stays in memory: not
+/// for keys.
+pub struct BlockEntropy {
+    block: [u8; Self::BLOCK_BYTES],
+    used: usize,
+}
+
+impl BlockEntropy {
+    /// 256 ids of 16 bytes: the call is rare, and the kernel fills this much in microseconds.
+    const BLOCK_BYTES: usize = 4096;
+}
+
+impl Default for BlockEntropy {
+    fn default() -> Self {
+        Self { block: [0; Self::BLOCK_BYTES], used: Self::BLOCK_BYTES }
+    }
+}
+
+impl Entropy for BlockEntropy {
+    fn next_u64(&mut self) -> u64 {
+        if self.used == Self::BLOCK_BYTES {
+            OsEntropy.fill(&mut self.block);
+            self.used = 0;
+        }
+        let mut bytes = [0u8; 8];
+        bytes.copy_from_slice(&self.block[self.used..self.used + 8]);
+        self.used += 8;
+        u64::from_le_bytes(bytes)
+    }
+}
+
 /// SplitMix64 (Steele, Lea, Flood 2014): tiny, fast, and the same on every platform. Not fit for secrets.
 #[derive(Debug, Clone)]
 pub struct SeededEntropy {
@@ -98,6 +130,15 @@ mod tests {
                 16_408_922_859_458_223_821
             ]
         );
+    }
+
+    #[test]
+    fn blocks_follow_each_other_and_nothing_is_given_twice() {
+        let mut e = BlockEntropy::default();
+        let drawn = 3 * BlockEntropy::BLOCK_BYTES / 8;
+        let different: std::collections::BTreeSet<u64> = (0..drawn).map(|_| e.next_u64()).collect();
+        assert_eq!(different.len(), drawn);
+        assert!(!different.contains(&0), "nothing comes from a block that was not filled");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{future::Future, path::PathBuf, pin::Pin};
 
 use grace_bus::{Bus, BusError, Headers, Message, Subscription};
 use grace_store::{Journal, StoreError, sqlite::SqliteJournal};
-use grace_types::{chance::OsEntropy, time::Timestamp};
+use grace_types::{chance::BlockEntropy, time::Timestamp};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 use super::{
@@ -93,9 +93,13 @@ where
 {
     let component = context.component().to_owned();
     let Storage { open, reader } = storage;
-    let (commands, mut hosted) =
-        thread::spawn::<D, _>(component.clone(), open, context.clock.clone(), Box::new(OsEntropy))
-            .map_err(|source| KernelError::System { what: "the host's thread", source })?;
+    let (commands, mut hosted) = thread::spawn::<D, _>(
+        component.clone(),
+        open,
+        context.clock.clone(),
+        Box::new(BlockEntropy::default()),
+    )
+    .map_err(|source| KernelError::System { what: "the host's thread", source })?;
     let mut shippers: Option<Shippers> = None;
     let mut publisher = context.bus.clone().map(Publisher::start);
     let mut serving = Serving { component, commands, shell, loaded: false };
