@@ -1,0 +1,226 @@
+//! Events from wherever they come, and what triggers and policies make of them: what is taken is done once, whoever dies meanwhile.
+
+use std::collections::BTreeSet;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::{
+    bench::{Sender, done, event, kill_and_wait, kill_ready, notes, told, until_notes, up},
+    instance::{Instance, holds, kill, until},
+};
+
+const ADDED: &str = "com.shop.picture.added";
+
+/// Each picture is noted, but for those without a path.
+const PICTURES: &str = r#"triggers:
+  pictures:
+    types: [com.shop.picture.added]
+    filter: size(data.path) > 0
+    action: {submit: {intent: note, payload: {text: "${data.path}"}}}
+"#;
+
+fn fired(count: u64) -> Value {
+    json!({"done": {"fired": count}})
+}
+
+#[test]
+fn an_event_fires_an_intent_once_and_what_is_no_event_is_refused_with_words() {
+    let instance = up(PICTURES);
+    let sender = Sender::to(&instance);
+    let data = r#"{"path": "a.png"}"#;
+    assert_eq!(sender.send(ADDED, "A-1", data), fired(1));
+    assert_eq!(sender.send(ADDED, "A-1", data), fired(0), "a duplicate fires nothing");
+    assert_eq!(sender.send(ADDED, "A-2", r#"{"path": ""}"#), fired(0), "the filter is false");
+    assert_eq!(sender.send("com.shop.paid", "A-1", data), fired(0), "nobody takes it");
+
+    let refused = |message, code: &str, words: &str| {
+        let answer = sender.request(message).unwrap();
+        assert_eq!(answer["refused"]["code"], code, "{answer}");
+        assert!(answer["message"].as_str().unwrap().contains(words), "{answer}");
+    };
+    let subject = format!("events.{ADDED}");
+    refused(event(&subject, "com.shop.picture.removed", "A-3", data), "wrong_type", "its subject says");
+    let own = "dev.grace.control_plane.exited.v1";
+    refused(event(&format!("events.{own}"), own, "A-4", data), "wrong_type", "Grace's own");
+    refused(event("grace.event.web.exited", own, "A-4", data), "wrong_type", "no type of web's");
+    refused(event(&subject, ADDED, "A-5", "{no json"), "malformed_event", "the event's data is not valid");
+    let mut nameless = event(&subject, ADDED, "A-6", data);
+    nameless.headers = nameless.headers.iter().filter(|(name, _)| *name != "ce-id").collect();
+    refused(nameless, "malformed_event", "`id` is missing");
+    // What the bus carries and is more than is kept; and what it does not even carry.
+    let large =
+        |bytes: usize| event(&subject, ADDED, "A-7", &format!(r#"{{"path": "{}"}}"#, "x".repeat(bytes)));
+    refused(large(700 << 10), "too_large", "as JSON; at most 524288 are taken");
+    let why = sender.request(large(2 << 20)).unwrap_err();
+    assert!(why.contains("are more than the broker's limit of"), "{why}");
+
+    assert_eq!(sender.send(ADDED, "A-8", r#"{"path": "b.png"}"#), fired(1), "it goes on");
+    let mut notes = until_notes(&instance, 2);
+    notes.sort_unstable();
+    assert_eq!(notes, ["a.png", "b.png"]);
+    let intents = told(&instance, &["intent", "list"]);
+    assert_eq!(intents.len(), 2, "{intents:?}");
+    assert!(intents.iter().all(|intent| intent["actor"] == "trigger:pictures"), "{intents:?}");
+    instance.down();
+}
+
+#[test]
+fn no_acknowledged_event_is_lost_or_done_twice_while_all_on_its_way_are_killed() {
+    const EVENTS: usize = 200;
+    let instance = up(PICTURES);
+    let sender = Sender::to(&instance);
+    let t0 = std::time::Instant::now();
+    let mut victims = ["trigger_mesh", "event_policy", "htm", "message_bus"].into_iter().cycle();
+    for n in 0..EVENTS {
+        if n % 25 == 12 {
+            let v = victims.next().unwrap();
+            eprintln!("{:?} {n} ready? {v}", t0.elapsed());
+            kill_ready(&instance, v);
+            eprintln!("{:?} {n} killed {v}", t0.elapsed());
+        }
+        let t1 = std::time::Instant::now();
+        let answer = sender.send(ADDED, &format!("P-{n}"), &format!(r#"{{"path": "p{n}"}}"#));
+        if t1.elapsed().as_millis() > 100 {
+            eprintln!("{:?} {n} took {:?}", t0.elapsed(), t1.elapsed());
+        }
+        assert!(answer["done"]["fired"].is_u64(), "{answer}");
+    }
+    eprintln!("{:?} sent", t0.elapsed());
+    let expected: BTreeSet<String> = (0..EVENTS).map(|n| format!("p{n}")).collect();
+    holds("each has left its note", || notes(&instance).into_iter().collect::<BTreeSet<_>>() == expected);
+    eprintln!("{:?} noted", t0.elapsed());
+    if t0.elapsed().as_secs() > 20 {
+        let _ = std::process::Command::new("cp").arg("-r").arg(instance.data()).arg("/tmp/slowdata").status();
+    }
+    let intents = until("each intent has succeeded", || {
+        let intents = told(&instance, &["intent", "list", "-n", "1000"]);
+        intents.iter().all(|intent| intent["state"] == "succeeded").then_some(intents)
+    });
+    eprintln!("{:?} succeeded", t0.elapsed());
+    assert_eq!(intents.len(), EVENTS, "one for each event");
+    let of: BTreeSet<String> =
+        intents.iter().map(|intent| intent["payload"]["text"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(of, expected);
+    instance.all_ready();
+    // An answer that was lost with its connection is asked for again.
+    let row = until("each delivery is known to be done", || {
+        Some(told(&instance, &["trigger", "list"]).remove(0)).filter(|row| row["done"] == EVENTS)
+    });
+    eprintln!("{:?} done", t0.elapsed());
+    assert_eq!((&row["fired"], &row["dead"]), (&EVENTS.into(), &0.into()), "{row}");
+    instance.down();
+    let done = done(&instance);
+    assert_eq!(done.len(), EVENTS);
+    assert!(done.values().all(|times| *times == 1), "{done:?}");
+}
+
+#[test]
+fn a_trigger_that_was_added_outlives_the_mesh_and_a_declared_one_stays() {
+    let instance = up(PICTURES);
+    std::fs::write(
+        instance.file("paid.yaml"),
+        "types: [com.shop.*]\nfilter: data.n > 10\naction: {submit: {intent: note, payload: {text: \"paid ${data.n}\"}}}\n",
+    )
+    .unwrap();
+    let added = instance.grace(&["trigger", "add", "paid", "--file", "paid.yaml"]);
+    assert_eq!(added.code, Some(0), "{added}");
+    kill_and_wait(&instance, "trigger_mesh");
+    let rows = told(&instance, &["trigger", "list"]);
+    let declared: Vec<_> = rows.iter().map(|row| (row["name"].as_str().unwrap(), &row["declared"])).collect();
+    assert_eq!(declared, [("paid", &false.into()), ("pictures", &true.into())]);
+    assert_eq!(Sender::to(&instance).send("com.shop.paid", "1", r#"{"n": 11}"#), fired(1));
+    assert_eq!(until_notes(&instance, 1), ["paid 11"]);
+
+    let kept = instance.grace(&["trigger", "remove", "pictures"]);
+    assert_eq!(kept.code, Some(1), "{kept}");
+    assert!(kept.err.contains("`pictures` is declared in the manifest: change it there"), "{kept}");
+    let test = r#"{"type": "com.shop.paid", "source": "/shop", "data": {"n": 3}}"#;
+    std::fs::write(instance.file("event.json"), test).unwrap();
+    let ran = instance.grace(&["trigger", "test", "event.json"]);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    for why in ["its filter is false", "the event's type is none of its types"] {
+        assert!(ran.out.contains(why), "{ran}");
+    }
+
+    assert_eq!(instance.grace(&["trigger", "remove", "paid"]).code, Some(0));
+    kill_and_wait(&instance, "trigger_mesh");
+    let names: Vec<Value> =
+        told(&instance, &["trigger", "list"]).iter().map(|row| row["name"].clone()).collect();
+    assert_eq!(names, ["pictures"]);
+    instance.down();
+}
+
+#[test]
+fn policies_that_set_each_other_off_are_stopped_and_others_go_on() {
+    let instance = up(r#"policies:
+  ping: {match: [com.shop.ping], then: [{emit: {type: com.shop.pong}}]}
+  pong: {match: [com.shop.pong], then: [{emit: {type: com.shop.ping}}]}
+  noted: {match: [com.shop.paid], then: [{submit: {intent: note, payload: {text: "${event.id}"}}}]}
+"#);
+    let sender = Sender::to(&instance);
+    assert_eq!(sender.send("com.shop.ping", "1", ""), fired(1));
+    let stopped = until("the loop is stopped", || {
+        let told = told(&instance, &["narratives", "--action", "cascade_stopped"]);
+        (!told.is_empty()).then_some(told)
+    });
+    assert_eq!(stopped.len(), 1, "{stopped:?}");
+    assert!(stopped[0]["why"].to_string().contains("a loop: ping → pong → ping"), "{stopped:?}");
+    assert_eq!(sender.send("com.shop.paid", "2", ""), fired(1));
+    until_notes(&instance, 1);
+    let rows = told(&instance, &["policy", "list"]);
+    let fired = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap()["fired"].clone();
+    assert_eq!(["ping", "pong", "noted"].map(fired), [1, 1, 1], "{rows:?}");
+    instance.down();
+}
+
+/// Puts a file there as it should be done: under another name first.
+fn put(instance: &Instance, name: &str, text: &str) {
+    let folder = instance.data().join("events");
+    std::fs::write(folder.join("new"), text).unwrap();
+    std::fs::rename(folder.join("new"), folder.join(name)).unwrap();
+}
+
+#[test]
+fn events_in_files_are_taken_and_what_is_none_is_moved_away_with_its_reason() {
+    let instance = up(PICTURES);
+    let picture = |id: &str| json!({"specversion": "1.0", "id": id, "source": "/scanner", "type": ADDED, "data": {"path": id}});
+    let refused = instance.data().join("events/refused");
+    holds("the folder is there", || refused.is_dir());
+    put(&instance, "one.json", &picture("f1").to_string());
+    put(&instance, "list.json", &json!([picture("f2"), picture("f3"), picture("f1")]).to_string());
+    put(&instance, "half.json", "{\"specversion\": ");
+    let mut forged = picture("f4");
+    forged["type"] = "dev.grace.htm.submitted.v1".into();
+    put(&instance, "forged.json", &json!([picture("f5"), forged]).to_string());
+    let mut notes = until_notes(&instance, 3);
+    notes.sort_unstable();
+    assert_eq!(notes, ["f1", "f2", "f3"]);
+    for (name, why) in [("half.json", "it is not JSON"), ("forged.json", "event 2: types that begin with")] {
+        let reason = until("it is moved away", || {
+            let reason = std::fs::read_to_string(refused.join(format!("{name}.reason"))).ok()?;
+            refused.join(name).is_file().then_some(reason)
+        });
+        assert!(reason.contains(why), "{reason}");
+    }
+    let left = || std::fs::read_dir(instance.data().join("events")).unwrap().count();
+    holds("nothing but the folder of refused ones is left", || left() == 1);
+    assert_eq!(told(&instance, &["intent", "list"]).len(), 3, "of a file with a bad one none is taken");
+    instance.down();
+}
+
+#[test]
+fn the_end_of_a_users_process_sets_off_work() {
+    let instance = up(r#"processes:
+  web: {command: [sleep, "1000"]}
+triggers:
+  died:
+    types: [dev.grace.control_plane.exited.v1]
+    filter: data.event.component == "web"
+    action: {submit: {intent: note, payload: {text: "${data.event.component} is dead"}}}
+"#);
+    kill(instance.ready("web").pid.unwrap(), Signal::KILL);
+    assert_eq!(until_notes(&instance, 1), ["web is dead"]);
+    instance.ready("web");
+    instance.down();
+}
