@@ -70,34 +70,20 @@ fn no_acknowledged_event_is_lost_or_done_twice_while_all_on_its_way_are_killed()
     const EVENTS: usize = 200;
     let instance = up(PICTURES);
     let sender = Sender::to(&instance);
-    let t0 = std::time::Instant::now();
     let mut victims = ["trigger_mesh", "event_policy", "htm", "message_bus"].into_iter().cycle();
     for n in 0..EVENTS {
         if n % 25 == 12 {
-            let v = victims.next().unwrap();
-            eprintln!("{:?} {n} ready? {v}", t0.elapsed());
-            kill_ready(&instance, v);
-            eprintln!("{:?} {n} killed {v}", t0.elapsed());
+            kill_ready(&instance, victims.next().unwrap());
         }
-        let t1 = std::time::Instant::now();
         let answer = sender.send(ADDED, &format!("P-{n}"), &format!(r#"{{"path": "p{n}"}}"#));
-        if t1.elapsed().as_millis() > 100 {
-            eprintln!("{:?} {n} took {:?}", t0.elapsed(), t1.elapsed());
-        }
         assert!(answer["done"]["fired"].is_u64(), "{answer}");
     }
-    eprintln!("{:?} sent", t0.elapsed());
     let expected: BTreeSet<String> = (0..EVENTS).map(|n| format!("p{n}")).collect();
     holds("each has left its note", || notes(&instance).into_iter().collect::<BTreeSet<_>>() == expected);
-    eprintln!("{:?} noted", t0.elapsed());
-    if t0.elapsed().as_secs() > 20 {
-        let _ = std::process::Command::new("cp").arg("-r").arg(instance.data()).arg("/tmp/slowdata").status();
-    }
     let intents = until("each intent has succeeded", || {
         let intents = told(&instance, &["intent", "list", "-n", "1000"]);
         intents.iter().all(|intent| intent["state"] == "succeeded").then_some(intents)
     });
-    eprintln!("{:?} succeeded", t0.elapsed());
     assert_eq!(intents.len(), EVENTS, "one for each event");
     let of: BTreeSet<String> =
         intents.iter().map(|intent| intent["payload"]["text"].as_str().unwrap().to_owned()).collect();
@@ -107,7 +93,6 @@ fn no_acknowledged_event_is_lost_or_done_twice_while_all_on_its_way_are_killed()
     let row = until("each delivery is known to be done", || {
         Some(told(&instance, &["trigger", "list"]).remove(0)).filter(|row| row["done"] == EVENTS)
     });
-    eprintln!("{:?} done", t0.elapsed());
     assert_eq!((&row["fired"], &row["dead"]), (&EVENTS.into(), &0.into()), "{row}");
     instance.down();
     let done = done(&instance);
