@@ -10,6 +10,7 @@
 //! | [`chance`] | the entropy trait and its seeded twin |
 //! | [`event`] | the CloudEvents envelope and its NATS headers |
 //! | [`evidence`] | a journal's record as an entry of the tamper-evident log |
+//! | [`intent`] | what somebody wants done, as it travels |
 //! | [`narrative`] | the 5W1H of one recorded decision, for people |
 //! | [`reason`] | reasons and the 5W1H of a decision |
 //! | [`limits`] | every bound, with its reason |
@@ -21,6 +22,7 @@ pub mod chance;
 pub mod event;
 pub mod evidence;
 pub mod id;
+pub mod intent;
 pub mod limits;
 pub mod manifest;
 pub mod narrative;

@@ -107,6 +107,7 @@ fn submission(owner: &str, delivery: &Delivery, key: Option<String>) -> Submissi
         ..Origin::default()
     };
     Submission {
+        id: None,
         kind: intent.clone(),
         actor: owner.to_owned(),
         payload: Json::of(payload),

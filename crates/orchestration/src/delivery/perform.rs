@@ -246,6 +246,7 @@ impl Road {
             },
         );
         Some(Submission {
+            id: None,
             kind: intent.clone(),
             payload: Json::of(payload),
             key: Some(perform.delivery.key.clone()),

@@ -6,11 +6,10 @@ use grace_kernel::Decision;
 use grace_types::reason::Why;
 
 use super::{
-    Decided, Reply,
+    Decided, IntentId, Reply, TaskId,
     command::{TaskAnswer, Turn, Turned, Verdict},
     counted, cut,
     event::{Done, DoneBy, Granted, Next, What},
-    id::{IntentId, TaskId},
     recorded, refusal,
     state::{Stage, State},
 };

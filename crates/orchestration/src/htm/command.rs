@@ -25,15 +25,16 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+pub use grace_types::intent::{Submission, Submitted};
 use grace_types::trace::TraceContext;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    Era, IntentId, TaskId,
     event::{Granted, Offer, Origin, Settings},
-    id::{Era, IntentId, TaskId},
     view::{IntentState, IntentView, Overview, TaskView},
 };
-use crate::intent::{IntentType, Json, Priority, Violation};
+use crate::intent::{IntentType, Json};
 
 /// What it can be asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -143,35 +144,6 @@ pub enum Command {
     },
     /// What there is. Changes nothing.
     Query(Query),
-}
-
-/// An intent that somebody wants done.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Submission {
-    /// Its type's name.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Who wants it.
-    pub actor: String,
-    /// What it is about; `null` when not given.
-    #[serde(default)]
-    pub payload: Json,
-    /// The same key gives the same intent, for as long as it is known and for the last 262,144 keys after that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// The type's when not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub priority: Option<Priority>,
-    /// When it counts as late, milliseconds from now; the type's when not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deadline_ms: Option<u64>,
-    /// When it may begin, milliseconds from now; at once when not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delay_ms: Option<u64>,
-    /// Who approved it, and what caused it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Box<Origin>>,
 }
 
 /// A worker that wants tasks.
@@ -334,29 +306,6 @@ pub enum Reply {
         tasks: Vec<TaskView>,
         /// There are more.
         more: bool,
-    },
-}
-
-/// What became of a submission.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Submitted {
-    /// It is durable.
-    Accepted {
-        /// Its name.
-        id: IntentId,
-        /// It was there already, under the same key.
-        repeated: bool,
-    },
-    /// It was not taken.
-    Refused {
-        /// Stable: `unknown_type`, `invalid`, `key_reused`, `overloaded`, `too_large`, `bad_request`.
-        code: String,
-        /// One sentence for people.
-        message: String,
-        /// What is wrong with the payload.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        violations: Vec<Violation>,
     },
 }
 

@@ -6,9 +6,8 @@ use grace_kernel::Decision;
 use grace_types::{reason::Why, time::Now};
 
 use super::{
-    Decided, Htm, Reply, counted, cut,
+    Decided, Era, Htm, IntentId, Reply, TaskId, counted, cut,
     event::{NewType, Settings, What},
-    id::{Era, IntentId, TaskId},
     millis, recorded, refusal,
     state::{Course, Ending, Stage, State},
     view::IntentState,

@@ -17,11 +17,10 @@ use grace_types::reason::Why;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Decided, Reply,
+    Decided, Reply, TaskId,
     command::{Ask, Grants, Lease},
     event::{Dispatch, Granted, Next, What},
     fairness::Fairness,
-    id::TaskId,
     index::Lane,
     recorded, refusal,
     state::{Intent, Stage, State, Worker},

@@ -4,13 +4,10 @@
 //! task whose last dependency succeeded may start, an intent whose last task succeeded is over) is not another event: the state
 //! draws it, the same way in every replay.
 
-use grace_types::reason::Reason;
+pub use grace_types::intent::Origin;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    fairness::Fairness,
-    id::{Era, IntentId, TaskId},
-};
+use super::{Era, IntentId, TaskId, fairness::Fairness};
 use crate::intent::{IntentType, Json, Priority};
 
 /// Something that happened, and when by the task manager's own time (Unix milliseconds that no step of the wall clock moves).
@@ -248,41 +245,6 @@ pub struct NewIntent {
     /// Who approved it, and what caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Box<Origin>>,
-}
-
-/// Who approved an intent, and what caused it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Origin {
-    /// Who approved it: the operator, or the layer above.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub approved_by: Option<String>,
-    /// The tier under which it was approved.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tier: Option<String>,
-    /// Its score.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub score: Option<f64>,
-    /// Why it was approved.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub reasons: Vec<Reason>,
-    /// What it belongs to (an id in its text form), for events that its tasks publish.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub correlation: Option<String>,
-    /// The event that caused it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub causation: Option<String>,
-    /// How many causes lie before it.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub hops: u32,
-    /// W3C Trace Context.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-const fn is_zero(n: &u32) -> bool {
-    *n == 0
 }
 
 /// What a worker offers.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
+    TaskId,
     event::{Dispatch, DoneBy, Event, NewIntent, NewType, Next, Offer, What},
-    id::TaskId,
     index::Timer,
     state::{Course, Ending, Intent, Pinned, Stage, State, Task, Type, Worker},
 };
@@ -129,7 +129,9 @@ impl State {
     }
 
     fn submitted(&mut self, new: &NewIntent) {
-        self.base.next_intent = self.base.next_intent.max(new.id.number() + 1);
+        if new.id.era() == self.base.era {
+            self.base.next_intent = self.base.next_intent.max(new.id.number() + 1);
+        }
         let Some(pin) = self.definitions.get(&new.definition).cloned() else { return };
         let definition = Arc::clone(&pin.definition);
         let task = |(n, spec): (usize, &crate::intent::TaskSpec)| Task {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    id::{IntentId, TaskId},
+    IntentId, TaskId,
     state::{Ending, Intent, PastKey, Pinned, Stage, State, Type},
 };
 use crate::{intent::Needs, limits};

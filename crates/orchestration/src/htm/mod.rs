@@ -28,7 +28,6 @@ mod dispatch;
 pub mod event;
 mod evolve;
 pub mod fairness;
-mod id;
 mod index;
 mod query;
 mod saved;
@@ -52,10 +51,9 @@ use self::event::What;
 pub use self::{
     command::{Command, Refusal, Reply},
     event::{Event, Granted},
-    id::{BadId, Era, IntentId, TaskId},
     state::{Course, Ending, State},
 };
-pub use crate::intent::Json;
+pub use grace_types::intent::{BadId, Era, IntentId, Json, TaskId};
 
 /// The decider.
 #[derive(Debug)]

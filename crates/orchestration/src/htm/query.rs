@@ -6,9 +6,8 @@ use grace_kernel::Decision;
 use grace_types::reason::Reason;
 
 use super::{
-    Decided, Refusal, Reply,
+    Decided, IntentId, Refusal, Reply, TaskId,
     command::Query,
-    id::{IntentId, TaskId},
     refusal,
     state::{Course, Ending, Intent, Stage, State, Task},
     view::{IntentState, IntentView, Overview, TaskState, TaskView, TypeView, WorkerView},

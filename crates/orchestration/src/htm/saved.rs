@@ -12,8 +12,8 @@ use serde::{
 };
 
 use super::{
+    IntentId,
     event::Origin,
-    id::IntentId,
     index::Index,
     state::{Base, Course, Intent, PastKey, Pinned, Stage, State, Task, Type, Worker},
 };

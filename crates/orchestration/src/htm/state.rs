@@ -9,9 +9,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    Era, IntentId, TaskId,
     event::{Granted, Level, Origin, Settings},
     fairness::Fairness,
-    id::{Era, IntentId, TaskId},
     index::Index,
 };
 use crate::intent::{Definition, Json, Priority, TaskSpec};

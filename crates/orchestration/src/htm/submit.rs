@@ -3,16 +3,15 @@
 //! A key that is known gives the intent that it gave before, before anything else is looked at: an intent that was accepted is never
 //! refused to a sender who asks again, however much waits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use grace_kernel::Decision;
 use grace_types::{reason::Why, yaml::suggest};
 
 use super::{
-    Decided, Htm, Reply,
+    Decided, Htm, IntentId, Reply,
     command::{Submission, Submitted},
     event::{NewIntent, Origin, What},
-    id::IntentId,
     recorded, refusal,
     state::{Pinned, State, fingerprint},
 };
@@ -38,6 +37,8 @@ struct Batch<'s> {
     at: u64,
     taken: Vec<NewIntent>,
     keys: HashMap<&'s str, (IntentId, u64)>,
+    /// Ids that it was given.
+    named: HashSet<IntentId>,
     /// Tasks that it adds: those that wait at once, and all.
     waiting: u64,
     tasks: u64,
@@ -51,7 +52,15 @@ pub(super) fn submit(state: &State, at: u64, intents: &[Submission]) -> Decided 
             format!("1 to {most} intents at a time; these are {}", intents.len()),
         ));
     }
-    let mut batch = Batch { state, at, taken: Vec::new(), keys: HashMap::new(), waiting: 0, tasks: 0 };
+    let mut batch = Batch {
+        state,
+        at,
+        taken: Vec::new(),
+        keys: HashMap::new(),
+        named: HashSet::new(),
+        waiting: 0,
+        tasks: 0,
+    };
     let mut results = Vec::with_capacity(intents.len());
     for intent in intents {
         results.push(batch.take(intent).unwrap_or_else(|refused| Submitted::Refused {
@@ -144,7 +153,17 @@ impl<'s> Batch<'s> {
         };
         let priority = wanted.priority.unwrap_or(definition.priority);
         self.room(priority, definition.forward as u64)?;
-        let id = IntentId::new(self.state.base.era, self.state.base.next_intent + self.taken.len() as u64);
+        let next = self.state.base.next_intent + self.taken.len() as u64;
+        let id = match wanted.id {
+            Some(id) if id.era() == self.state.base.era => {
+                return refuse("bad_request", format!("ids like {id} are given by the task manager itself"));
+            }
+            Some(id) if self.state.intents.contains_key(&id) || !self.named.insert(id) => {
+                return refuse("bad_request", format!("there is an intent {id} already, under another key"));
+            }
+            Some(id) => id,
+            None => IntentId::new(self.state.base.era, next),
+        };
         if let (Some(key), Some(mark)) = (&wanted.key, mark) {
             self.keys.insert(key, (id, mark));
         }

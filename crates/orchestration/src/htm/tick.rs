@@ -6,11 +6,10 @@ use grace_kernel::Decision;
 use grace_types::reason::Why;
 
 use super::{
-    Htm, Reply,
+    Htm, Reply, TaskId,
     answers::{after_failure, mix},
     counted,
     event::{Level, Settings, What},
-    id::TaskId,
     index::Timer,
     recorded,
     state::{Stage, State},

@@ -13,8 +13,8 @@
 use std::sync::Arc;
 
 use super::{
+    IntentId, TaskId,
     event::Next,
-    id::{IntentId, TaskId},
     index::Timer,
     state::{Course, Ending, PastKey, Stage, State},
 };

@@ -6,8 +6,8 @@ use grace_types::reason::Reason;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    IntentId, TaskId,
     event::{Level, Origin},
-    id::{IntentId, TaskId},
     state::Totals,
 };
 use crate::intent::{Json, Priority};

@@ -13,19 +13,17 @@
 
 mod compile;
 mod definition;
-mod json;
 mod model;
 mod schema;
 #[cfg(test)]
 mod tests;
 
+pub use grace_types::intent::{Json, Priority, Violation};
 use grace_types::yaml::Path;
-use serde::{Deserialize, Serialize};
 
 pub use definition::{Backoff, Caps, Definition, Needs, RateLimit, TaskSpec};
-pub use json::Json;
 pub use model::{Concurrency, Expect, IntentType, Limits, Plan, Rate, Retry, Task};
-pub use schema::{Schema, Violation};
+pub use schema::Schema;
 
 /// One thing that is wrong with a definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,55 +42,5 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.path, self.message)?;
         self.help.as_ref().map_or(Ok(()), |help| write!(f, " ({help})"))
-    }
-}
-
-/// How urgent work is. Each gets its share of the dispatches, so that none starves (see the task manager's fairness).
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Priority {
-    /// Before everything else.
-    Critical,
-    /// Soon.
-    High,
-    /// In turn.
-    #[default]
-    Normal,
-    /// When there is room; refused first when too much waits.
-    Low,
-}
-
-impl Priority {
-    /// Most urgent first.
-    pub const ALL: [Self; 4] = [Self::Critical, Self::High, Self::Normal, Self::Low];
-
-    /// As it is written.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Critical => "critical",
-            Self::High => "high",
-            Self::Normal => "normal",
-            Self::Low => "low",
-        }
-    }
-
-    /// Its place among [`Self::ALL`].
-    #[must_use]
-    pub const fn rank(self) -> usize {
-        self as usize
     }
 }

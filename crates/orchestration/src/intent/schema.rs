@@ -9,34 +9,15 @@
 
 mod check;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use grace_types::yaml::{Path, suggest};
 use regex::Regex;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::check::Check;
-use super::Fault;
+use super::{Fault, Violation};
 use crate::limits;
-
-/// One thing that is wrong with a payload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Violation {
-    /// JSON Pointer (RFC 6901) to the value; empty for the payload itself.
-    pub pointer: String,
-    /// What was expected there.
-    pub expected: String,
-    /// What is there.
-    pub found: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pointer = if self.pointer.is_empty() { "the payload" } else { &self.pointer };
-        write!(f, "{pointer}: expected {}, found {}", self.expected, self.found)
-    }
-}
 
 /// A compiled schema.
 #[derive(Debug)]

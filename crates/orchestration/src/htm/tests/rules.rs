@@ -5,7 +5,7 @@ use serde_json::json;
 use super::world::{START_MS, World, about, failed, intent, offer, ok};
 use crate::{
     htm::{
-        Command, Effect, Ending, Era, Json, Reply,
+        Command, Effect, Ending, Era, IntentId, Json, Reply,
         command::{Ask, Lease, Query, Submission, Submitted, Turn, Verdict},
         event::{Granted, Level, Next, Origin, Settings, What},
         fairness::ROUND,
@@ -409,6 +409,25 @@ fn a_task_that_kills_its_workers_is_a_dead_letter() {
     assert_eq!(world.show(id).state, IntentState::Failed);
     assert_eq!(world.task(id.task(0)).state, TaskState::Dead);
     world.check();
+}
+
+#[test]
+fn an_id_that_was_given_is_the_intents_own() {
+    let mut world = World::new(ONE);
+    let given = IntentId::new(Era::from_bits(99), 1 << 30);
+    let named = |id, key: &str| Submission { id: Some(id), key: Some(key.into()), ..intent("one") };
+    assert_eq!(world.submit(named(given, "a")), given);
+    assert_eq!(world.submit(named(given, "a")), given, "asked again");
+    // Its own ids go on as before, whatever numbers others give.
+    let own = world.submit(intent("one"));
+    assert_eq!(own.to_string(), "int_00007-0");
+    for (id, says) in [(given, "under another key"), (own, "the task manager itself")] {
+        let refused = world.try_submit(named(id, "b"));
+        assert!(format!("{refused:?}").contains(says), "{refused:?}");
+    }
+    let other = IntentId::new(Era::from_bits(99), 5);
+    let both = world.submit_all(vec![named(other, "c"), named(other, "d")]);
+    assert!(format!("{both:?}").contains("under another key"), "{both:?}");
 }
 
 #[test]

@@ -35,6 +35,12 @@ impl IntentId {
         Self(((era.0 as u64) << NUMBER_BITS) | (number & ((1 << NUMBER_BITS) - 1)))
     }
 
+    /// The random part of whoever named it.
+    #[must_use]
+    pub const fn era(self) -> Era {
+        Era((self.0 >> NUMBER_BITS) as u32)
+    }
+
     /// Its number within its era.
     #[must_use]
     pub const fn number(self) -> u64 {
