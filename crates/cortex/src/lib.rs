@@ -10,6 +10,7 @@
 //!
 //! | Module | What it holds |
 //! |---|---|
+//! | [`case`] | what the cortex and the kernel `governance` tell each other |
 //! | [`charter`] | the pillars of the mission, and the score of an intent |
 //! | [`judge`] | policies, tier and score together: allowed, denied, or what is waited for |
 //! | [`limits`] | every bound, with its reason |
@@ -19,6 +20,7 @@
 //!
 //! Not here yet: whoever waits for people and votes, and hands on what is allowed.
 
+pub mod case;
 pub mod charter;
 pub mod judge;
 pub mod limits;

@@ -1,0 +1,121 @@
+//! What the cortex and the kernel `governance` tell each other: what is owed to people, what became of it, and what is in force.
+//!
+//! ```text
+//! cortex ── Case ────────────────────────────────────► governance     an approval before, or a review after
+//! cortex ◄─ Verdict ───────────────────────────────── governance      what people said, or that nobody did in time
+//! cortex ◄─ Generation, emergency grants ──────────── governance      what it decides by
+//! ```
+//!
+//! Each travels in a request whose answer means durable, and is sent again until there is one; told twice, it counts once.
+
+use grace_types::{
+    intent::{IntentId, Json},
+    reason::Reason,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{request::Actor, tier::Tier};
+
+/// What people owe an intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owed {
+    /// A yes before it runs.
+    Approval,
+    /// A look at it after it was allowed.
+    Review,
+}
+
+/// An intent that somebody has to look at. One of each kind an intent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// Which intent.
+    pub intent: IntentId,
+    /// What is owed.
+    pub owed: Owed,
+    /// SHA-256 over the intent as it was asked for, lowercase hex: what an approval is bound to.
+    pub digest: String,
+    /// Who asked. An approver is never the one who asked.
+    pub actor: Actor,
+    /// The intent's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it is about.
+    pub target: String,
+    /// What was asked for, for people to read.
+    pub payload: Json,
+    /// Its tier.
+    pub tier: Tier,
+    /// How many different people have to say yes; one where no policy asks for more.
+    pub quorum: u8,
+    /// Why it is owed.
+    pub reasons: Vec<Reason>,
+    /// When the cortex decided.
+    pub since: Timestamp,
+    /// When an approval comes too late. A review has no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// What became of an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// As many people as it takes said yes.
+    Approved,
+    /// Somebody said no.
+    Denied,
+    /// Nobody said anything in time, which is a no.
+    Expired,
+}
+
+/// What people said of an intent that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verdict {
+    /// Which.
+    pub intent: IntentId,
+    /// Of what: the case's digest. A verdict over something else is not taken.
+    pub digest: String,
+    /// What.
+    pub word: Word,
+    /// Who.
+    pub by: Vec<String>,
+    /// Why, in their words.
+    pub reasons: Vec<Reason>,
+}
+
+/// What the cortex decides by: one number for policies and charter together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generation {
+    /// Rises by one with each change; 0 is what Grace brings along.
+    pub number: u64,
+    /// Policies, in Cedar.
+    pub policies: String,
+    /// The charter, in YAML.
+    pub charter: String,
+}
+
+/// Leave to act in an emergency, for a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// Its name.
+    pub id: String,
+    /// For whom; everybody whom a policy lets ask when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
+    /// Who declared the emergency: a person, or the control plane.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// From when.
+    pub since: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// Ed25519 over the fields above by the key of this instance's governance, base64.
+    pub signature: String,
+}
