@@ -5,12 +5,13 @@
 //!         └► publish ─► events.<type>, a request: the answer means durable ──────────────┴─► Report ─► settle
 //! ```
 //!
-//! Nothing is tried again here but the report: the lane decides about that. What was done and whose answer was lost is done again under
-//! the same key, and the receiver knows it. What runs at a time is bounded by the lanes ([`super::lane::Settings`]).
+//! Nothing that was received is tried again here but the report: the lane decides about that. A receiver that is away, or a lost
+//! connection, is no failure at first: the same is sent until somebody is there again, within [`limits::DELIVERY_ANSWER`]. What was done
+//! and whose answer was lost is done again under the same key, and the receiver knows it. What runs at a time is bounded by the lanes ([`super::lane::Settings`]).
 
 use std::{sync::Arc, time::Duration};
 
-use grace_bus::{Bus, Headers, Message};
+use grace_bus::{Bus, BusError, Headers, Message};
 use grace_kernel::{
     Decider, Envelope, HostError, Outcome,
     process::{
@@ -199,13 +200,27 @@ impl Road {
             envelope.traceparent = cause.and_then(|cause| cause.traceparent.clone());
         }
         let message = wire::command(htm::shell::NAME, &envelope).map_err(|e| e.to_string())?;
-        let answer = self.bus.request(message, limits::DELIVERY_ANSWER).await;
+        let answer = self.ask(message).await;
         let answer = answer.map_err(|e| format!("the task manager did not answer: {e}"))?;
         match wire::read_answer::<Htm>(&answer.payload) {
             Ok(Outcome::Done(Reply::Submitted { results })) if results.len() == count => Ok(results),
             Ok(Outcome::Done(_)) => Err("the task manager answered something else".to_owned()),
             Ok(Outcome::Refused(refusal)) => Err(refusal.to_string()),
             Err(e) => Err(e.message),
+        }
+    }
+
+    /// Asks until somebody is there who can answer: whoever is started again is back within moments, and a lane that counted that as
+    /// failures would open its breaker over it.
+    async fn ask(&self, message: Message) -> Result<Message, BusError> {
+        let give_up = self.clock.now().mono.plus(limits::DELIVERY_ANSWER);
+        loop {
+            let asked = self.bus.request(message.clone(), limits::DELIVERY_ANSWER).await;
+            let away = matches!(asked, Err(BusError::NoResponders { .. } | BusError::NotConnected));
+            if !away || self.clock.now().mono >= give_up {
+                return asked;
+            }
+            later(limits::DELIVERY_AGAIN).await;
         }
     }
 
@@ -281,7 +296,7 @@ impl Road {
         let headers: Headers = event.to_headers().into_iter().collect();
         let body = serde_json::to_vec(&event.data).map_err(|e| (e.to_string(), true))?;
         let message = Message::new(event_subject(&event.kind), body).with_headers(headers);
-        let answer = self.bus.request(message, limits::DELIVERY_ANSWER).await;
+        let answer = self.ask(message).await;
         let answer = answer.map_err(|e| (format!("the trigger mesh did not answer: {e}"), false))?;
         match crate::triggers::door::read_answer(&answer.payload) {
             Ok(()) => Ok(()),
