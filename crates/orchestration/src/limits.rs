@@ -293,7 +293,7 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long an answer to a delivery may take, the receiver's sync included. Past it the delivery has failed, and is tried again.
 pub const DELIVERY_ANSWER: Duration = Duration::from_secs(10);
-/// Between two tries of a delivery while its receiver is away: a fifth of what a restart takes.
+/// Between two tries of a delivery while its receiver is away: about as long as a restart takes.
 pub const DELIVERY_AGAIN: Duration = Duration::from_millis(50);
 
 /// Requests of deliveries under way at a time. Further ones wait; a request carries up to [`BATCH`] intents, or one event.

@@ -7,7 +7,8 @@
 //!
 //! Nothing that was received is tried again here but the report: the lane decides about that. A receiver that is away, or a lost
 //! connection, is no failure at first: the same is sent until somebody is there again, within [`limits::DELIVERY_ANSWER`]. What was done
-//! and whose answer was lost is done again under the same key, and the receiver knows it. What runs at a time is bounded by the lanes ([`super::lane::Settings`]).
+//! and whose answer was lost is done again under the same key, and the receiver knows it. What runs at a time is bounded by the lanes
+//! ([`super::lane::Settings`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -215,7 +216,8 @@ impl Road {
     async fn ask(&self, message: Message) -> Result<Message, BusError> {
         let give_up = self.clock.now().mono.plus(limits::DELIVERY_ANSWER);
         loop {
-            let asked = self.bus.request(message.clone(), limits::DELIVERY_ANSWER).await;
+            let left = give_up.since(self.clock.now().mono);
+            let asked = self.bus.request(message.clone(), left).await;
             let away = matches!(asked, Err(BusError::NoResponders { .. } | BusError::NotConnected));
             if !away || self.clock.now().mono >= give_up {
                 return asked;
