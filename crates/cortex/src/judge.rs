@@ -1,5 +1,6 @@
 //! The judgement of a request: policies, tier and score together, with the reasons.
 
+pub use grace_types::intent::asked::Outcome;
 use grace_types::reason::Reason;
 use serde::{Deserialize, Serialize};
 
@@ -15,32 +16,6 @@ use crate::{
 pub struct Standing {
     /// The emergency grant that is live for this actor, by its name.
     pub grant: Option<String>,
-}
-
-/// What becomes of what is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It runs.
-    Allowed,
-    /// It waits for a person.
-    WaitsForApproval,
-    /// It waits for unified logic's vote.
-    WaitsForVote,
-    /// It does not run.
-    Denied,
-}
-
-impl Outcome {
-    /// In the words of `grace intent show`: allowed, waiting or denied.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Allowed => "allowed",
-            Self::WaitsForApproval | Self::WaitsForVote => "waiting",
-            Self::Denied => "denied",
-        }
-    }
 }
 
 /// A judgement. Everything that it rests on is told in its reasons.

@@ -14,3 +14,9 @@ pub const NAME_BYTES: usize = 128;
 
 /// Errors of one text that are told. Nobody reads more at a time.
 pub const FAULTS: usize = 50;
+
+/// Intents in one command, as many as the task manager takes. A larger batch is refused.
+pub const BATCH: usize = 1024;
+
+/// Rows of an answer to a query.
+pub const ROWS: usize = 1000;

@@ -1,5 +1,6 @@
 //! Who asks for what: the question that a judgement answers.
 
+pub use grace_types::intent::asked::Circumstances;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -27,6 +28,19 @@ impl ActorKind {
     pub const ALL: [Self; 6] =
         [Self::Operator, Self::Kernel, Self::Automation, Self::Program, Self::Agent, Self::Remote];
 
+    /// As it is written in subjects and answers.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Kernel => "kernel",
+            Self::Automation => "automation",
+            Self::Program => "program",
+            Self::Agent => "agent",
+            Self::Remote => "remote",
+        }
+    }
+
     /// Its entity type in policies.
     #[must_use]
     pub const fn entity_type(self) -> &'static str {
@@ -48,18 +62,6 @@ pub struct Actor {
     pub kind: ActorKind,
     /// Its name: of an operator the label that it gives, of a kernel or a program the component's, of the others the token's.
     pub name: String,
-}
-
-/// What matters beside who and what.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Circumstances {
-    /// People outside would notice.
-    pub user_facing: bool,
-    /// It is about an emergency.
-    pub emergency: bool,
-    /// How much revenue depends on it, 0.0 to 1.0.
-    pub revenue_impact: f64,
 }
 
 /// A question.

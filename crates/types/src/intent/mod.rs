@@ -4,8 +4,11 @@
 //! whoever wants something ─ Submission ─► the layer that governs ─ with an id and an Origin ─► the task manager ─► Submitted
 //! ```
 //!
+//! What is asked of the layer that governs, and what it answers, is in [`asked`].
+//!
 //! Not here: what may be asked for and which tasks that takes (Layer 2), and what may be done without a person (Layer 3).
 
+pub mod asked;
 mod id;
 mod json;
 

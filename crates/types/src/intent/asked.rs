@@ -1,0 +1,184 @@
+//! What is asked of the cortex, and what it answers: the one form in which everybody speaks to it.
+//!
+//! ```text
+//! an operator                ─ grace.cmd.cortex ──────────────┐
+//! everybody else ─ grace.intent.<kind of actor>.<its name> ───┴─► {"command": {"submit": {"intents": [Asked]}}}
+//!                                                  ◄─ {"done": {"submitted": {"results": [Answered]}}}
+//! ```
+//!
+//! Who asks is known from the subject, which only the holder of its credential may publish on; what an operator calls itself is a label.
+
+use serde::{Deserialize, Serialize};
+
+use super::{IntentId, Json, Origin, Priority, Violation};
+use crate::{reason::Reason, time::Timestamp};
+
+/// The subject on which an actor asks for intents, by its kind in lower case and its name.
+#[must_use]
+pub fn intent_subject(kind: &str, name: &str) -> String {
+    format!("grace.intent.{kind}.{name}")
+}
+
+/// An intent that somebody asks for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Its type's name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Who asks: an operator's label. On the road of others it is what the asker calls itself within its own name, and no policy sees it.
+    pub actor: String,
+    /// What is asked for; `null` when not given.
+    #[serde(default)]
+    pub payload: Json,
+    /// Idempotency key: the same key of the same actor gives the same intent and the same decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// How urgent it is; the type's when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// When it counts as late, milliseconds from when it is handed on; the type's when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+    /// When it may begin, milliseconds from when it is handed on; at once when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+    /// What it is about, for policies; `instance` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// What matters besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circumstances: Option<Circumstances>,
+    /// What caused it. Who approved it, tier and score are the cortex's to say; what is said of them here is dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<Origin>>,
+    /// Only a decision is wanted: the asker acts on it, and nothing is handed on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_decide: bool,
+}
+
+/// What matters beside who and what.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Circumstances {
+    /// People outside would notice.
+    pub user_facing: bool,
+    /// It is about an emergency.
+    pub emergency: bool,
+    /// How much revenue depends on it, 0.0 to 1.0.
+    pub revenue_impact: f64,
+}
+
+/// What became of something that was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answered {
+    /// It was decided, and the decision is durable.
+    Decided(Box<Decision>),
+    /// It was not even decided.
+    Refused {
+        /// Stable: `invalid`, `too_large`, `key_reused`, `overloaded`, `bad_request`, `unknown_type`.
+        code: String,
+        /// One sentence for people.
+        message: String,
+        /// What is wrong with the payload.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        violations: Vec<Violation>,
+    },
+}
+
+/// A decision on an intent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The intent's name, from now on.
+    pub id: IntentId,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Who asked.
+    pub actor: String,
+    /// What kind of actor that is, such as `operator`.
+    pub actor_kind: String,
+    /// Allowed, denied, or what is waited for.
+    pub outcome: Outcome,
+    /// The tier, 0 to 4, where a policy permits it.
+    pub tier: Option<u8>,
+    /// How much it matters, 0.0 to 1.0.
+    pub score: f64,
+    /// The policies that determined it, by name.
+    pub policies: Vec<String>,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// What may be done next.
+    pub advice: Vec<String>,
+    /// Whether somebody has to look at it afterwards.
+    pub review: bool,
+    /// When what waits has waited too long.
+    pub expires: Option<Timestamp>,
+    /// It was decided before, under the same key.
+    pub repeated: bool,
+    /// What it is at.
+    pub state: DecisionState,
+    /// SHA-256 over what was asked for, lowercase hex: what an approval is bound to.
+    pub digest: String,
+    /// When it was decided.
+    pub since: Timestamp,
+    /// Whether it goes to the task manager once it is allowed, which knows more of it then.
+    pub planned: bool,
+}
+
+/// What becomes of what is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It runs.
+    Allowed,
+    /// It waits for a person.
+    WaitsForApproval,
+    /// It waits for unified logic's vote.
+    WaitsForVote,
+    /// It does not run.
+    Denied,
+}
+
+impl Outcome {
+    /// In the words of `grace intent show`: allowed, waiting or denied.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::WaitsForApproval | Self::WaitsForVote => "waiting",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+/// What an intent is at, as far as the cortex knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionState {
+    /// For people, for a vote, or for the task manager to take it.
+    Waiting,
+    /// The task manager has it.
+    Running,
+    /// It was allowed, and there is nothing to run.
+    Succeeded,
+    /// It was allowed, and the task manager refused it.
+    Failed,
+    /// It is not allowed.
+    Denied,
+}
+
+impl DecisionState {
+    /// As it is written.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Denied => "denied",
+        }
+    }
+}
