@@ -348,3 +348,55 @@ fn hops(cause: Option<&Cause>) -> u32 {
 pub(crate) async fn later(wait: Duration) {
     tokio::time::sleep(wait).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use grace_bus::{
+        auth::{AuthTable, Credential, User},
+        client::memory::MemoryNet,
+    };
+    use grace_types::time::SystemClock;
+    use serde_json::json;
+
+    use super::*;
+    use crate::delivery::lane::Delivery;
+
+    #[tokio::test]
+    async fn a_receiver_that_is_away_is_asked_again_until_it_is_back() {
+        let all = || SubjectRules { allow: vec![">".into()], deny: vec![] };
+        let users = vec![User {
+            name: "a".into(),
+            credential: Credential::of_password("a"),
+            permissions: Permissions { publish: all(), subscribe: all() },
+            allow_responses: None,
+        }];
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let net = MemoryNet::new(&AuthTable { users }, 1, Arc::clone(&clock)).unwrap();
+        let bus = net.client("a").unwrap().bus();
+        let (reports, mut settled) = mpsc::unbounded_channel();
+        let (queue, performs) = mpsc::unbounded_channel();
+        let road = Road {
+            bus: bus.clone(),
+            clock,
+            reports,
+            begun: None,
+            owner: "trigger",
+            component: "trigger_mesh",
+        };
+        tokio::spawn(road.perform(performs));
+        let work = Work::Publish { kind: "com.x".into(), subject: None, data: json!({}) };
+        let delivery =
+            Delivery { key: "k".into(), id: EventId::from_bits(7), work, cause: None, attempts: 1 };
+        queue.send(Perform { owner: "one".into(), delivery }).unwrap();
+        // Nobody has heard it, more than once.
+        while net.counts().published < 3 {
+            tokio::task::yield_now().await;
+        }
+        assert!(settled.try_recv().is_err(), "it is no failure yet");
+        let mut door = bus.subscribe("events.>", None).await.unwrap();
+        let asked = door.next().await.unwrap();
+        bus.publish(Message::new(asked.reply.unwrap(), r#"{"done": {"fired": 0}}"#)).await.unwrap();
+        let report = settled.recv().await.unwrap();
+        assert_eq!((report.key.as_str(), report.failed), ("k", None));
+    }
+}
