@@ -75,6 +75,8 @@ fn a_paused_type_takes_intents_and_gives_out_nothing_until_it_is_resumed() {
     let late = submit(&instance, "steps", &[&payload[..], &delayed[..]].concat())["id"].clone();
     let types = instance.grace(&["intent", "types"]);
     assert!(types.out.contains("steps  1 waiting, 0 running  paused"), "{types}");
+    let call = types.out.lines().find(|line| line.starts_with("call  ")).unwrap();
+    assert!(call.ends_with("0 running  http"), "{types}");
     assert_eq!(show(&instance, &id)["state"], "waiting");
     assert_eq!(instance.grace(&["intent", "resume", "steps"]).code, Some(0));
     until_state(&instance, &id, "succeeded");

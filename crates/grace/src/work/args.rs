@@ -38,10 +38,10 @@ Examples:
         /// Which, such as `int_3xq7k-42`
         id: String,
     },
-    /// List the types of intents, with what waits and runs
+    /// List the types of intents, with what waits and runs, and the kinds of their tasks
     #[command(after_help = "\
 Examples:
-  grace intent types
+  grace intent types              `exec, http` at the end of a line: what its workers must offer
   grace intent types --json       for scripts: one type a line")]
     Types,
     /// Give out no task of a type until it is resumed; intents of it are still taken, and wait

@@ -108,8 +108,8 @@ pub(super) fn types<'t>(
         };
         let about = kind.description.as_deref().map(|text| format!("  {}", style.dim(&tame(text))));
         let (name, waiting, running) = (tame(name), kind.waiting, kind.running);
-        let about = about.unwrap_or_default();
-        writeln!(out, "{name}  {waiting} waiting, {running}{most} running{per_key}{state}{about}")?;
+        let (about, kinds) = (about.unwrap_or_default(), tame(&kind.kinds.join(", ")));
+        writeln!(out, "{name}  {waiting} waiting, {running}{most} running{per_key}{state}  {kinds}{about}")?;
     }
     ending(none, false, "types of intents: declare some under `intents:` in the manifest", out)
 }

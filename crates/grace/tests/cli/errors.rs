@@ -7,11 +7,25 @@ use super::{
     golden,
 };
 
+/// Requests that could not be sent.
+const REQUEST: &str = "\
+intents:
+  call:
+    plan:
+      sequence:
+        - task: {kind: http, url: 'ftp://x/', method: post, expect: {status: [99]}}
+        - task:
+            kind: http
+            url: https://ann:secret@example.com/
+            headers: {Grace-Token: '1', 'a b': x, Host: y}
+";
+
 #[test]
 fn every_error_text() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("bad.yaml"), "processes:\n  web:\n    comand: [x]\n  db: {command: []}\n")
         .unwrap();
+    fs::write(folder.path().join("request.yaml"), REQUEST).unwrap();
     fs::create_dir_all(folder.path().join("data/logs")).unwrap();
     fs::write(folder.path().join("data/logs/web.log"), "t out hello\n").unwrap();
     let cases: &[(&[&str], i32)] = &[
@@ -28,6 +42,7 @@ fn every_error_text() {
         (&["--data", "none", "logs", "web"], 2),
         (&["up", "--manifest", "bad.yaml"], 2),
         (&["up", "--check", "--manifest", "missing.yaml"], 2),
+        (&["up", "--check", "--manifest", "request.yaml"], 2),
         (&["--data", "data", "status"], 3),
         (&["--data", "data", "status", "--watch"], 3),
         (&["--data", "data", "down"], 3),

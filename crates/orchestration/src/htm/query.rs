@@ -1,6 +1,6 @@
 //! What there is, for people and for the layers above.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use grace_kernel::Decision;
 use grace_types::reason::Reason;
@@ -12,7 +12,10 @@ use super::{
     state::{Course, Ending, Intent, Stage, State, Task},
     view::{IntentState, IntentView, Overview, TaskState, TaskView, TypeView, WorkerView},
 };
-use crate::{intent::Priority, limits};
+use crate::{
+    intent::{Definition, Priority},
+    limits,
+};
 
 pub(super) fn query(state: &State, query: &Query) -> Decided {
     Ok(Decision::reply(match query {
@@ -63,6 +66,12 @@ fn page<T>(mut rows: impl Iterator<Item = T>, limit: usize) -> (Vec<T>, bool) {
     (page, more)
 }
 
+/// The kinds of task that a worker must offer for it.
+fn kinds(definition: &Definition) -> Vec<String> {
+    let kinds: BTreeSet<&str> = definition.tasks.iter().map(|task| &*task.needs.kind).collect();
+    kinds.into_iter().map(str::to_owned).collect()
+}
+
 fn overview(state: &State) -> Overview {
     let index = &state.index;
     let running = index.held.values().map(|held| held.len() as u64).sum();
@@ -76,6 +85,7 @@ fn overview(state: &State) -> Overview {
             paused: kind.paused.clone(),
             retired: kind.retired,
             description: definition.and_then(|definition| definition.source.description.clone()),
+            kinds: definition.map(|definition| kinds(definition)).unwrap_or_default(),
             waiting: waiting.get(&**name).copied().unwrap_or(0),
             running: index.running.get(name).copied().unwrap_or(0),
             most: definition.and_then(|definition| definition.caps.most),
@@ -88,7 +98,7 @@ fn overview(state: &State) -> Overview {
             kinds: worker.kinds.iter().map(ToString::to_string).collect(),
             labels: worker.labels.iter().map(ToString::to_string).collect(),
             slots: worker.slots,
-            running: index.held.get(number).map_or(0, std::collections::BTreeSet::len),
+            running: index.held.get(number).map_or(0, BTreeSet::len),
             seen: worker.seen,
             done: worker.done,
             failed: worker.failed,

@@ -160,6 +160,9 @@ pub struct TypeView {
     /// What it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// The kinds of its tasks, compensations included: what its workers must offer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
     /// Its tasks that wait for a worker.
     pub waiting: u64,
     /// Its tasks with a worker.

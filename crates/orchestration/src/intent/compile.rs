@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Fault, Json,
     definition::{Backoff, Caps, Definition, Needs, RateLimit, TaskSpec},
+    http,
     model::{Concurrency, IntentType, Limits, Plan, Rate, Retry, Task},
     schema::Schema,
 };
@@ -358,12 +359,7 @@ impl Compiler {
                 }
             }
         }
-        for (n, status) in task.expect.iter().flat_map(|expect| &expect.status).enumerate() {
-            if !(100..600).contains(status) {
-                let message = format!("expected an HTTP status from 100 to 599, found `{status}`");
-                self.fault(&at.key("expect").key("status").index(n), message);
-            }
-        }
+        self.faults.extend(http::faults(task, at));
     }
 
     fn retry(&mut self, retry: Option<&Retry>, at: &Path) -> Backoff {

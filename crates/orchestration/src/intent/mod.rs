@@ -13,6 +13,7 @@
 
 mod compile;
 mod definition;
+mod http;
 mod model;
 mod schema;
 #[cfg(test)]

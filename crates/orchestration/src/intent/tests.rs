@@ -125,6 +125,33 @@ intents:
 }
 
 #[test]
+fn a_request_that_could_not_be_sent_is_told() {
+    let text = "\
+intents:
+  a:
+    plan:
+      sequence:
+        - task: {kind: http, url: 'ftp://x/', method: post, expect: {status: [99]}}
+        - task: {kind: http, url: 'https://ann:secret@x/', headers: {Grace-Token: '1', 'a b': x, Host: y}}
+        - task: {kind: http, url: '${payload.url}', method: '${payload.method}', headers: {x-a: '${payload.a}'}}
+        - task: {kind: http, url: 'http://${payload.host}:80/x', method: PATCH, headers: {Idempotency-Key: '${intent.key}'}}
+";
+    let told = told(text);
+    for part in [
+        "i.yaml:5:35: error: intents.a.plan.sequence[0].task.url: expected `http://` or `https://` and a host",
+        "i.yaml:5:55: error: intents.a.plan.sequence[0].task.method: expected a method in capital letters, such as `POST`, found `post`",
+        "intents.a.plan.sequence[0].task.expect.status[0]: expected an HTTP status from 100 to 599, found `99`",
+        "intents.a.plan.sequence[1].task.url: a URL must not hold a user or a password",
+        "the header `Grace-Token` is the worker's to set",
+        "expected the name of a header, such as `X-Shop`, found `a b`",
+        "the header `Host` is the worker's to set",
+    ] {
+        assert!(told.contains(part), "{part}\nis not in\n{told}");
+    }
+    assert!(!told.contains("sequence[2]") && !told.contains("sequence[3]"), "{told}");
+}
+
+#[test]
 fn cycles_are_found_and_told() {
     let text = "\
 intents:

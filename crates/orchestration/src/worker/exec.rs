@@ -77,10 +77,11 @@ pub(super) async fn run(lease: &Lease, input: &Exec) -> Result<Value, Failed> {
     };
     let status = status.map_err(|e| Failed::again(format!("its end was not seen: {e}")))?;
     if status.success() {
-        let (cut, stdout, stderr) = (out.cut || err.cut, out.text(), err.text());
+        let ((stdout, less), (stderr, fewer)) = (out.text(), err.text());
+        let cut = out.cut || err.cut || less || fewer;
         return Ok(json!({"stdout": stdout, "stderr": stderr, "truncated": cut}));
     }
-    let text = err.text();
+    let (text, _) = err.text();
     let last = text.lines().rev().find(|line| !line.trim().is_empty()).map(|line| format!(": {line}"));
     Err(Failed::again(format!("`{program}` ended with {status}{}", last.unwrap_or_default())))
 }
@@ -114,14 +115,15 @@ impl Captured {
         self.cut = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.is_ok_and(|rest| rest > 0);
     }
 
-    /// As text that stays within its bound when it is JSON: control characters would take six bytes each.
-    fn text(&self) -> String {
+    /// As text that stays within its bound when it is JSON, and whether it was shortened for that: some characters are written as up to
+    /// six bytes there.
+    fn text(&self) -> (String, bool) {
         let plain = |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c };
         let text: String = String::from_utf8_lossy(&self.bytes).chars().map(plain).collect();
         if serde_json::to_string(&text).map_or(0, |json| json.len()) <= limits::OUTPUT_BYTES / 2 - 64 {
-            return text;
+            return (text, false);
         }
-        text.chars().take(limits::OUTPUT_BYTES / 8).collect()
+        (text.chars().take(limits::OUTPUT_BYTES / 8).collect(), true)
     }
 }
 
@@ -165,4 +167,23 @@ fn in_child(command: &mut Command, bounds: Vec<(Resource, Rlimit)>) {
     // SAFETY: the closure only makes system calls on values that were made before the fork: it neither allocates nor takes
     // a lock.
     unsafe { command.pre_exec(set) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_as_json_is_cut_and_said_to_be() {
+        let text = |bytes: Vec<u8>| Captured { bytes, cut: false }.text();
+        let most = usize::try_from(limits::EXEC_OUTPUT_MOST).unwrap();
+        assert_eq!(text(vec![b'a'; most]), ("a".repeat(most), false));
+        // Each of these is three bytes when it is replaced, or two when it is escaped.
+        for byte in [0x07, b'"'] {
+            let (kept, cut) = text(vec![byte; most]);
+            assert!(cut, "{byte}");
+            assert!(serde_json::to_string(&kept).unwrap().len() <= limits::OUTPUT_BYTES / 2);
+        }
+        assert_eq!(text(b"\x07\n".to_vec()), ("\u{fffd}\n".to_owned(), false));
+    }
 }

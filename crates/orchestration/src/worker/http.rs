@@ -1,11 +1,12 @@
 //! HTTP requests as tasks: one request, an answer that is expected or not, a bounded body.
 //!
-//! Beside what the plan sets, the request says who it is for: `Idempotency-Key` is the task, the same over all its attempts, and `Grace-Token` its
-//! fencing token, which only grows, so that whoever answers can refuse what comes late; and `traceparent` where there is a trace.
+//! Beside what the plan sets, the request says who it is for: `Grace-Token` is its fencing token, which only grows, so that whoever answers
+//! can refuse what comes late, and which no plan can set. `Idempotency-Key` is the task, the same over all its attempts, and `traceparent`
+//! the trace where there is one; these a plan may set otherwise.
 //!
 //! The client blocks, on a thread of its own, and ends by itself with the task's time: a task that was stopped meanwhile is answered for
-//! already. Redirects are not followed: the plan names who is asked. A wrong request (status 400 to 499, but 408 and 429) would be wrong
-//! again; anything else may be tried again. Neither headers nor the URL stand in what is told of a failure, since both may hold secrets.
+//! already. Redirects are not followed: the plan names who is asked. A redirect that was not expected and a wrong request (status 300 to
+//! 499, but 408 and 429) would be the same again; anything else may be tried again. Neither headers nor the URL stand in what is told of a failure, since both may hold secrets.
 
 use std::{collections::BTreeMap, io::Read as _, time::Duration};
 
@@ -52,12 +53,12 @@ fn request(lease: &Lease, input: Http) -> Result<ureq::http::Request<Vec<u8>>, F
     };
     let own = [
         ("idempotency-key", Some(lease.task.to_string())),
-        ("grace-token", Some(lease.token.to_string())),
         ("traceparent", lease.trace().map(|trace| trace.to_string())),
         ("content-type", media.map(str::to_owned)),
     ];
     let mut request = ureq::http::Request::builder().method(method).uri(uri);
-    for (name, value) in &input.headers {
+    request = request.header("grace-token", lease.token.to_string());
+    for (name, value) in input.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("grace-token")) {
         request = request.header(name, value);
     }
     let is_set = |name: &str| input.headers.keys().any(|key| key.eq_ignore_ascii_case(name));
@@ -117,7 +118,7 @@ fn judge(answer: Answer, expect: &Expect) -> Result<Value, Failed> {
     let fits =
         if expect.status.is_empty() { (200..300).contains(&status) } else { expect.status.contains(&status) };
     if !fits {
-        let lasting = (400..500).contains(&status) && !matches!(status, 408 | 429);
+        let lasting = (300..500).contains(&status) && !matches!(status, 408 | 429);
         let why = format!("status {status} is not what was expected");
         return Err(if lasting { Failed::for_good(why) } else { Failed::again(why) });
     }
@@ -157,7 +158,7 @@ mod tests {
         let text = judge(answer(200, "text/plain", "[1]"), &any);
         assert_eq!(text.ok(), Some(json!({"status": 200, "body": "[1]", "truncated": false})));
         for (status, retry) in
-            [(404, false), (400, false), (408, true), (429, true), (500, true), (302, true)]
+            [(404, false), (400, false), (408, true), (429, true), (500, true), (302, false), (304, false)]
         {
             let failed = judge(answer(status, "text/plain", ""), &any).unwrap_err();
             assert_eq!(failed.retry, retry, "{status}");
