@@ -60,6 +60,12 @@ pub const LOSSES: u16 = 32;
 /// Longest timeout, delay, back-off and deadline, milliseconds: 31 days.
 pub const LONGEST_MS: u64 = 31 * 86_400_000;
 
+/// Intents of different senders that are taken as one, in number and in bytes: beyond it there is little left to share, and
+/// the names of all of them are to be found by the words of their record.
+pub const JOINED: usize = 128;
+/// See [`JOINED`].
+pub const JOINED_BYTES: usize = 32 << 10;
+
 /// Intents, leases or answers in one command: enough to share a sync among, few enough that no one waits long behind it. A larger
 /// batch is refused.
 pub const BATCH: usize = 1024;
@@ -325,6 +331,12 @@ pub const DOOR_WAITING: usize = 16;
 /// Batches of events under way at a time: while one is synced the next is on its way. Past it events wait in the subscription, which
 /// holds some thousands and then drops, which is told.
 pub const DOOR_FLIGHTS: usize = 8;
+
+/// How often the door looks which of Grace's own events are wanted, besides when it is told: what nobody wants any more is heard no longer
+/// than that.
+pub const OWN_EVERY: Duration = Duration::from_secs(30);
+/// How long what a subscription that was sent wants is heard while that is not on record: longer than a disk may take.
+pub const OWN_FRESH: Duration = Duration::from_secs(60);
 
 /// How long events that ask for no answer are tried again while they cannot be taken, and how often: longer than a restart of
 /// the policy engine takes.

@@ -22,7 +22,7 @@ use grace_types::{manifest::Permissions, time::Clock};
 
 use super::{
     Command, Reply, Subscription, TriggerMesh,
-    door::{Door, SUBJECTS},
+    door::{Door, SUBJECTS, Wishes},
 };
 use crate::{
     clockwork::{Clockwork, Passed, Timed},
@@ -62,8 +62,10 @@ pub async fn main(
     let mesh = Mesh {
         declared,
         events,
-        door: context.bus.clone().map(|bus| (bus, context.clock.clone())),
+        bus: context.bus.clone(),
+        clock: context.clock.clone(),
         clockwork: Clockwork::default(),
+        wishes: Wishes::default(),
         performer: None,
     };
     run_decider::<TriggerMesh, _>(context, storage, mesh).await
@@ -95,8 +97,10 @@ impl Deliverer for TriggerMesh {
 struct Mesh {
     declared: BTreeMap<String, Subscription>,
     events: PathBuf,
-    door: Option<(Bus, Arc<dyn Clock>)>,
+    bus: Option<Bus>,
+    clock: Arc<dyn Clock>,
     clockwork: Clockwork,
+    wishes: Wishes,
     performer: Option<Performer>,
 }
 
@@ -110,11 +114,12 @@ impl Shell<TriggerMesh> for Mesh {
             }
         }
         tokio::spawn(self.clockwork.clone().run(commands.clone()));
-        let Some((bus, clock)) = self.door.take() else { return };
+        let Some(bus) = self.bus.take() else { return };
+        let clock = Arc::clone(&self.clock);
         let (commands, clockwork) = (commands.clone(), self.clockwork.clone());
         self.performer =
             Some(Performer::start(bus.clone(), clock.clone(), commands.clone(), clockwork.clone(), None));
-        Door { bus, clock, commands, clockwork }.open(self.events.clone());
+        Door { bus, clock, commands, clockwork }.open(self.events.clone(), self.wishes.clone());
     }
 
     fn arriving(&mut self, command: &mut Command) -> Result<(), WireError> {
@@ -129,8 +134,11 @@ impl Shell<TriggerMesh> for Mesh {
                 message: "the trigger mesh gives this command to itself; events are taken on events.<type>"
                     .to_owned(),
             }),
-            Command::Put { .. }
-            | Command::Remove { .. }
+            Command::Put { subscription, .. } => {
+                self.wishes.put(subscription, &*self.clock);
+                Ok(())
+            }
+            Command::Remove { .. }
             | Command::Requeue { .. }
             | Command::Discard { .. }
             | Command::Test { .. }

@@ -15,9 +15,12 @@
 //! - What asks for no answer is tried again beside the road for [`limits::DOOR_PATIENCE`], at most [`limits::DOOR_WAITING`] batches,
 //!   and then dropped with a word in the log: nobody waits behind it. So Grace's own events, which nobody repeats, come at most once;
 //!   while the trigger mesh is away they pass. Each is on record in its component's journal.
+//! - Of Grace's own events only those come in that a subscription or a policy takes (`own`). To who asks for an answer on a subject from
+//!   which none is taken, the bus says that nobody listens.
 //! - The records of the trigger mesh and the policy engine about single events are not events here: each would make another one.
 
 mod folder;
+mod own;
 mod read;
 
 use std::{path::PathBuf, sync::Arc};
@@ -35,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 use tokio::sync::Semaphore;
 
+pub(super) use self::own::Wishes;
 use self::read::Written;
 pub use self::read::{Wrong, structured};
 use super::{Command, Ingested, Reply, TriggerMesh};
@@ -45,8 +49,10 @@ use crate::{
     policies::{self, EventPolicies, Observation},
 };
 
+/// Everybody's events.
+const EVENTS: &str = "events.>";
 /// What comes in on the bus.
-pub(super) const SUBJECTS: [&str; 2] = ["events.>", "grace.event.>"];
+pub(super) const SUBJECTS: [&str; 2] = [EVENTS, own::EVERYTHING];
 
 /// Why an event was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,19 +138,19 @@ pub(super) struct Door {
 
 impl Door {
     /// Takes events from the bus and from the folder until the process ends.
-    pub(super) fn open(self, folder: PathBuf) {
-        for subject in SUBJECTS {
-            tokio::spawn(self.clone().hear(subject));
-        }
+    pub(super) fn open(self, folder: PathBuf, wishes: Wishes) {
+        let door = self.clone();
+        tokio::spawn(async move {
+            match listen(door.bus.clone(), EVENTS.to_owned(), super::shell::NAME.to_owned()).await {
+                Ok(inbox) => door.hear(inbox, EVENTS.to_owned()).await,
+                Err(e) => tell(&format!("events on {EVENTS} are not heard: {e}")),
+            }
+        });
+        tokio::spawn(own::hear(self.clone(), wishes));
         tokio::spawn(folder::watch(self, folder));
     }
 
-    async fn hear(self, subject: &'static str) {
-        let heard = listen(self.bus.clone(), subject.to_owned(), super::shell::NAME.to_owned()).await;
-        let mut inbox = match heard {
-            Ok(inbox) => inbox,
-            Err(e) => return tell(&format!("events on {subject} are not heard: {e}")),
-        };
+    async fn hear(self, mut inbox: Subscription, subject: String) {
         let flights = Arc::new(Semaphore::new(limits::DOOR_FLIGHTS));
         let waiting = Arc::new(Semaphore::new(limits::DOOR_WAITING));
         let mut dropped = 0;
