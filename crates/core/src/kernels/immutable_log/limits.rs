@@ -43,8 +43,8 @@ pub const SNAPSHOT_BYTES: usize = 4 << 20;
 /// A key's file.
 pub const KEY_FILE_BYTES: usize = 4096;
 
-/// From the end of a publication to the next one while entries keep coming: its syncs hold up those of the frames, and what waits
-/// for one goes into one. When nothing is on its way the public files are brought up at once.
+/// From the end of a publication to the next one: its half a dozen syncs hold up those of the frames and of every journal on the same
+/// disk, and what waits for one goes into one. After a longer rest the public files are brought up at once.
 pub const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 
 /// Bytes of entries that are published without a pause: then there are more full bundles than partial ones to write.

@@ -124,12 +124,15 @@ impl Sealer {
         let shared = Arc::clone(&self.shared);
         let (quiet, quiet_if_given_up) = (self.is_quiet(false), self.is_quiet(true));
         let (has_backlog, blocked) = (!self.backlog.is_empty(), self.is_blocked());
-        let mut inbox = shared.wait(SEALER, |inbox: &Inbox| {
+        let (mut inbox, over) = shared.wait(SEALER, self.until_publication(), |inbox: &Inbox| {
             let takes = !blocked || inbox.publishing_fails.is_some();
             let batches = takes && (has_backlog || !inbox.batches.is_empty());
             let idle = inbox.stop && (quiet || (inbox.given_up && quiet_if_given_up));
             inbox.synced.is_some() || inbox.published || batches || idle
         });
+        if over {
+            self.published = None;
+        }
         let (synced, stop) = (inbox.synced.take(), inbox.stop);
         if mem::take(&mut inbox.published) {
             self.publishing = None;
@@ -278,17 +281,31 @@ impl Sealer {
         }
     }
 
-    /// Whether to publish though more is coming.
-    fn is_publication_due(&self) -> bool {
-        let now = self.clock.now().mono;
-        let paused = self.published.is_none_or(|at| now.since(at) >= PUBLISH_PAUSE);
-        self.publishing.is_none() && (paused || self.intake.unplanned_bytes() >= PUBLISH_BYTES)
+    /// What is left of the pause after the last publication; `None` when it is over.
+    fn pause(&self) -> Option<Duration> {
+        let since = self.clock.now().mono.since(self.published?);
+        PUBLISH_PAUSE.checked_sub(since).filter(|left| !left.is_zero())
     }
 
-    /// Publishes what is sealed, if neither syncer nor publisher has anything to do.
+    /// Whether to publish though more is coming.
+    fn is_publication_due(&self) -> bool {
+        let paused = self.pause().is_some();
+        self.publishing.is_none() && (!paused || self.intake.unplanned_bytes() >= PUBLISH_BYTES)
+    }
+
+    /// Whether neither syncer nor publisher has anything to do.
+    fn is_idle(&self) -> bool {
+        !self.syncing && self.stuck.is_none() && self.publishing.is_none() && !self.intake.is_open()
+    }
+
+    /// How long to wait for something to do before what is sealed is published.
+    fn until_publication(&self) -> Option<Duration> {
+        (self.is_idle() && self.intake.has_unplanned()).then(|| self.pause().unwrap_or_default())
+    }
+
+    /// Publishes what is sealed when there is nothing else to do and the last publication is some time ago, or the log is to end.
     fn publish_if_quiet(&mut self, stop: bool) -> Result<(), String> {
-        let quiet =
-            !self.syncing && self.stuck.is_none() && self.publishing.is_none() && !self.intake.is_open();
+        let quiet = self.is_idle() && (stop || self.pause().is_none());
         let last = stop && self.backlog.is_empty() && self.snapshot < self.intake.size();
         if quiet && (self.intake.has_unplanned() || last) {
             let publication = self.plan(last)?;

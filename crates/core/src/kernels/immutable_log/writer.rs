@@ -21,6 +21,7 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use grace_kernel::evidence::wire::Batch;
@@ -190,18 +191,30 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Waits until `ready`, and hands out the inbox.
-    pub(super) fn wait(&self, pulse: usize, ready: impl Fn(&Inbox) -> bool) -> MutexGuard<'_, Inbox> {
-        let mut inbox = self.lock();
+    /// Waits until `ready`, but not longer than `most` where that is given, and hands out the inbox; whether it was so long.
+    pub(super) fn wait(
+        &self,
+        pulse: usize,
+        most: Option<Duration>,
+        ready: impl Fn(&Inbox) -> bool,
+    ) -> (MutexGuard<'_, Inbox>, bool) {
+        let (mut inbox, mut over) = (self.lock(), false);
         if !ready(&inbox) {
             self.pulses[pulse].waiting();
-            while !ready(&inbox) {
-                inbox = self.wake.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+            while !ready(&inbox) && !over {
+                (inbox, over) = match most {
+                    None => (self.wake.wait(inbox).unwrap_or_else(PoisonError::into_inner), false),
+                    Some(most) => {
+                        let waited = self.wake.wait_timeout(inbox, most);
+                        let (inbox, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                        (inbox, waited.timed_out())
+                    }
+                };
             }
             self.pulses[pulse].working();
         }
         self.pulses[pulse].step();
-        inbox
+        (inbox, over)
     }
 
     /// Takes all batches that wait.
