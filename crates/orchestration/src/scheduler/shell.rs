@@ -170,13 +170,19 @@ struct Ends {
 
 impl Ends {
     async fn watch(mut self, mut firings: mpsc::UnboundedReceiver<Begun>) {
-        let mut hints = self.hints().await;
+        let mut hints = None;
         let mut looks = tokio::time::interval(limits::FIRINGS_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 begun = firings.recv() => match begun {
-                    Some(begun) => self.begun(begun),
+                    Some(begun) => {
+                        let late = hints.is_none();
+                        if late {
+                            hints = self.hints().await;
+                        }
+                        self.begun(begun, late).await;
+                    }
                     None => return,
                 },
                 hint = heard(&mut hints) => match hint {
@@ -184,7 +190,10 @@ impl Ends {
                     None => hints = None,
                 },
                 _ = looks.tick() => {
-                    if hints.is_none() {
+                    // Every intent's end is a hint, and none concerns a scheduler none of whose firings runs.
+                    if self.watched.is_empty() {
+                        hints = None;
+                    } else if hints.is_none() {
                         hints = self.hints().await;
                     }
                     if self.look().await.is_err() {
@@ -199,8 +208,11 @@ impl Ends {
         self.bus.subscribe(&format!("{ENDED}*"), None).await.ok()
     }
 
-    fn begun(&mut self, begun: Begun) {
-        if self.watched.len() < limits::FIRINGS_WATCHED {
+    /// Watches a firing. One that began before ends were heard of may have ended before.
+    async fn begun(&mut self, begun: Begun, late: bool) {
+        if late && self.is_over(&begun.key).await == Some(true) {
+            let _ = self.ended(vec![begun.key]).await;
+        } else if self.watched.len() < limits::FIRINGS_WATCHED {
             self.watched.insert(begun.intent, begun.key);
         }
     }
@@ -238,7 +250,12 @@ impl Ends {
                 None => break,
             }
         }
-        if over.is_empty() { Ok(()) } else { self.ended(over).await }
+        if over.is_empty() {
+            return Ok(());
+        }
+        // Their hints were lost.
+        self.watched.retain(|_, key| !over.contains(key));
+        self.ended(over).await
     }
 
     /// Whether the intent of this firing is over; `None` when the task manager does not say.
