@@ -1,5 +1,8 @@
-//! What the benchmarks share: how quiet the machine was while they ran.
+//! What the benchmarks share: how quiet the machine was while they ran, an instance to measure, and what its processes use.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
+pub mod instance;
+pub mod usage;
 
 use std::{fs, time::Instant};
 

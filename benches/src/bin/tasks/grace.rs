@@ -2,9 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
-    path::PathBuf,
-    process::{Command as Process, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -12,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use grace_bus::{
-    Bus, Message,
-    client::native::{self, NativeOptions, Target},
+use grace_benches::{
+    instance::{Instance, connect, runtime},
+    usage::Usage,
 };
+use grace_bus::{Bus, Message};
 use grace_core::instance::Instance as Place;
 use grace_kernel::{Envelope, Outcome, process::wire};
 use grace_orchestration::htm::{
@@ -25,7 +23,7 @@ use grace_orchestration::htm::{
     event::Offer,
     shell,
 };
-use tokio::{runtime::Runtime, sync::Notify};
+use tokio::sync::Notify;
 
 use super::{BODY_BYTES, PACE, PACED, PATIENCE, Queue, Run, SENDERS, WORKERS};
 
@@ -40,21 +38,24 @@ pub(super) struct Grace;
 
 impl Queue for Grace {
     fn throughput(&self, run: Run) -> Result<f64, String> {
-        let instance = Instance::up();
+        let instance = Instance::up(MANIFEST);
         let load = Arc::new(Load::new(&instance, run.tasks));
         let workers = Workers::start(&load, run.workers, run.slots);
+        let before = Usage::so_far(&instance);
         let begun = Instant::now();
         let sender = Arc::clone(&load);
         let sending = std::thread::spawn(move || runtime().block_on(send_all(sender)));
         workers.finish();
         sending.join().expect("the senders are done");
         let last = *load.last.lock().unwrap();
-        instance.settle();
+        let settled = instance.settle(shell::NAME);
+        eprintln!("  the narratives have all {} records after another {:.1?}", settled.records, settled.took);
+        eprintln!("  {}", Usage::so_far(&instance).told(&before, run.tasks));
         Ok(run.tasks as f64 / (last - begun).as_secs_f64())
     }
 
     fn latency(&self) -> Result<Vec<f64>, String> {
-        let instance = Instance::up();
+        let instance = Instance::up(MANIFEST);
         let load = Arc::new(Load::new(&instance, PACED));
         let workers = Workers::start(&load, WORKERS, 1);
         let sender = Arc::clone(&load);
@@ -64,81 +65,6 @@ impl Queue for Grace {
         let done = load.done.lock().unwrap();
         Ok(sent.into_iter().map(|(id, begun)| (done[&id] - begun).as_secs_f64() * 1e3).collect())
     }
-}
-
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-/// A running instance, which ends with this.
-struct Instance {
-    folder: tempfile::TempDir,
-    program: PathBuf,
-}
-
-impl Instance {
-    fn up() -> Self {
-        let program = std::env::current_exe().unwrap().parent().unwrap().join("grace");
-        assert!(program.is_file(), "build {} first: cargo build --release", program.display());
-        let instance = Self { folder: tempfile::tempdir().unwrap(), program };
-        let manifest = instance.folder.path().join("grace.yaml");
-        fs::write(&manifest, MANIFEST).unwrap();
-        let mut up = instance.command();
-        let up =
-            up.args(["up", "--detach", "--manifest"]).arg(manifest).stdout(Stdio::null()).status().unwrap();
-        assert!(up.success(), "the instance comes up");
-        instance
-    }
-
-    fn command(&self) -> Process {
-        let mut command = Process::new(&self.program);
-        command.arg("--data").arg(self.folder.path().join("data"));
-        command
-    }
-
-    fn place(&self) -> Place {
-        Place::at(self.folder.path().join("data"))
-    }
-
-    /// Waits until the narratives have what the task manager recorded, and says on the standard error how long that took after the end.
-    fn settle(&self) {
-        let begun = Instant::now();
-        runtime().block_on(async {
-            let bus = native::connect(options(&self.place(), "observer"));
-            bus.connected().wait_for(|connected| *connected).await.unwrap();
-            loop {
-                let question = Message::new("grace.cmd.clarity", r#"{"command": {"op": "stand"}}"#);
-                let answer = bus.request(question, PATIENCE).await.expect("clarity answers");
-                let answer: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
-                let sources = answer["done"]["sources"].as_array().expect("it tells of sources");
-                let own = sources
-                    .iter()
-                    .find(|stand| stand["source"] == shell::NAME)
-                    .expect("it knows the task manager");
-                if own["waiting"] == 0 {
-                    let took = begun.elapsed();
-                    eprintln!("  the narratives have all {} records after another {took:.1?}", own["next"]);
-                    return;
-                }
-                assert!(begun.elapsed() < PATIENCE, "{own}");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        });
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        let _ = self.command().arg("down").stdout(Stdio::null()).status();
-    }
-}
-
-/// A connection of its own, as the operator.
-fn options(place: &Place, name: &str) -> NativeOptions {
-    let url = fs::read_to_string(place.operator_url()).unwrap();
-    let mut options = NativeOptions::from_url(url.trim(), name).unwrap();
-    options.target = Target::Unix(place.bus_socket());
-    options
 }
 
 /// What senders and workers share.
@@ -181,12 +107,6 @@ impl Load {
     }
 }
 
-async fn bus(load: &Load, name: &str) -> Bus {
-    let bus = native::connect(options(&load.place, name));
-    bus.connected().wait_for(|connected| *connected).await.unwrap();
-    bus
-}
-
 /// Asks the task manager, until it answers.
 async fn ask(bus: &Bus, subject: Option<String>, command: Command, wait_ms: u64) -> Reply {
     let mut message = wire::command(shell::NAME, &Envelope::new(command)).unwrap();
@@ -226,7 +146,7 @@ async fn submit(bus: &Bus, body: &str) -> IntentId {
 
 async fn send_all(load: Arc<Load>) {
     let body = "x".repeat(BODY_BYTES);
-    let bus = bus(&load, "sender").await;
+    let bus = connect(&load.place, "sender").await;
     let senders = (0..SENDERS).map(|_| {
         let (load, bus, body) = (Arc::clone(&load), bus.clone(), body.clone());
         tokio::spawn(async move {
@@ -244,7 +164,7 @@ async fn send_all(load: Arc<Load>) {
 /// When each was sent.
 async fn send_paced(load: Arc<Load>) -> Vec<(IntentId, Instant)> {
     let body = "x".repeat(BODY_BYTES);
-    let bus = bus(&load, "sender").await;
+    let bus = connect(&load.place, "sender").await;
     let mut sending = Vec::new();
     let begun = Instant::now();
     for n in 0..load.tasks {
@@ -270,7 +190,7 @@ impl Workers {
         let load = Arc::clone(load);
         let thread = std::thread::spawn(move || {
             runtime().block_on(async {
-                let bus = bus(&load, "bench").await;
+                let bus = connect(&load.place, "bench").await;
                 for n in 1..=count {
                     let (load, bus, ready) = (Arc::clone(&load), bus.clone(), ready.clone());
                     tokio::spawn(work(load, bus, format!("bench-{n}"), slots, ready));
