@@ -18,6 +18,7 @@
 //! | [`policy`] | policies in Cedar: read, checked, and asked |
 //! | [`request`] | who asks for what |
 //! | [`tier`] | the five tiers of autonomy |
+//! | [`unified`] | unified logic: who votes, and how ballots are counted |
 //!
 //! Not here yet: whoever waits for people and votes, and hands on what is allowed.
 
@@ -29,3 +30,4 @@ pub mod limits;
 pub mod policy;
 pub mod request;
 pub mod tier;
+pub mod unified;

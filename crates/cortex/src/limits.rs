@@ -20,3 +20,11 @@ pub const BATCH: usize = 1024;
 
 /// Rows of an answer to a query.
 pub const ROWS: usize = 1000;
+/// Voters of unified logic, at most: a ballot each is read whenever a vote is counted.
+pub const VOTERS: usize = 64;
+/// Fewer may not decide anything: with less than five views, three that err the same way are a majority.
+pub const LEAST_VOTERS: usize = 5;
+/// Voters that have to say yes or no.
+pub const QUORUM: usize = 3;
+/// Weight of one voter, at most: sums stay far from any overflow.
+pub const VOTE_WEIGHT: u32 = 1000;

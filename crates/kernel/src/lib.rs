@@ -12,6 +12,7 @@
 //! | [`host`] | the core of the host, without threads or clocks |
 //! | [`evidence`] | how a journal's records reach the log and the narratives |
 //! | [`process`] | the shell: a process of its own |
+//! | [`vote`] | what is put to the vote, and signed ballots |
 //! | [`limits`] | every bound, with its reason |
 
 // `eprintln!` panics when the log that it writes to is on a full disk: `grace_kernel::process::tell` does not.
@@ -25,6 +26,7 @@ pub mod host;
 mod keys;
 pub mod limits;
 pub mod process;
+pub mod vote;
 
 pub use ask::{Answer, Envelope, HostError, LoadError, Released};
 pub use decider::{Decider, Decision, Outcome, OutcomeOf, Recorded};

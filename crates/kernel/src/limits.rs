@@ -109,3 +109,9 @@ pub const BEAT_DEFAULT: Duration = Duration::from_secs(5);
 
 /// How long the last messages may take on their way out at shutdown; after that the process ends without them.
 pub const FLUSH: Duration = Duration::from_secs(2);
+
+/// Reasons of one ballot: a voter has one view, and a handful of facts say what it sees. Further ones are not told.
+pub const BALLOT_REASONS: usize = 8;
+
+/// Characters of a reason's code, and of its text, on a ballot: a sentence. What is longer is cut.
+pub const BALLOT_LINE_CHARS: usize = 400;
