@@ -20,6 +20,7 @@ pub const BATCH: usize = 1024;
 
 /// Rows of an answer to a query.
 pub const ROWS: usize = 1000;
+
 /// Voters of unified logic, at most: a ballot each is read whenever a vote is counted.
 pub const VOTERS: usize = 64;
 /// Fewer may not decide anything: with less than five views, three that err the same way are a majority.
