@@ -9,7 +9,8 @@
 //! [`limits::EXPRESSION_WORK`] the evaluation fails. Loops over a mapping see its keys in order, so that the same input gives the
 //! same output.
 //!
-//! Conditions that are certainly false by a plain comparison are found without the evaluator (`quick`).
+//! Conditions that are certainly false by a plain comparison, and fields that are texts, whole numbers, true or false, are found without
+//! the evaluator (`quick`).
 //!
 //! [`Template`] and [`Mapping`] are texts and JSON documents with `${ CEL }` in them.
 //!
@@ -64,6 +65,8 @@ pub struct Expression {
     paths: Vec<Vec<String>>,
     /// Comparisons that must all be true for it to be.
     tests: Vec<quick::Test>,
+    /// The field that it is, where it is nothing else.
+    field: Option<Vec<String>>,
 }
 
 /// Why a text is no expression that can be used.
@@ -110,10 +113,10 @@ impl Expression {
         let mut used = Used::default();
         used.visit(&program, &mut Vec::new(), 0);
         used.check(text, known)?;
-        let tests = quick::tests(&program);
+        let (tests, field) = (quick::tests(&program), quick::field(&program));
         meter::install(&mut program);
         let paths = used.paths.into_iter().collect();
-        Ok(Self { text: text.to_owned(), program, paths, tests })
+        Ok(Self { text: text.to_owned(), program, paths, tests, field })
     }
 
     /// As it was written.
@@ -147,6 +150,9 @@ impl Expression {
     /// # Errors
     /// It cannot be evaluated, takes too much work, or its value has no form in JSON; why.
     pub fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, Failed> {
+        if let Some(plain) = self.field.as_ref().and_then(|path| scope.plain(path)) {
+            return Ok(plain.into());
+        }
         scope::to_json(&self.run(scope)?)
     }
 

@@ -1,4 +1,4 @@
-//! A look at the plain comparisons of a condition, before the evaluator is asked.
+//! A look at the plain comparisons of a condition, and at an expression that is a field and nothing else, before the evaluator is asked.
 //!
 //! Most conditions are comparisons of a field with a literal, joined by `&&`: `data.shard == 3 && …`. In CEL such a conjunction is
 //! false as soon as one part is, whatever the others are, errors included. So a part that is certainly false settles it, at a
@@ -7,6 +7,7 @@
 use std::cmp::Ordering;
 
 use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators};
+use serde_json::Value;
 
 use super::{path_of, scope::Scope};
 
@@ -41,6 +42,21 @@ pub(super) enum Plain<'a> {
     Int(i64),
     Text(&'a str),
     Bool(bool),
+}
+
+/// The field that the expression is, as in `${payload.path}`, where it is nothing else.
+pub(super) fn field(program: &IdedExpr) -> Option<Vec<String>> {
+    if has_test(program) { None } else { path_of(program) }
+}
+
+impl From<Plain<'_>> for Value {
+    fn from(plain: Plain<'_>) -> Self {
+        match plain {
+            Plain::Int(value) => value.into(),
+            Plain::Text(text) => text.into(),
+            Plain::Bool(value) => value.into(),
+        }
+    }
 }
 
 /// The comparisons that must all be true for the expression to be.

@@ -176,6 +176,18 @@ impl Mapping {
         matches!(self, Self::Value(_))
     }
 
+    /// Whether an expression in it looks at `root` or at a field of it.
+    #[must_use]
+    pub fn uses(&self, root: &str) -> bool {
+        let at = |path: &Vec<String>| path.first().is_some_and(|first| first == root);
+        match self {
+            Self::Value(_) => false,
+            Self::Template(template) => template.expressions().any(|one| one.paths().iter().any(at)),
+            Self::List(list) => list.iter().any(|one| one.uses(root)),
+            Self::Object(entries) => entries.iter().any(|(_, one)| one.uses(root)),
+        }
+    }
+
     /// The document that it gives in this scope.
     ///
     /// # Errors

@@ -196,6 +196,21 @@ fn mappings_render_whole_documents() {
 }
 
 #[test]
+fn a_field_by_itself_is_what_the_evaluator_gives() {
+    for field in ["count", "big", "ratio", "name", "none", "items", "tags", "tags.alpha", "tags.none", "gone"]
+    {
+        // In brackets of a list it is no field by itself.
+        let evaluated = evaluate(&format!("[data.{field}]")).map(|list| list[0].clone());
+        assert_eq!(evaluate(&format!("data.{field}")), evaluated, "{field}");
+    }
+    assert_eq!(evaluate("has(data.name)"), Ok(json!(true)));
+    let mapping = Mapping::compile(&json!({"a": "${data.name}", "b": ["${1 + 1} ${event.hops}"]}), &KNOWN);
+    let mapping = mapping.unwrap();
+    let used = ["data", "event", "payload"].map(|root| mapping.uses(root));
+    assert_eq!(used, [true, true, false]);
+}
+
+#[test]
 fn a_quick_look_agrees_with_the_evaluator() {
     let document = document();
     let scope = Scope::new().with("data", &document);

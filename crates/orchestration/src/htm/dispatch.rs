@@ -325,16 +325,28 @@ impl<'s> Picker<'s> {
         spec: &TaskSpec,
     ) -> Result<Value, String> {
         let definition = &intent.pin.definition;
-        let payload = intent.payload.value().map_err(|why| why.to_string())?;
-        let about = json!({"id": id.intent, "type": definition.name, "actor": intent.actor, "key": intent.key,
-            "priority": intent.priority});
-        let this = json!({"id": id, "name": spec.name, "attempt": attempt, "token": token});
-        let outputs = intent.tasks.iter().zip(&definition.tasks).filter_map(|(task, spec)| {
-            let Stage::Succeeded(_) = task.stage else { return None };
-            let value = task.output.as_ref().and_then(|output| output.value().ok()).unwrap_or(Value::Null);
-            Some((spec.name.to_string(), value))
-        });
-        let tasks = Value::Object(outputs.collect::<Map<_, _>>());
+        // Most inputs look at the payload alone.
+        let about = || {
+            json!({"id": id.intent, "type": definition.name, "actor": intent.actor, "key": intent.key,
+                "priority": intent.priority})
+        };
+        let this = || json!({"id": id, "name": spec.name, "attempt": attempt, "token": token});
+        let outputs = || {
+            let ended = intent.tasks.iter().zip(&definition.tasks).filter_map(|(task, spec)| {
+                let Stage::Succeeded(_) = task.stage else { return None };
+                let output = task.output.as_ref().and_then(|output| output.value().ok());
+                Some((spec.name.to_string(), output.unwrap_or(Value::Null)))
+            });
+            Value::Object(ended.collect::<Map<_, _>>())
+        };
+        let wanted =
+            |name: &str, value: &dyn Fn() -> Value| if spec.input.uses(name) { value() } else { Value::Null };
+        let payload = match spec.input.uses("payload") {
+            true => intent.payload.value().map_err(|why| why.to_string())?,
+            false => Value::Null,
+        };
+        let (about, this) = (wanted("intent", &about), wanted("task", &this));
+        let tasks = wanted("tasks", &outputs);
         let scope = Scope::new()
             .with("payload", &payload)
             .with("intent", &about)

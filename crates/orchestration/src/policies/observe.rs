@@ -152,36 +152,29 @@ impl<'s> Batch<'s> {
         let mut course = Course::default();
         let state = self.state;
         let order = state.index.matching(&event.kind);
+        // What policies without a window see: one for all of them, and what it converts once.
+        let plain = Scope::new().with_event(event).with("count", &Value::Null);
         let mut bytes = 0;
         for (_, name) in &order {
             let Some((name, entry)) = state.policies.get_key_value(&**name) else { continue };
             let (true, Some(compiled)) = (entry.policy.enabled, state.compiled.get(name.as_str())) else {
                 continue;
             };
-            let count = match self.count(name, entry, compiled, event) {
+            let fired = match self.count(name, entry, compiled, event) {
                 Ok(Some((group, count))) => {
                     course.counted.push((name.clone(), group));
-                    Value::from(count)
+                    let count = Value::from(count);
+                    let scope = Scope::new().with_event(event).with("count", &count);
+                    self.judge((name, entry, compiled), (event, &scope), &mut course)?
                 }
-                Ok(None) => Value::Null,
+                Ok(None) => self.judge((name, entry, compiled), (event, &plain), &mut course)?,
                 Err(reason) => {
                     self.failed(name, event, reason);
                     continue;
                 }
             };
-            let scope = Scope::new().with_event(event).with("count", &count);
-            match compiled.holds(&scope) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(reason) => {
-                    self.failed(name, event, reason);
-                    continue;
-                }
-            }
-            if !self.may_fire(name, entry, compiled, event, &mut course) {
-                continue;
-            }
-            bytes += self.fire(name, compiled, (event, &scope), &mut course)?;
+            let Some(made) = fired else { continue };
+            bytes += made;
             if self.bytes + bytes > limits::DELIVERY_BYTES {
                 return Err(format!("{} bytes of work wait already", self.bytes));
             }
@@ -198,6 +191,25 @@ impl<'s> Batch<'s> {
         *self.made.entry(root_of(event).as_bits()).or_default() +=
             u32::try_from(course.steps.len()).unwrap_or(u32::MAX);
         Ok(course)
+    }
+
+    /// Fires a policy whose condition holds, unless something speaks against it; how many bytes of work that makes, where it did.
+    fn judge(
+        &mut self,
+        (name, entry, compiled): (&'s str, &'s Entry, &'s Compiled),
+        (event, scope): (&CloudEvent, &Scope<'_>),
+        course: &mut Course,
+    ) -> Result<Option<u64>, String> {
+        match compiled.holds(scope) {
+            Ok(true) if self.may_fire(name, entry, compiled, event, course) => {
+                self.fire(name, compiled, (event, scope), course).map(Some)
+            }
+            Ok(_) => Ok(None),
+            Err(reason) => {
+                self.failed(name, event, reason);
+                Ok(None)
+            }
+        }
     }
 
     /// The group that an event is counted in, and how many there are with it.
