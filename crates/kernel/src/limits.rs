@@ -45,8 +45,9 @@ pub const EVIDENCE_HEAD_BYTES: usize = 1024;
 pub const EVIDENCE_FLIGHTS: usize = 2;
 
 /// Least time between two batches to one sink, unless the first was full: records of this long share a batch and a sync of the
-/// sink's. It is a fraction of the 200 ms within which the log seals.
-pub const EVIDENCE_GATHER: Duration = Duration::from_millis(25);
+/// sink's, which holds up the syncs of every journal on the same disk. It is half of the 200 ms within which the log seals; what comes
+/// after a rest is sent at once.
+pub const EVIDENCE_GATHER: Duration = Duration::from_millis(100);
 
 /// How long a sink may take for a batch, seal and sync included: five times the log's 200 ms. Past it the batch counts as lost, as
 /// when the sink was killed with it, and the sink is asked where it stands; one that was only slow skips what comes twice.

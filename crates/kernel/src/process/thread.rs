@@ -197,10 +197,11 @@ struct Worker<D: Decider> {
     reserve: Reserve,
 }
 
-/// How the last batch went.
+/// How the last batches went.
 #[derive(Default)]
 struct LastBatch {
-    commands: usize,
+    /// Commands in the last one, and in the one before.
+    commands: [usize; 2],
     took: Duration,
 }
 
@@ -243,7 +244,8 @@ impl<D: Decider> Worker<D> {
         }
         let begun = self.clock.now().mono;
         let released = self.host.commit(&mut *self.journal);
-        self.last = LastBatch { commands: released.answers.len(), took: self.clock.now().mono.since(begun) };
+        let commands = [released.answers.len(), self.last.commands[0]];
+        self.last = LastBatch { commands, took: self.clock.now().mono.since(begun) };
         let durable = self.host.durable();
         self.newest.send_if_modified(|newest| std::mem::replace(newest, durable) != durable);
         let mut replies = Vec::new();
@@ -274,9 +276,9 @@ impl<D: Decider> Worker<D> {
         Ok(())
     }
 
-    /// Takes the item and what else waits. Those who got their answers from the last batch are about to ask again: they
-    /// get a moment (at most a quarter of what the sync cost) to do so, or each batch would hold only the quickest of them, and every
-    /// second sync would be wasted on a few.
+    /// Takes the item and what else waits. Those who got their answers from the batch before the last are about to ask again, while
+    /// the others waited for the last one: they get a moment (at most a quarter of what the sync cost) to do so, or each batch would hold
+    /// only the quickest of them, and every second sync would be wasted on a few.
     fn gather(&mut self, item: Item<D>) {
         let now = self.clock.now();
         let patience = (self.last.took / 4).min(limits::GATHER);
@@ -299,7 +301,7 @@ impl<D: Decider> Worker<D> {
                     }
                 }
                 Some(Item::Stop) => self.inbox.close(),
-                None if taken < self.last.commands && self.clock.now().mono.since(now.mono) < patience => {
+                None if taken < self.last.commands[1] && self.clock.now().mono.since(now.mono) < patience => {
                     std::thread::yield_now();
                 }
                 None => break,
