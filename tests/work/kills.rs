@@ -91,7 +91,7 @@ fn no_task_is_lost_while_two_of_three_workers_are_killed_every_second() {
     let line = Line::to(&instance);
     let intents: Vec<Value> =
         (0..TASKS).map(|n| json!({"type": "slow", "actor": "ann", "key": format!("s{n}")})).collect();
-    line.ask("grace.cmd.htm", &json!({"submit": {"intents": intents}}));
+    line.ask("grace.cmd.cortex", &json!({"submit": {"intents": intents}}));
     let totals =
         || line.ask("grace.cmd.htm", &json!({"query": "overview"}))["done"]["overview"]["totals"].clone();
     for round in 0..10 {

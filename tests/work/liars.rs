@@ -21,12 +21,12 @@ fn of_ten_thousand_intents_half_are_refused_with_what_is_wrong_and_the_others_en
                 json!({"type": "quick", "actor": "ann", "payload": payload, "key": format!("{batch}-{n}")})
             })
             .collect();
-        let answer = line.ask("grace.cmd.htm", &json!({"submit": {"intents": intents}}));
+        let answer = line.ask("grace.cmd.cortex", &json!({"submit": {"intents": intents}}));
         let results = answer["done"]["submitted"]["results"].as_array().unwrap();
         assert_eq!(results.len(), 1000);
         for (n, result) in results.iter().enumerate() {
             if n.is_multiple_of(2) {
-                assert!(result["accepted"]["id"].is_string(), "{result}");
+                assert!(result["decided"]["id"].is_string(), "{result}");
                 accepted += 1;
             } else {
                 let refused = &result["refused"];

@@ -6,7 +6,7 @@
 //! the state of things (a live emergency grant) ──────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Everything here is pure: the same request, policies, charter and state give the same judgement, with its reasons.
+//! The judgement is pure: the same request, policies, charter and state give the same judgement, with its reasons.
 //!
 //! | Module | What it holds |
 //! |---|---|
@@ -17,10 +17,11 @@
 //! | [`limits`] | every bound, with its reason |
 //! | [`policy`] | policies in Cedar: read, checked, and asked |
 //! | [`request`] | who asks for what |
+//! | [`router`] | decides what is asked for, waits for people, and hands on what is allowed: a decider, and its process |
 //! | [`tier`] | the five tiers of autonomy |
 //! | [`unified`] | unified logic: who votes, and how ballots are counted |
 //!
-//! Not here yet: whoever waits for people and votes, and hands on what is allowed.
+//! Not here: running anything (Layer 2), and holding votes.
 
 pub mod case;
 pub mod charter;
@@ -29,5 +30,6 @@ pub mod judge;
 pub mod limits;
 pub mod policy;
 pub mod request;
+pub mod router;
 pub mod tier;
 pub mod unified;

@@ -1,5 +1,7 @@
 //! The bounds of Layer 3, each with its reason and what happens when it is reached.
 
+use std::time::Duration;
+
 /// One text of policies. Larger ones are refused before they are parsed.
 pub const POLICY_TEXT_BYTES: usize = 1 << 20;
 
@@ -29,3 +31,75 @@ pub const LEAST_VOTERS: usize = 5;
 pub const QUORUM: usize = 3;
 /// Weight of one voter, at most: sums stay far from any overflow.
 pub const VOTE_WEIGHT: u32 = 1000;
+
+/// Intents that wait for people, those that the task manager has not taken yet, and cases that governance does not have yet: so many of
+/// each. Further intents are refused as `overloaded` rather than decided and lost sight of.
+pub const OPEN: usize = 10_000;
+
+/// Bytes of the payloads that are held for those. Further intents are refused as `overloaded`.
+pub const HELD_BYTES: usize = 128 << 20;
+
+/// Intents that are over and can still be asked about, the newest of them. What is older is told by `grace why`.
+pub const DECIDED: usize = 4096;
+
+/// Idempotency keys that are known, the newest of them, as many as the task manager knows. An older one is decided anew.
+pub const KEYS: usize = 1 << 18;
+
+/// An idempotency key. A longer one is refused.
+pub const KEY_BYTES: usize = 128;
+
+/// A payload, as much as the task manager takes. A larger one is refused.
+pub const PAYLOAD_BYTES: usize = 256 << 10;
+
+/// Reasons that somebody else may add to a record. More are cut.
+pub const REASONS: usize = 8;
+
+/// Characters of a reason that comes from elsewhere. What is longer is cut.
+pub const REASON_CHARS: usize = 4000;
+
+/// Emergency grants that are live at a time. More are refused.
+pub const GRANTS: usize = 100;
+
+/// How long an intent waits for people. After that it is denied: what was wanted a day ago is to be wanted again.
+pub const APPROVAL_WAIT: Duration = Duration::from_secs(86_400);
+
+/// Requests that wait for a flight. When it is full, a further one is answered `busy`.
+pub const REQUESTS: usize = 4096;
+
+/// Flights of the intake that are under way at a time: one is checked by the task manager, one is decided, one syncs, one is on its way
+/// back. More would only make the batches smaller.
+pub const FLIGHTS: usize = 4;
+
+/// Requests to the task manager that are under way at a time.
+pub const HAND_FLIGHTS: usize = 4;
+
+/// Bytes of intents or cases in one request, half of what the bus takes by default; a single larger one goes by itself.
+pub const REQUEST_BYTES: usize = 512 << 10;
+
+/// What an intent or a case weighs in a request beside its payload: names, reasons, and what the bus adds.
+pub const SUBMISSION_BYTES: usize = 2048;
+
+/// Cases in one request to governance.
+pub const CASES: usize = 256;
+
+/// How long the task manager may take to say whether it would take an intent. After that it is decided without its word: what is wrong
+/// with it is found out when it is handed on.
+pub const CHECK_WAIT: Duration = Duration::from_secs(1);
+
+/// How long whoever asks waits for the task manager to take what is allowed. After that the decision is answered without it.
+pub const HAND_WAIT: Duration = Duration::from_secs(2);
+
+/// While it waits, it is looked at this often whether it was taken without anybody having heard.
+pub const HAND_LOOK: Duration = Duration::from_millis(500);
+
+/// How long an answer on a road may take before the same is sent again.
+pub const ROAD_ANSWER: Duration = Duration::from_secs(5);
+
+/// The wait before what was not answered is sent again.
+pub const ROAD_AGAIN: Duration = Duration::from_millis(200);
+
+/// The wait before what there was no room for, or nobody to take it, is sent again.
+pub const ROOM_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether something is due by time: waits have days, grants have minutes.
+pub const TICK_EVERY: Duration = Duration::from_secs(1);

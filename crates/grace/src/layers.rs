@@ -1,4 +1,4 @@
-//! What is above Layer 1's own crate wired into an instance: the deciders of Layer 2, the workers and the HTTP interface, as components of
+//! What is above Layer 1's own crate wired into an instance: the deciders of Layers 2 and 3, the workers and the HTTP interface, as components of
 //! the plan and by the name that starts them.
 //!
 //! Their specifications travel to the control plane in the manifest, since the control plane knows no floor above its own.
@@ -10,6 +10,7 @@ use std::{
 };
 
 use grace_core::{control_plane::kernel_spec, instance::Instance, kernels::BuiltIn, spawn::own_program};
+use grace_cortex::router;
 use grace_kernel::process::{Context, Environment, KernelError, tell};
 use grace_orchestration::{
     htm, intent::IntentType, policies, scheduler, triggers, watchdog, worker, written,
@@ -37,7 +38,18 @@ pub(crate) fn built_in() -> Vec<BuiltIn> {
         stateful: false,
         run: run_worker,
     };
-    [vec![grace_api::component::BUILT_IN], orchestrators().to_vec(), vec![worker]].concat()
+    let cortex = BuiltIn {
+        name: router::shell::NAME,
+        kind: ComponentKind::Cortex,
+        critical: false,
+        // The task manager is used when there is something for it.
+        depends_on: &["message_bus"],
+        watchdog: router::shell::WATCHDOG,
+        permissions: router::shell::permissions,
+        stateful: true,
+        run: run_cortex,
+    };
+    [vec![grace_api::component::BUILT_IN], orchestrators().to_vec(), vec![cortex, worker]].concat()
 }
 
 /// The deciders of Layer 2.
@@ -110,14 +122,14 @@ pub(crate) fn add(manifest: &mut Manifest, origin: Option<&Path>) -> Result<(), 
                 .help("call the process something else"));
         }
         let availability =
-            if spec.kind.layer() == 2 { tireless(&spec.availability) } else { spec.availability.clone() };
+            if spec.kind.layer() >= 2 { tireless(&spec.availability) } else { spec.availability.clone() };
         let spec = ProcessSpec { availability, ..spec };
         manifest.built_in.insert(spec.name.clone(), spec);
     }
     Ok(())
 }
 
-/// Work that was taken is to be done: whatever keeps Layer 2 from it, it is started again, a little later each time, and
+/// Work that was taken is to be done: whatever keeps Layers 2 and 3 from it, they are started again, a little later each time, and
 /// never given up on.
 fn tireless(usual: &Availability) -> Availability {
     let backoff = Backoff { max: Duration::from_secs(2), ..usual.backoff.clone() };
@@ -166,6 +178,13 @@ fn run_scheduler(environment: Environment) -> Result<(), KernelError> {
 fn run_watchdog(environment: Environment) -> Result<(), KernelError> {
     run(environment, async |context, instance, journal| {
         watchdog::shell::main(context, journal, instance.manifest()).await
+    })
+}
+
+fn run_cortex(environment: Environment) -> Result<(), KernelError> {
+    run(environment, async |context, instance, journal| {
+        let types: BTreeMap<String, IntentType> = declared(&instance, |manifest| &manifest.intents);
+        router::shell::main(context, journal, types.into_keys().collect()).await
     })
 }
 

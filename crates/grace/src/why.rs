@@ -10,6 +10,7 @@ use std::{
 };
 
 use grace_core::{instance::Instance, kernels::clarity::journals};
+use grace_cortex::router;
 use grace_orchestration::htm::{self, IntentId, TaskId};
 use grace_store::{
     StoreError,
@@ -141,7 +142,7 @@ fn story(db: &NarrativeDb, asked: &str) -> Result<Option<Story>, StoreError> {
     Ok((!story.told.is_empty()).then_some(story))
 }
 
-/// What the task manager recorded of an intent or a task, oldest first; `None` for what is neither. A dispatch is of a worker and of
+/// What the cortex and the task manager recorded of an intent or a task, oldest first; `None` for what is neither. A dispatch is of a worker and of
 /// many tasks: it is found by what it names.
 fn of_work(db: &NarrativeDb, asked: &str, most: usize) -> Result<Option<Vec<Told>>, StoreError> {
     let names = if let Ok(intent) = asked.parse::<IntentId>() {
@@ -153,7 +154,10 @@ fn of_work(db: &NarrativeDb, asked: &str, most: usize) -> Result<Option<Vec<Told
     } else {
         return Ok(None);
     };
-    let told = db.naming(htm::shell::NAME, &names.each_ref().map(String::as_str), most)?;
+    let names = names.each_ref().map(String::as_str);
+    let mut told = db.naming(router::shell::NAME, &names, most)?;
+    told.extend(db.naming(htm::shell::NAME, &names, most)?);
+    told.truncate(most);
     Ok((!told.is_empty()).then_some(told))
 }
 

@@ -8,14 +8,19 @@ use std::net::SocketAddr;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grace_bus::auth::{AllowResponses, AuthTable, Credential, User};
 use grace_kernel::evidence;
-use grace_types::manifest::{Permissions, ProcessSpec, SubjectRules};
+use grace_types::manifest::{ComponentKind, Permissions, ProcessSpec, SubjectRules};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 /// The control plane's own user on the bus.
 pub(super) const CONTROL_PLANE: &str = "control_plane";
-/// The user for people at this machine: everything is allowed.
+/// The user for people at this machine: everything is allowed but to speak for the layer that governs.
 pub(super) const OPERATOR: &str = "operator";
+
+/// Where the layer that governs speaks: what is approved goes to the task manager on the first, and what is decided by comes on the
+/// second. Whoever could publish there would have approved whatever they like, so that nobody may whose own job it is not: not the
+/// operator, and no program, whatever its manifest allows.
+const GOVERNING: [&str; 2] = ["grace.htm.submit", "grace.cortex.govern"];
 
 /// The credentials of one boot.
 #[derive(Clone)]
@@ -62,12 +67,19 @@ impl Credentials {
             permissions,
             allow_responses: Some(AllowResponses::DEFAULT),
         };
-        let everything = || SubjectRules { allow: vec![">".to_owned()], deny: Vec::new() };
-        let mut users = vec![
-            user(CONTROL_PLANE, control_plane_permissions()),
-            user(OPERATOR, Permissions { publish: everything(), subscribe: everything() }),
-        ];
-        users.extend(specs.map(|spec| user(&spec.name, spec.permissions.clone())));
+        let all_but = |deny: &[&str]| SubjectRules {
+            allow: vec![">".to_owned()],
+            deny: deny.iter().map(|subject| (*subject).to_owned()).collect(),
+        };
+        let operator = Permissions { publish: all_but(&GOVERNING), subscribe: all_but(&[]) };
+        let mut users = vec![user(CONTROL_PLANE, control_plane_permissions()), user(OPERATOR, operator)];
+        users.extend(specs.map(|spec| {
+            let mut permissions = spec.permissions.clone();
+            if spec.kind == ComponentKind::Process {
+                permissions.publish.deny.extend(GOVERNING.map(str::to_owned));
+            }
+            user(&spec.name, permissions)
+        }));
         AuthTable { users }
     }
 }

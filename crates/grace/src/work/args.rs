@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
+use grace_cortex::command::DecisionState;
 use grace_orchestration::{
     htm::view::{IntentState, TaskState as TaskStage},
     intent,
@@ -80,8 +81,9 @@ Examples:
   grace intent submit nightly --actor cron --key 2026-11-23 --priority low --delay 2h --deadline 6h
   make-job | grace intent submit resize_image --actor ann --payload -
 
-Types of intents are declared under `intents:` in the manifest. The same --key gives the same intent,
-however often it is submitted. Once the id is printed, the intent is on disk.")]
+Types of intents are declared under `intents:` in the manifest. The cortex decides first, by policies: allowed (status 0), waiting for
+a person (status 0), or denied (status 1). The same --key gives the same intent and the same decision, however often it is submitted.
+Once the id is printed, both are on disk.")]
 pub(crate) struct Submit {
     /// Its type
     #[arg(value_name = "TYPE")]
@@ -107,9 +109,26 @@ pub(crate) struct Submit {
     /// Idempotency key
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
+    /// What it is about, for policies; `instance` when not given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// People outside would notice
+    #[arg(long)]
+    pub(crate) user_facing: bool,
+    /// It is about an emergency
+    #[arg(long)]
+    pub(crate) emergency: bool,
+    /// How much revenue depends on it, 0.0 to 1.0
+    #[arg(long, value_name = "PART", value_parser = part)]
+    pub(crate) revenue_impact: Option<f64>,
     /// Wait until it is over; status 1 unless it succeeded
     #[arg(long)]
     pub(crate) wait: bool,
+}
+
+fn part(text: &str) -> Result<f64, String> {
+    let part = text.parse().ok().filter(|part| (0.0..=1.0).contains(part));
+    part.ok_or_else(|| "a number from 0.0 to 1.0".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -148,17 +167,31 @@ pub(crate) enum State {
     Succeeded,
     Failed,
     Cancelled,
+    Denied,
 }
 
-impl From<State> for IntentState {
-    fn from(state: State) -> Self {
-        match state {
-            State::Waiting => Self::Waiting,
-            State::Running => Self::Running,
-            State::Compensating => Self::Compensating,
-            State::Succeeded => Self::Succeeded,
-            State::Failed => Self::Failed,
-            State::Cancelled => Self::Cancelled,
+impl State {
+    /// In the task manager's words; it knows nothing of what is denied.
+    pub(crate) const fn at_work(self) -> Option<IntentState> {
+        match self {
+            Self::Waiting => Some(IntentState::Waiting),
+            Self::Running => Some(IntentState::Running),
+            Self::Compensating => Some(IntentState::Compensating),
+            Self::Succeeded => Some(IntentState::Succeeded),
+            Self::Failed => Some(IntentState::Failed),
+            Self::Cancelled => Some(IntentState::Cancelled),
+            Self::Denied => None,
+        }
+    }
+
+    /// In the cortex's words; what runs is the task manager's to say.
+    pub(crate) const fn decided(self) -> Option<DecisionState> {
+        match self {
+            Self::Waiting => Some(DecisionState::Waiting),
+            Self::Succeeded => Some(DecisionState::Succeeded),
+            Self::Failed => Some(DecisionState::Failed),
+            Self::Denied => Some(DecisionState::Denied),
+            Self::Running | Self::Compensating | Self::Cancelled => None,
         }
     }
 }

@@ -1,26 +1,27 @@
-//! `grace intent` and `grace task`: asks the task manager over the bus.
+//! `grace intent` and `grace task`: asks the cortex and the task manager over the bus.
 //!
 //! ```text
-//! args ─► road (the operator's URL) ─► grace.cmd.htm ─► show: lines, or JSON
+//! args ─► road (the operator's URL) ─► grace.cmd.cortex (intents), grace.cmd.htm (their tasks) ─► show: lines, or JSON
 //! ```
 //!
 //! Not here: what led to something (`grace why`), which is told with everything down.
 
 pub(crate) mod args;
 mod file;
+mod intent;
 mod letters;
 pub(crate) mod policy;
 pub(crate) mod schedule;
 mod show;
 pub(crate) mod trigger;
 
-use std::io::{IsTerminal as _, Read as _};
+use std::io::Read as _;
 
 use grace_core::instance::Instance;
 use grace_orchestration::{
     htm::{
         BadId, Command, Htm, IntentId, Refusal, Reply, TaskId,
-        command::{Query, Submission, Submitted},
+        command::Query,
         shell,
         view::{IntentState, IntentView, TaskState},
     },
@@ -58,18 +59,9 @@ type Road = road::Road<Htm>;
 /// Runs a command of `grace intent`.
 pub(crate) fn intent(instance: &Instance, command: &Intent, out: &mut Output) -> Result<Exit, Failure> {
     match command {
-        Intent::Submit(args) => submit(instance, args, out),
-        Intent::List { state, lines } => {
-            let state = state.map(Into::into);
-            let (intents, more) = intents(&Road::to(instance)?, state, *lines)?;
-            show::intents(&intents, more, out)?;
-            Ok(Exit::Done)
-        }
-        Intent::Show { id } => {
-            let id: IntentId = id.parse().map_err(|e| bad_id(&e))?;
-            show::intent(&fetch(&Road::to(instance)?, id)?, out)?;
-            Ok(Exit::Done)
-        }
+        Intent::Submit(args) => intent::submit(instance, args, out),
+        Intent::List { state, lines } => intent::list(instance, *state, *lines, out),
+        Intent::Show { id } => intent::show(instance, id.parse().map_err(|e| bad_id(&e))?, out),
         Intent::Types => types(&Road::to(instance)?, None, out),
         Intent::Pause { kind, reason } => {
             let (name, reason) = (kind.clone(), reason.clone());
@@ -127,44 +119,16 @@ pub(crate) fn task(instance: &Instance, command: &Task, out: &mut Output) -> Res
             let intent: IntentId = intent.map_err(|e| bad_id(&e))?;
             let road = Road::to(instance)?;
             road.order(Command::Cancel { intent, reason: reason.clone() })?;
-            show::intent(&fetch(&road, intent)?, out)?;
+            show::intent(&intent::after(fetch(&road, intent)?), out)?;
         }
         Task::Retry { id, reason } => {
             let task: TaskId = id.parse().map_err(|e| bad_id(&e))?;
             let road = Road::to(instance)?;
             road.order(Command::Retry { task, reason: reason.clone() })?;
-            show::intent(&fetch(&road, task.intent)?, out)?;
+            show::intent(&intent::after(fetch(&road, task.intent)?), out)?;
         }
     }
     Ok(Exit::Done)
-}
-
-fn submit(instance: &Instance, args: &Submit, out: &mut Output) -> Result<Exit, Failure> {
-    let submission = Submission {
-        kind: args.kind.clone(),
-        actor: args.actor.clone(),
-        payload: payload(args)?,
-        key: args.key.clone(),
-        priority: args.priority.map(Into::into),
-        deadline_ms: args.deadline.map(millis),
-        delay_ms: args.delay.map(millis),
-        ..Submission::default()
-    };
-    let road = Road::to(instance)?;
-    let Reply::Submitted { results } = road.order(Command::Submit { intents: vec![submission] })? else {
-        return Err(odd());
-    };
-    let id = match results.into_iter().next() {
-        Some(Submitted::Accepted { id, .. }) => id,
-        Some(Submitted::Refused { code, message, violations }) => {
-            return Err(refused(&code, message, &violations));
-        }
-        None => return Err(odd()),
-    };
-    let intent = if args.wait { ended(&road, id, out)? } else { fetch(&road, id)? };
-    show::intent(&intent, out)?;
-    let succeeded = !args.wait || intent.state == IntentState::Succeeded;
-    Ok(if succeeded { Exit::Done } else { Exit::Failed })
 }
 
 /// The payload as it was given, once it is JSON.
@@ -231,24 +195,6 @@ fn fetch(road: &Road, id: IntentId) -> Result<IntentView, Failure> {
     match road.ask(Command::Query(Query::Intent(id)))? {
         Reply::Intent(intent) => Ok(*intent),
         _ => Err(odd()),
-    }
-}
-
-/// The intent, once it is over. A person who waits is told of each task.
-fn ended(road: &Road, id: IntentId, out: &Output) -> Result<IntentView, Failure> {
-    let mut heard = road.hear(&format!("grace.htm.ended.{id}"))?;
-    let watched = !out.json && std::io::stderr().is_terminal();
-    let mut told = Vec::new();
-    loop {
-        match fetch(road, id) {
-            Ok(intent) if intent.state.is_over() => return Ok(intent),
-            Ok(intent) if watched => show::progress(&intent, &mut told),
-            Ok(_) => {}
-            // The task manager is being replaced; the intent is safe.
-            Err(failure) if failure.code == "not_reachable" => {}
-            Err(failure) => return Err(failure),
-        }
-        road.hint(&mut heard);
     }
 }
 

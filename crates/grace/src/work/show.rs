@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use grace_cortex::command::{Decision, Outcome};
 use grace_orchestration::htm::view::{IntentState, IntentView, TaskState, TaskView, TypeView};
 use grace_types::reason::Reason;
 use serde_json::{Value, json};
@@ -12,26 +13,93 @@ use crate::{
     style::{Style, tame},
 };
 
+/// An intent as it is known: what was decided, what came of it, or both.
+pub(super) struct Shown {
+    pub(super) decision: Option<Decision>,
+    pub(super) work: Option<IntentView>,
+}
+
+impl Shown {
+    /// What it is at, as it is written.
+    pub(super) fn state(&self) -> &'static str {
+        match (&self.work, &self.decision) {
+            (Some(work), _) => work.state.word(),
+            (None, Some(decision)) => decision.state.word(),
+            (None, None) => "",
+        }
+    }
+
+    fn id(&self) -> String {
+        let of_work = self.work.as_ref().map(|work| work.id);
+        of_work.or(self.decision.as_ref().map(|one| one.id)).map(|id| id.to_string()).unwrap_or_default()
+    }
+
+    fn kind(&self) -> &str {
+        let of_work = self.work.as_ref().map(|work| work.kind.as_str());
+        of_work.or(self.decision.as_ref().map(|one| one.kind.as_str())).unwrap_or_default()
+    }
+
+    fn actor(&self) -> &str {
+        let of_work = self.work.as_ref().map(|work| work.actor.as_str());
+        of_work.or(self.decision.as_ref().map(|one| one.actor.as_str())).unwrap_or_default()
+    }
+
+    fn tier(&self) -> Option<u8> {
+        let origin = self.work.as_ref().and_then(|work| work.origin.as_deref());
+        match &self.decision {
+            Some(decision) => decision.tier,
+            None => origin.and_then(|origin| origin.tier.as_ref()?.parse().ok()),
+        }
+    }
+
+    fn score(&self) -> Option<f64> {
+        let origin = self.work.as_ref().and_then(|work| work.origin.as_deref());
+        self.decision.as_ref().map(|decision| decision.score).or(origin.and_then(|origin| origin.score))
+    }
+
+    /// Allowed, waiting or denied: what the task manager has is allowed.
+    fn word(&self) -> &'static str {
+        self.decision.as_ref().map_or("allowed", |decision| decision.outcome.word())
+    }
+}
+
 /// One intent with its tasks.
-pub(super) fn intent(intent: &IntentView, out: &mut Output) -> Result<(), Failure> {
+pub(super) fn intent(intent: &Shown, out: &mut Output) -> Result<(), Failure> {
     if out.json {
         return out.json_line(&intent_json(intent));
     }
     let style = out.style;
-    writeln!(
-        out,
-        "{}  {}  {}  for {}, {} priority{}",
-        intent.id,
-        tame(&intent.kind),
-        paint(intent.state, style),
-        tame(&intent.actor),
-        intent.priority.word(),
-        if intent.late { ", late" } else { "" },
-    )?;
-    if let Some(reason) = &intent.reason {
+    let more = intent
+        .work
+        .as_ref()
+        .map(|work| format!(", {} priority{}", work.priority.word(), if work.late { ", late" } else { "" }));
+    let (id, kind, state) = (intent.id(), tame(intent.kind()), paint(intent.state(), style));
+    writeln!(out, "{id}  {kind}  {state}  for {}{}", tame(intent.actor()), more.unwrap_or_default())?;
+    let tier = intent.tier().map_or_else(|| "no tier".to_owned(), |tier| format!("tier {tier}"));
+    let score = intent.score().map(|score| format!(", score {score:.2}")).unwrap_or_default();
+    // A policy that permits does not deny what lacks something else.
+    let by = intent.decision.as_ref().filter(|one| one.outcome != Outcome::Denied || one.tier.is_none());
+    let by = by.map(|decision| decision.policies.join(", ")).unwrap_or_default();
+    let by = if by.is_empty() { String::new() } else { format!(" by {}", tame(&by)) };
+    writeln!(out, "  {} {tier}{score}, {}{by}", style.dim("decided:"), intent.word())?;
+    if let Some(decision) = &intent.decision {
+        if decision.outcome != Outcome::Allowed || intent.work.is_none() {
+            for reason in &decision.reasons {
+                writeln!(out, "  {} {}", style.dim("because"), tame(&reason.text))?;
+            }
+        }
+        if let Some(end) = decision.expires {
+            writeln!(out, "  {} {end}", style.dim("denied if nobody decides by"))?;
+        }
+        for advice in &decision.advice {
+            writeln!(out, "  {} {}", style.dim("next:"), tame(advice))?;
+        }
+    }
+    let Some(work) = &intent.work else { return Ok(out.flush()?) };
+    if let Some(reason) = &work.reason {
         writeln!(out, "  {} {}", style.dim("why:"), tame(reason))?;
     }
-    for task in &intent.tasks {
+    for task in &work.tasks {
         writeln!(out, "  {}", line(task))?;
     }
     out.flush()?;
@@ -39,21 +107,24 @@ pub(super) fn intent(intent: &IntentView, out: &mut Output) -> Result<(), Failur
 }
 
 /// One intent a line.
-pub(super) fn intents(intents: &[IntentView], more: bool, out: &mut Output) -> Result<(), Failure> {
+pub(super) fn intents(intents: &[Shown], more: bool, out: &mut Output) -> Result<(), Failure> {
     for intent in intents {
         if out.json {
             out.json_line(&intent_json(intent))?;
             continue;
         }
-        let done = intent.tasks.iter().filter(|task| task.state == TaskState::Succeeded).count();
-        let state = paint(intent.state, out.style);
+        let tasks = intent.work.as_ref().map(|work| {
+            let done = work.tasks.iter().filter(|task| task.state == TaskState::Succeeded).count();
+            format!("  {done}/{} tasks", work.tasks.len())
+        });
+        let state = paint(intent.state(), out.style);
         writeln!(
             out,
-            "{}  {}  {state}  {done}/{} tasks  for {}",
-            intent.id,
-            tame(&intent.kind),
-            intent.tasks.len(),
-            tame(&intent.actor)
+            "{}  {}  {state}{}  for {}",
+            intent.id(),
+            tame(intent.kind()),
+            tasks.unwrap_or_default(),
+            tame(intent.actor())
         )?;
     }
     ending(intents.is_empty(), more, "intents", out)
@@ -162,44 +233,57 @@ fn line(task: &TaskView) -> String {
     format!("{}  {name} ({kind})  {}{worker}{attempts}{reason}", task.id, task.state.word())
 }
 
-fn paint(state: IntentState, style: Style) -> String {
+fn paint(state: &str, style: Style) -> String {
     match state {
-        IntentState::Succeeded => style.good(state.word()),
-        IntentState::Failed => style.bad(state.word()),
-        IntentState::Cancelled | IntentState::Compensating => style.warn(state.word()),
-        IntentState::Waiting | IntentState::Running => state.word().to_owned(),
+        "succeeded" => style.good(state),
+        "failed" | "denied" => style.bad(state),
+        "cancelled" | "compensating" => style.warn(state),
+        _ => state.to_owned(),
     }
 }
 
 /// The stable form: fields may be added, not renamed.
-fn intent_json(intent: &IntentView) -> Value {
-    let origin = intent.origin.as_deref();
-    let reasons: Vec<&str> = origin
-        .iter()
-        .flat_map(|origin| origin.reasons.iter().map(|reason| reason.text.as_str()))
-        .chain(intent.reason.as_deref())
+fn intent_json(intent: &Shown) -> Value {
+    let origin = intent.work.as_ref().and_then(|work| work.origin.as_deref());
+    let decided = intent.decision.as_ref().map(|decision| &decision.reasons);
+    let reasons = decided.or(origin.map(|origin| &origin.reasons)).into_iter().flatten();
+    let reasons: Vec<&str> = reasons
+        .map(|reason| reason.text.as_str())
+        .chain(intent.work.as_ref().and_then(|work| work.reason.as_deref()))
         .collect();
-    let state = match intent.state {
+    let state = match intent.state() {
         // Its tasks go on, those that take effects back.
-        IntentState::Compensating => IntentState::Running,
+        "compensating" => "running",
         other => other,
     };
-    json!({
-        "id": intent.id,
-        "type": intent.kind,
-        "actor": intent.actor,
-        "tier": origin.and_then(|origin| origin.tier.as_deref()),
-        "score": origin.and_then(|origin| origin.score),
-        "decision": "allowed",
+    let mut object = json!({
+        "id": intent.id(),
+        "type": intent.kind(),
+        "actor": intent.actor(),
+        "tier": intent.tier(),
+        "score": intent.score(),
+        "decision": intent.word(),
         "state": state,
         "reasons": reasons,
-        "tasks": intent.tasks,
+        "tasks": intent.work.as_ref().map_or(&[][..], |work| &work.tasks),
         "approved_by": origin.and_then(|origin| origin.approved_by.as_deref()),
-        "priority": intent.priority,
-        "key": intent.key,
-        "payload": intent.payload,
-        "submitted_ms": intent.submitted,
-        "late": intent.late,
-        "compensating": intent.state == IntentState::Compensating,
-    })
+    });
+    if let Some(decision) = &intent.decision {
+        object["key"] = json!(decision.key);
+        object["actor_kind"] = json!(decision.actor_kind);
+        object["policies"] = json!(decision.policies);
+        object["advice"] = json!(decision.advice);
+        object["review"] = json!(decision.review);
+        object["digest"] = json!(decision.digest);
+        object["expires"] = json!(decision.expires);
+        object["repeated"] = json!(decision.repeated);
+    }
+    if let Some(work) = &intent.work {
+        object["priority"] = json!(work.priority);
+        object["payload"] = json!(work.payload);
+        object["submitted_ms"] = json!(work.submitted);
+        object["late"] = json!(work.late);
+        object["compensating"] = json!(work.state == IntentState::Compensating);
+    }
+    object
 }

@@ -29,6 +29,12 @@ pub trait Shell<D: Decider> {
     /// The state is loaded and commands are taken: the place to start timers and tasks that ask the host.
     fn start(&mut self, _commands: &Commands<D>) {}
 
+    /// Takes over a message that came on the component's command subject, before it is read: for a process that has to ask others
+    /// first. What it gives back is read and decided as usual; what it keeps, it answers.
+    fn message(&mut self, message: Message) -> Option<Message> {
+        Some(message)
+    }
+
     /// Looks at a command that came over the bus before it is decided: the place to add what its sender cannot say of itself.
     ///
     /// # Errors
@@ -212,6 +218,7 @@ impl<D: Decider, S: Shell<D>> Serving<D, S> {
     }
 
     fn command(&mut self, message: Message, publisher: Option<&mut Publisher>) {
+        let Some(message) = self.shell.message(message) else { return };
         let reply = message.reply.clone();
         let read = wire::read_command::<D>(&message).and_then(|mut envelope| {
             self.shell.arriving(&mut envelope.command)?;

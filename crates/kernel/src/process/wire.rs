@@ -10,7 +10,7 @@
 
 use grace_bus::{Headers, Message, client::IDEMPOTENCY_KEY};
 use grace_types::limits as type_limits;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Answer, Decider, Envelope, HostError, Outcome};
 
@@ -138,6 +138,14 @@ pub fn error(error: &WireError) -> Vec<u8> {
 /// # Errors
 /// The error that was answered, or `bad_request` when the body is no answer of `D`'s.
 pub fn read_answer<D: Decider>(body: &[u8]) -> Result<Outcome<D::Reply, D::Refusal>, WireError> {
+    read_reply(body)
+}
+
+/// Reads an answer of a decider whose types are not known here, as far as the asker needs it.
+///
+/// # Errors
+/// The error that was answered, or `bad_request` when the body is no such answer.
+pub fn read_reply<R: DeserializeOwned, F: DeserializeOwned>(body: &[u8]) -> Result<Outcome<R, F>, WireError> {
     let wrong = |e: serde_json::Error| bad_request(format!("the answer: {e}"));
     let parts: Parts<'_> = serde_json::from_slice(body).map_err(wrong)?;
     match parts {

@@ -1,8 +1,8 @@
-//! Carries out what lanes have begun: intents go to the task manager, events to the front door. What became of each is reported.
+//! Carries out what lanes have begun: intents go to the cortex, events to the front door. What became of each is reported.
 //!
 //! ```text
-//! Perform ─► submit ─► grace.cmd.htm, many in one request, each under its delivery's key ─┐
-//!         └► publish ─► events.<type>, a request: the answer means durable ──────────────┴─► Report ─► settle
+//! Perform ─► submit ─► grace.intent.automation.<component>, many in one request, each under its delivery's key ─┐
+//!         └► publish ─► events.<type>, a request: the answer means durable ────────────────────────────────────┴─► Report ─► settle
 //! ```
 //!
 //! Nothing that was received is tried again here but the report: the lane decides about that. A receiver that is away, or a lost
@@ -24,6 +24,10 @@ use grace_types::{
     chance::{Entropy as _, OsEntropy},
     event::Event,
     id::{CorrelationId, EventId},
+    intent::{
+        Origin,
+        asked::{Answered, Asked, DecisionState, Refusal, Reply, Request, intent_subject},
+    },
     manifest::{Permissions, SubjectRules},
     reason::Reason,
     time::{Clock, Hlc},
@@ -36,11 +40,7 @@ use super::{
 };
 use crate::{
     clockwork::Clockwork,
-    htm::{
-        self, Htm, IntentId, Reply,
-        command::{Submission, Submitted},
-        event::Origin,
-    },
+    htm::IntentId,
     intent::{Json, Priority},
     limits,
 };
@@ -51,11 +51,13 @@ pub fn event_subject(kind: &str) -> String {
     format!("events.{kind}")
 }
 
+/// What kind of actor asks for what a trigger, an event policy or a schedule wants.
+pub(crate) const AUTOMATION: &str = "automation";
+
 /// What the component `name`, which delivers, may say and hear on the bus.
 pub(crate) fn permissions_to_deliver(name: &str) -> Permissions {
     let rules = |allow: Vec<String>| SubjectRules { allow, deny: Vec::new() };
-    let publish =
-        vec![format!("grace.event.{name}.>"), command_subject(htm::shell::NAME), event_subject(">")];
+    let publish = vec![format!("grace.event.{name}.>"), intent_subject(AUTOMATION, name), event_subject(">")];
     Permissions {
         publish: rules(publish),
         subscribe: rules(vec![command_subject(name), format!("_INBOX.{name}.>")]),
@@ -189,10 +191,9 @@ impl Road {
         });
     }
 
-    async fn submitted(&self, performs: &[Perform]) -> Result<Vec<Submitted>, String> {
-        let intents: Vec<Submission> = performs.iter().filter_map(|one| self.submission(one)).collect();
-        let count = intents.len();
-        let mut envelope = Envelope::new(htm::Command::Submit { intents });
+    async fn submitted(&self, performs: &[Perform]) -> Result<Vec<Answered>, String> {
+        let intents: Vec<Asked> = performs.iter().filter_map(|one| self.asked(one)).collect();
+        let mut envelope = Envelope::new(Request::Submit { intents: &intents });
         envelope.hops = performs.iter().map(|one| hops(one.delivery.cause.as_ref())).max().unwrap_or(0);
         if let [one] = performs {
             let cause = one.delivery.cause.as_ref();
@@ -200,13 +201,15 @@ impl Road {
             envelope.causation = cause.map(|cause| cause.event);
             envelope.traceparent = cause.and_then(|cause| cause.traceparent.clone());
         }
-        let message = wire::command(htm::shell::NAME, &envelope).map_err(|e| e.to_string())?;
+        let subject = intent_subject(AUTOMATION, self.component);
+        let message = wire::command(&subject, &envelope).map_err(|e| e.to_string())?;
+        let message = Message { subject, ..message };
         let answer = self.ask(message).await;
-        let answer = answer.map_err(|e| format!("the task manager did not answer: {e}"))?;
-        match wire::read_answer::<Htm>(&answer.payload) {
-            Ok(Outcome::Done(Reply::Submitted { results })) if results.len() == count => Ok(results),
-            Ok(Outcome::Done(_)) => Err("the task manager answered something else".to_owned()),
-            Ok(Outcome::Refused(refusal)) => Err(refusal.to_string()),
+        let answer = answer.map_err(|e| format!("the cortex did not answer: {e}"))?;
+        match wire::read_reply::<Reply, Refusal>(&answer.payload) {
+            Ok(Outcome::Done(Reply::Submitted { results })) if results.len() == intents.len() => Ok(results),
+            Ok(Outcome::Done(_)) => Err("the cortex answered something else".to_owned()),
+            Ok(Outcome::Refused(refusal)) => Err(refusal.message),
             Err(e) => Err(e.message),
         }
     }
@@ -226,24 +229,32 @@ impl Road {
         }
     }
 
-    fn taken(&self, perform: &Perform, result: Submitted) {
-        match result {
-            Submitted::Accepted { id, .. } => {
-                if let Some(begun) = &self.begun {
-                    let _ = begun.send(Begun { key: perform.delivery.key.clone(), intent: id });
-                }
-                self.report(perform, None);
+    fn taken(&self, perform: &Perform, result: Answered) {
+        let (why, lasting) = match result {
+            Answered::Decided(decision)
+                if matches!(decision.state, DecisionState::Denied | DecisionState::Failed) =>
+            {
+                let reasons: Vec<String> = decision.reasons.iter().map(ToString::to_string).collect();
+                (format!("{} {}: {}", decision.id, decision.state.word(), reasons.join("; ")), true)
             }
-            Submitted::Refused { code, message, violations } => {
+            // What waits for people is on disk there: there is nothing to send again.
+            Answered::Decided(decision) => {
+                if let Some(begun) = &self.begun {
+                    let _ = begun.send(Begun { key: perform.delivery.key.clone(), intent: decision.id });
+                }
+                return self.report(perform, None);
+            }
+            Answered::Refused { code, message, violations } => {
                 let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
                 let why = if all.is_empty() { message } else { format!("{message}: {}", all.join("; ")) };
                 // With room again it may be taken; what is wrong with it stays wrong.
-                self.report(perform, Some((&why, code != "overloaded")));
+                (why, code != "overloaded")
             }
-        }
+        };
+        self.report(perform, Some((&why, lasting)));
     }
 
-    fn submission(&self, perform: &Perform) -> Option<Submission> {
+    fn asked(&self, perform: &Perform) -> Option<Asked> {
         let Work::Submit { intent, payload, priority, deadline_ms } = &perform.delivery.work else {
             return None;
         };
@@ -262,16 +273,13 @@ impl Road {
                 Reason::new(format!("{owner}.fired"), text)
             },
         );
-        Some(Submission {
-            id: None,
+        Some(Asked {
             kind: intent.clone(),
             payload: Json::of(payload),
             key: Some(perform.delivery.key.clone()),
             priority: (*priority != Priority::default()).then_some(*priority),
             deadline_ms: *deadline_ms,
-            delay_ms: None,
             origin: Some(Box::new(Origin {
-                approved_by: Some(format!("operator, who set up {} {}", self.owner, perform.owner)),
                 reasons: vec![reason],
                 correlation: Some(correlation(cause, perform.delivery.id).to_string()),
                 causation: cause.map(|cause| cause.event.to_string()),
@@ -280,6 +288,7 @@ impl Road {
                 ..Origin::default()
             })),
             actor,
+            ..Asked::default()
         })
     }
 

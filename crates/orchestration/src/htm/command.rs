@@ -192,7 +192,7 @@ pub struct TaskAnswer {
 }
 
 /// What can be looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Query {
     /// Counts, types and workers.
@@ -213,6 +213,11 @@ pub enum Query {
         /// Only older ones, for the next page.
         #[serde(default)]
         before: Option<IntentId>,
+    },
+    /// Whether these would be taken if they were submitted now, one by one. Changes nothing.
+    Check {
+        /// At most [`crate::limits::BATCH`].
+        intents: Vec<Submission>,
     },
     /// Tasks that failed for good, newest first.
     DeadLetters {
@@ -299,6 +304,11 @@ pub enum Reply {
         intents: Vec<IntentView>,
         /// There are more.
         more: bool,
+    },
+    /// What would become of each, in their order; the ids are given anew when they are submitted.
+    Checked {
+        /// Taken, or not.
+        results: Vec<Submitted>,
     },
     /// Dead letters.
     DeadLetters {

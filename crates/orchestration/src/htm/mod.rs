@@ -18,7 +18,7 @@
 //!
 //! What the shell does: `configure` and `define` at the start; a `tick` whenever [`State::next_due_ms`] says so, and at least every
 //! second; collects the asks of workers that wait and repeats them as one `lease` when [`Effect::Ready`] comes; counts
-//! refusals: `shell` and `desk` are that. Not here: approval (intents come approved), and running tasks (workers).
+//! refusals: `shell` and `desk` are that. Not here: approval (intents come approved, from the cortex), and running tasks (workers).
 
 mod answers;
 pub mod command;
@@ -170,7 +170,7 @@ fn decide(state: &State, now: Now, command: &Command) -> Decided {
         Command::Pause { name, reason } => control::pause(state, at, name, reason),
         Command::Resume { name, reason } => control::resume(state, at, name, reason),
         Command::Tick { chance } => Ok(tick::tick(state, at, *chance)),
-        Command::Query(query) => query::query(state, query),
+        Command::Query(query) => query::query(state, at, query),
     }
 }
 

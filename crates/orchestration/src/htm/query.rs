@@ -10,6 +10,7 @@ use super::{
     command::Query,
     refusal,
     state::{Course, Ending, Intent, Stage, State, Task},
+    submit,
     view::{IntentState, IntentView, Overview, TaskState, TaskView, TypeView, WorkerView},
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     limits,
 };
 
-pub(super) fn query(state: &State, query: &Query) -> Decided {
+pub(super) fn query(state: &State, at: u64, query: &Query) -> Decided {
     Ok(Decision::reply(match query {
         Query::Overview => Reply::Overview(Box::new(overview(state))),
         Query::Intent(id) => Reply::Intent(Box::new(intent(state, *id)?)),
@@ -40,6 +41,7 @@ pub(super) fn query(state: &State, query: &Query) -> Decided {
             let (intents, more) = page(fitting.map(|(id, intent)| view(state, *id, intent)), *limit);
             Reply::Intents { intents, more }
         }
+        Query::Check { intents } => return submit::check(state, at, intents),
         Query::DeadLetters { limit } => {
             let intents =
                 state.index.dead.ids.values().rev().filter_map(|id| Some((*id, state.intents.get(id)?)));

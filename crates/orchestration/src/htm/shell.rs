@@ -1,13 +1,14 @@
 //! The task manager as a process: the decider on its journal, its clockwork, and the road of operators.
 //!
 //! ```text
-//! grace.cmd.htm ─ arriving (the seam: who approved it) ─► host ─► journal ─► answers, grace.event.htm.<what>
+//! grace.htm.submit (the cortex alone) ─► host ─► journal ─► answers, grace.event.htm.<what>
+//! grace.cmd.htm (operators; everything but `submit`) ─► host
 //! grace.work.<verb>.<worker> ─► desk (bound to the worker's name; leases wait there) ─► host
 //! host ─► effects ─► grace.htm.ended.<intent>, grace.htm.stop.<worker>, and the desk: tasks wait
 //! ```
 //!
-//! [`Manager::arriving`] is the one seam at which intents are approved: whoever may publish on `grace.cmd.htm` is the operator, and
-//! what he submits is approved by him. A layer that governs stands in front of it and says who approved what.
+//! What is submitted has been decided by the cortex: it alone may publish on `grace.htm.submit`, and it says who approved what. On
+//! `grace.cmd.htm` nobody may submit.
 //!
 //! Not here: what is decided ([`super`]), and holding the asks of workers (`desk`).
 
@@ -18,10 +19,10 @@ use grace_kernel::{
     Envelope,
     process::{
         Context, KernelError,
-        serve::{Shell, Storage, run_decider},
+        serve::{Shell, Storage, listen, run_decider},
         tell,
         thread::Commands,
-        wire::WireError,
+        wire::{self, WireError},
     },
 };
 use grace_types::{
@@ -31,17 +32,16 @@ use grace_types::{
 };
 use tokio::sync::{Notify, mpsc};
 
-use super::{
-    Command, Effect, Era, Htm,
-    desk::Desk,
-    event::{Origin, Settings},
-};
+use super::{Command, Effect, Era, Htm, desk::Desk, event::Settings};
 use crate::{intent::IntentType, limits};
 
 /// Its name as a component.
 pub const NAME: &str = "htm";
 /// The interval within which it beats.
 pub const WATCHDOG: Duration = Duration::from_secs(2);
+
+/// Where it takes intents. Nobody but the cortex may publish there.
+pub const SUBMIT_SUBJECT: &str = "grace.htm.submit";
 
 /// What it may say and hear on the bus.
 #[must_use]
@@ -52,7 +52,7 @@ pub fn permissions() -> Permissions {
     };
     Permissions {
         publish: rules(&["grace.event.htm.>", "grace.htm.ended.*", "grace.htm.stop.*"]),
-        subscribe: rules(&["grace.cmd.htm", "grace.work.*.*", "_INBOX.htm.>"]),
+        subscribe: rules(&["grace.cmd.htm", SUBMIT_SUBJECT, "grace.work.*.*", "_INBOX.htm.>"]),
     }
 }
 
@@ -112,6 +112,7 @@ impl Shell<Htm> for Manager {
         }
         tokio::spawn(ticks(commands.clone()));
         if let Some(bus) = self.bus.clone() {
+            tokio::spawn(submissions(bus.clone(), commands.clone(), Arc::clone(&self.ready)));
             let desk = Desk::new(bus, commands.clone(), Arc::clone(&self.clock), Arc::clone(&self.ready));
             tokio::spawn(desk.run());
         }
@@ -119,15 +120,9 @@ impl Shell<Htm> for Manager {
 
     fn arriving(&mut self, command: &mut Command) -> Result<(), WireError> {
         match command {
-            Command::Submit { intents } => {
-                for intent in intents {
-                    let origin = intent.origin.get_or_insert_with(Box::<Origin>::default);
-                    origin.approved_by.get_or_insert_with(|| "operator".to_owned());
-                }
-                // Workers that wait are asked for right behind it, into the same batch: one sync for both.
-                self.ready.notify_one();
-                Ok(())
-            }
+            Command::Submit { .. } => Err(not_here(
+                "intents are asked for at the cortex: on grace.cmd.cortex, or grace.intent.<kind>.<name>",
+            )),
             Command::Cancel { .. }
             | Command::Retry { .. }
             | Command::Pause { .. }
@@ -160,6 +155,32 @@ impl Shell<Htm> for Manager {
             let _ = self.out.try_send(Message::new(subject, body));
         }
     }
+}
+
+/// Takes what the cortex submits.
+async fn submissions(bus: Bus, commands: Commands<Htm>, ready: Arc<Notify>) {
+    let mut inbox = match listen(bus.clone(), SUBMIT_SUBJECT.to_owned(), NAME.to_owned()).await {
+        Ok(inbox) => inbox,
+        Err(e) => return tell(&format!("the cortex is not heard: {e}")),
+    };
+    while let Some(message) = inbox.next().await {
+        let reply = message.reply.clone();
+        let taken = wire::read_command::<Htm>(&message).and_then(|envelope| match envelope.command {
+            Command::Submit { .. } => commands
+                .tell(envelope, message.reply)
+                .map_err(|e| WireError { code: e.code().to_owned(), message: e.to_string() }),
+            _ => Err(not_here("nothing but `submit` is taken here")),
+        });
+        match (taken, reply) {
+            // Workers that wait are asked for right behind it, into the same batch: one sync for both.
+            (Ok(()), _) => ready.notify_one(),
+            (Err(wrong), Some(reply)) => {
+                let _ = bus.publish(Message::new(reply, wire::error(&wrong))).await;
+            }
+            (Err(_), None) => {}
+        }
+    }
+    tell("the subscription to the cortex's submissions has ended");
 }
 
 fn not_here(message: &str) -> WireError {

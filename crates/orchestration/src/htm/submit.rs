@@ -45,30 +45,7 @@ struct Batch<'s> {
 }
 
 pub(super) fn submit(state: &State, at: u64, intents: &[Submission]) -> Decided {
-    if intents.is_empty() || intents.len() > limits::BATCH {
-        let most = limits::BATCH;
-        return Err(refusal(
-            "bad_request",
-            format!("1 to {most} intents at a time; these are {}", intents.len()),
-        ));
-    }
-    let mut batch = Batch {
-        state,
-        at,
-        taken: Vec::new(),
-        keys: HashMap::new(),
-        named: HashSet::new(),
-        waiting: 0,
-        tasks: 0,
-    };
-    let mut results = Vec::with_capacity(intents.len());
-    for intent in intents {
-        results.push(batch.take(intent).unwrap_or_else(|refused| Submitted::Refused {
-            code: refused.code.to_owned(),
-            message: refused.message,
-            violations: refused.violations,
-        }));
-    }
+    let (batch, results) = Batch::of(state, at, intents)?;
     let mut decision = Decision::reply(Reply::Submitted { results });
     let (mut part, mut bytes) = (Vec::new(), 0);
     for intent in batch.taken {
@@ -80,6 +57,12 @@ pub(super) fn submit(state: &State, at: u64, intents: &[Submission]) -> Decided 
         part.push(intent);
     }
     Ok(if part.is_empty() { decision } else { record(decision, state, at, part) })
+}
+
+/// What would become of these; nothing is recorded.
+pub(super) fn check(state: &State, at: u64, intents: &[Submission]) -> Decided {
+    let (_, results) = Batch::of(state, at, intents)?;
+    Ok(Decision::reply(Reply::Checked { results }))
 }
 
 fn record(decision: Decision<Htm>, state: &State, at: u64, intents: Vec<NewIntent>) -> Decision<Htm> {
@@ -111,6 +94,27 @@ fn approval(origin: &Origin) -> Option<String> {
 }
 
 impl<'s> Batch<'s> {
+    /// The batch after these, and what became of each.
+    fn of(
+        state: &'s State,
+        at: u64,
+        intents: &'s [Submission],
+    ) -> Result<(Self, Vec<Submitted>), super::Refusal> {
+        if intents.is_empty() || intents.len() > limits::BATCH {
+            let (most, found) = (limits::BATCH, intents.len());
+            return Err(refusal("bad_request", format!("1 to {most} intents at a time; these are {found}")));
+        }
+        let (taken, keys, named) = (Vec::new(), HashMap::new(), HashSet::new());
+        let mut batch = Self { state, at, taken, keys, named, waiting: 0, tasks: 0 };
+        let refused = |refused: Refused| Submitted::Refused {
+            code: refused.code.to_owned(),
+            message: refused.message,
+            violations: refused.violations,
+        };
+        let results = intents.iter().map(|intent| batch.take(intent).unwrap_or_else(refused)).collect();
+        Ok((batch, results))
+    }
+
     fn take(&mut self, wanted: &'s Submission) -> Result<Submitted, Refused> {
         for (what, text) in [("key", wanted.key.as_deref()), ("actor", Some(wanted.actor.as_str()))] {
             if text.is_some_and(|text| text.is_empty() || text.len() > limits::KEY_BYTES) {

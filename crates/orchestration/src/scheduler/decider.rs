@@ -10,7 +10,7 @@ use grace_types::{
 };
 
 use super::{
-    firing::{Firing, jittered},
+    firing::{Firing, jittered, owner_of},
     message::{Command, Event, Origin, Refusal, Reply, Row},
     occurrence::{Course, Nominal, course_times},
     schedule::{Overlap, Schedule},
@@ -308,7 +308,7 @@ fn tick(state: &State, now: Now, chance: u64) -> Decided {
 fn ended(state: &State, keys: &[String]) -> Decided {
     let mut decision = Decision::reply(Reply::Done);
     for key in keys.iter().take(limits::EVENTS) {
-        let name = key.strip_prefix("sch:").and_then(|rest| rest.split(':').next()).unwrap_or_default();
+        let name = owner_of(key).unwrap_or_default();
         let runs = |entry: &Entry| entry.running.as_ref() == Some(key);
         if state.schedules.get(name).is_some_and(runs) {
             let why = Why::because("schedule.ended", format!("the intent of {key} has ended"));

@@ -45,6 +45,11 @@ pub(super) struct Firing<'s> {
     pub(super) key: Option<String>,
 }
 
+/// The name of the schedule whose occurrence has this key.
+pub(super) fn owner_of(key: &str) -> Option<&str> {
+    key.strip_prefix("sch:").and_then(|rest| rest.split(':').next())
+}
+
 /// The key of an occurrence.
 fn key(name: &str, generation: u32, nominal: Nominal) -> String {
     format!("sch:{name}:{generation}:{nominal}")

@@ -20,16 +20,19 @@ use grace_kernel::{
 };
 use grace_types::{
     chance::{Entropy as _, OsEntropy},
+    intent::asked::{
+        ActorName, Decision, DecisionState, Look, Refusal, Reply as CortexReply, Request, intent_subject,
+    },
     manifest::Permissions,
     time::Clock,
 };
 use tokio::sync::mpsc;
 
-use super::{Command, Reply, Schedule, Scheduler};
+use super::{Command, Reply, Schedule, Scheduler, firing::owner_of};
 use crate::{
     clockwork::{Clockwork, Passed, Timed},
     delivery::{
-        perform::{Begun, Deliverer, Performer, permissions_to_deliver},
+        perform::{AUTOMATION, Begun, Deliverer, Performer, permissions_to_deliver},
         step::{Perform, Report},
     },
     htm::{self, Htm, IntentId, command::Query},
@@ -49,6 +52,8 @@ const ENDED: &str = "grace.htm.ended.";
 pub fn permissions() -> Permissions {
     let mut permissions = permissions_to_deliver(NAME);
     permissions.subscribe.allow.push(format!("{ENDED}*"));
+    // What became of its intents.
+    permissions.publish.allow.push(wire::command_subject(htm::shell::NAME));
     permissions
 }
 
@@ -258,16 +263,48 @@ impl Ends {
         self.ended(over).await
     }
 
-    /// Whether the intent of this firing is over; `None` when the task manager does not say.
+    /// Whether the intent of this firing is over; `None` when nobody says.
     async fn is_over(&self, key: &str) -> Option<bool> {
-        let query = Envelope::new(htm::Command::Query(Query::Key(key.to_owned())));
+        let decision = match self.decision(key).await? {
+            Ok(decision) => decision,
+            // Not known: its delivery is not done yet, and the lane will see to it.
+            Err(code) => return Some(code == "forgotten"),
+        };
+        match decision.state {
+            DecisionState::Waiting => Some(false),
+            DecisionState::Succeeded | DecisionState::Failed | DecisionState::Denied => Some(true),
+            DecisionState::Running => self.is_done(decision.id).await,
+        }
+    }
+
+    /// What the cortex decided under this key; the code of its refusal where it knows none.
+    async fn decision(&self, key: &str) -> Option<Result<Decision, String>> {
+        // The delivery's key begins with the schedule's name, as its actor ends with it.
+        let owner = format!("{}:{}", Scheduler::OWNER, owner_of(key)?);
+        let actor = ActorName { kind: AUTOMATION, name: &owner };
+        let query = Envelope::new(Request::Query(Look::Key { actor, key }));
+        let subject = intent_subject(AUTOMATION, NAME);
+        let message = Message { subject: subject.clone(), ..wire::command(&subject, &query).ok()? };
+        let answer = self.bus.request(message, limits::DELIVERY_ANSWER).await.ok()?;
+        match wire::read_reply::<CortexReply, Refusal>(&answer.payload).ok()? {
+            Outcome::Done(CortexReply::Intent(decision)) => Some(Ok(*decision)),
+            Outcome::Done(_) => None,
+            Outcome::Refused(refusal) => Some(Err(refusal.code)),
+        }
+    }
+
+    /// Whether the task manager is done with an intent that it took.
+    async fn is_done(&self, id: IntentId) -> Option<bool> {
+        let query = Envelope::new(htm::Command::Query(Query::Intent(id)));
         let message = wire::command(htm::shell::NAME, &query).ok()?;
         let answer = self.bus.request(message, limits::DELIVERY_ANSWER).await.ok()?;
         match wire::read_answer::<Htm>(&answer.payload).ok()? {
             Outcome::Done(htm::Reply::Intent(intent)) => Some(intent.state.is_over()),
             Outcome::Done(_) => None,
-            // Not known: its delivery is not done yet, and the lane will see to it.
-            Outcome::Refused(refusal) => Some(refusal.code == "forgotten"),
+            // It had it on disk: it has ended, and was forgotten.
+            Outcome::Refused(refusal) => {
+                Some(refusal.code == "unknown_intent" || refusal.code == "forgotten")
+            }
         }
     }
 }

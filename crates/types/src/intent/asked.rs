@@ -99,6 +99,9 @@ pub struct Decision {
     pub actor: String,
     /// What kind of actor that is, such as `operator`.
     pub actor_kind: String,
+    /// The idempotency key under which it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Allowed, denied, or what is waited for.
     pub outcome: Outcome,
     /// The tier, 0 to 4, where a policy permits it.
@@ -181,4 +184,61 @@ impl DecisionState {
             Self::Denied => "denied",
         }
     }
+}
+
+/// What a component asks of the cortex, as far as those need it that do not know the cortex.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request<'a> {
+    /// These are wanted.
+    Submit {
+        /// In the order of the results.
+        intents: &'a [Asked],
+    },
+    /// What is there.
+    Query(Look<'a>),
+}
+
+/// What is looked at.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Look<'a> {
+    /// The intent that an actor asked for under a key.
+    Key {
+        /// Who.
+        actor: ActorName<'a>,
+        /// Which key.
+        key: &'a str,
+    },
+}
+
+/// An actor: its kind in lower case, and its name.
+#[derive(Debug, Serialize)]
+pub struct ActorName<'a> {
+    /// Such as `automation`.
+    pub kind: &'a str,
+    /// Such as `schedule:nightly`.
+    pub name: &'a str,
+}
+
+/// What the cortex answers to a [`Request`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// One for each intent, in their order.
+    Submitted {
+        /// Decided, or not even that.
+        results: Vec<Answered>,
+    },
+    /// The intent.
+    Intent(Box<Decision>),
+}
+
+/// Why the cortex, or the task manager, does not do what it was asked.
+#[derive(Debug, Deserialize)]
+pub struct Refusal {
+    /// Stable.
+    pub code: String,
+    /// One sentence for people.
+    pub message: String,
 }

@@ -1,0 +1,252 @@
+//! What others say to the cortex: the task manager, governance, and the clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grace_kernel::Decision as Decided;
+use grace_types::{
+    intent::{Era, IntentId, Submitted},
+    reason::{Reason, Why},
+    time::Timestamp,
+};
+
+use super::{
+    Router, bad_request, because, event::What, recorded, refusal, rules::Rules, state::State, submit::judged,
+};
+use crate::{
+    case::{Generation, Grant, Owed, Verdict, Word},
+    command::{DecisionState, Outcome, Refusal, Reply, Taken},
+    limits,
+};
+
+const PLACE: &str = "cortex";
+
+pub(super) fn configure(state: &State, at: Timestamp, era: Era, declared: &[String]) -> Decided<Router> {
+    let reply = Decided::reply(Reply::Configured);
+    let same = state.era.is_some() && state.declared == declared.iter().cloned().collect::<BTreeSet<_>>();
+    if same {
+        return reply;
+    }
+    let told = match declared.len() {
+        1 => "the manifest declares 1 type of intents".to_owned(),
+        n => format!("the manifest declares {n} types of intents"),
+    };
+    let what = What::Configured { era: state.era.unwrap_or(era), declared: declared.to_vec() };
+    reply.record(recorded(at, what, PLACE, "started", Why::because("cortex.declared", told)))
+}
+
+pub(super) fn settle(state: &State, at: Timestamp, results: &[(IntentId, Submitted)]) -> Decided<Router> {
+    let mut decision = Decided::reply(Reply::Noted);
+    let mut taken = Vec::new();
+    for (id, submitted) in results.iter().filter(|(id, _)| state.handing.contains(id)) {
+        match submitted {
+            Submitted::Accepted { .. } => taken.push(*id),
+            Submitted::Refused { code, message, violations } => {
+                let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
+                let more = if all.is_empty() { String::new() } else { format!(": {}", all.join("; ")) };
+                let told = format!("the task manager refused it: {message}{more}");
+                let told: String = told.chars().take(limits::REASON_CHARS).collect();
+                let reason = Reason::new(format!("task_manager.{code}"), told);
+                let why = because(std::slice::from_ref(&reason));
+                let what = What::Refused { intent: *id, reason };
+                decision = decision.record(recorded(at, what, id.to_string(), "handed on and refused", why));
+            }
+        }
+    }
+    let Some(first) = taken.first().copied() else { return decision };
+    let (place, told) = match taken.len() {
+        1 => (first.to_string(), format!("the task manager has {first} on disk")),
+        n => (PLACE.to_owned(), format!("the task manager has {first} and {} more on disk", n - 1)),
+    };
+    let why = Why::because("task_manager.taken", told);
+    decision.record(recorded(
+        at,
+        What::HandedOn { intents: taken },
+        place,
+        "handed on under its own name",
+        why,
+    ))
+}
+
+pub(super) fn told(state: &State, at: Timestamp, cases: &[(IntentId, Owed)]) -> Decided<Router> {
+    let cases: Vec<(IntentId, Owed)> =
+        cases.iter().filter(|case| state.cases.contains(case)).copied().collect();
+    let Some((first, _)) = cases.first().copied() else { return Decided::reply(Reply::Noted) };
+    let (place, told) = match cases.len() {
+        1 => (first.to_string(), format!("governance has the case of {first} on disk")),
+        n => (PLACE.to_owned(), format!("governance has {n} cases on disk, the first of {first}")),
+    };
+    let why = Why::because("governance.taken", told);
+    let what = What::CasesTold { cases };
+    Decided::reply(Reply::Noted).record(recorded(at, what, place, "told until it is on disk there", why))
+}
+
+pub(super) fn resolve(
+    state: &State,
+    at: Timestamp,
+    verdicts: &[Verdict],
+) -> Result<Decided<Router>, Refusal> {
+    if verdicts.is_empty() || verdicts.len() > limits::BATCH {
+        return Err(bad_request(format!("1 to {} verdicts at a time", limits::BATCH)));
+    }
+    let (mut results, mut events, mut said) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for verdict in verdicts {
+        let fresh = said.insert(verdict.intent);
+        match one(state, at, verdict) {
+            Ok(Some(_)) if !fresh => results.push(not_waiting(verdict.intent)),
+            Ok(what) => {
+                results.push(Taken::Taken);
+                events.extend(what.map(|what| (verdict.intent, what)));
+            }
+            Err(refused) => results.push(refused),
+        }
+    }
+    let decision = Decided::reply(Reply::Resolved { results });
+    Ok(events.into_iter().fold(decision, |decision, (id, what)| {
+        let (why, how) = match &what {
+            What::Resolved { reasons, .. } => (because(reasons), "what people said of exactly this"),
+            What::Expired { reasons, .. } => (because(reasons), "the end of its wait"),
+            _ => (because(&[]), "resolved"),
+        };
+        decision.record(recorded(at, what, id.to_string(), how, why))
+    }))
+}
+
+fn not_waiting(id: IntentId) -> Taken {
+    let message = format!("{id} does not wait for an approval");
+    Taken::Refused { code: "not_waiting".to_owned(), message }
+}
+
+/// What a verdict changes; nothing where it was given before.
+fn one(state: &State, at: Timestamp, verdict: &Verdict) -> Result<Option<What>, Taken> {
+    let id = verdict.intent;
+    let refuse = |code: &str, message: String| Taken::Refused { code: code.to_owned(), message };
+    let Some(kept) = state.intents.get(&id) else {
+        return Err(refuse("unknown_intent", format!("there is no intent {id}")));
+    };
+    if kept.decision.digest != verdict.digest {
+        return Err(refuse("wrong_digest", format!("the verdict is on something else than {id} asks for")));
+    }
+    if kept.decision.outcome != Outcome::WaitsForApproval {
+        let same = match verdict.word {
+            Word::Approved => kept.decision.outcome == Outcome::Allowed,
+            Word::Denied | Word::Expired => kept.decision.outcome == Outcome::Denied,
+        };
+        let asked_before = kept.decision.tier == Some(crate::tier::Tier::Approval.number());
+        return if same && asked_before { Ok(None) } else { Err(not_waiting(id)) };
+    }
+    if kept.decision.expires.is_some_and(|end| at >= end) {
+        return Ok(Some(expired(id)));
+    }
+    let by = verdict.by.join(", ");
+    let mut reasons: Vec<Reason> = verdict.reasons.iter().take(limits::REASONS).cloned().collect();
+    let outcome = match verdict.word {
+        Word::Approved => {
+            reasons.insert(0, Reason::new("approval.given", by));
+            still_bearable(state, at, id, &mut reasons)
+        }
+        Word::Denied => {
+            reasons.insert(0, Reason::new("approval.denied", format!("denied by {by}")));
+            Outcome::Denied
+        }
+        Word::Expired => {
+            reasons.insert(0, Reason::new("approval.expired", "nobody approved it in time, which is a no"));
+            Outcome::Denied
+        }
+    };
+    Ok(Some(What::Resolved { intent: id, word: verdict.word, outcome, reasons }))
+}
+
+/// Allowed, unless what is in force by now would not even let it be asked for.
+fn still_bearable(state: &State, at: Timestamp, id: IntentId, reasons: &mut Vec<Reason>) -> Outcome {
+    let Some(question) = state.asked_again(id) else { return Outcome::Denied };
+    let judgement = judged(state, &question, at);
+    if judgement.outcome == Outcome::Denied {
+        let told = format!("generation {}, in force by now, denies it", state.number());
+        reasons.push(Reason::new("policy.changed", told));
+        reasons.extend(judgement.reasons);
+        return Outcome::Denied;
+    }
+    Outcome::Allowed
+}
+
+fn expired(id: IntentId) -> What {
+    let told = "nobody decided on it in time, which is a no";
+    What::Expired { intent: id, reasons: vec![Reason::new("approval.expired", told)] }
+}
+
+pub(super) fn adopt(
+    state: &State,
+    at: Timestamp,
+    generation: Option<&Generation>,
+    grants: Option<&[Grant]>,
+) -> Result<Decided<Router>, Refusal> {
+    let mut decision = Decided::reply(Reply::Adopted {
+        generation: generation.map_or_else(|| state.number(), |generation| generation.number),
+    });
+    if let Some(generation) = generation
+        && state.generation.as_ref() != Some(generation)
+    {
+        let (number, current) = (generation.number, state.number());
+        if number < current || (number == current && state.generation.is_some()) {
+            let message = format!("generation {current} is in force; {number} is not newer");
+            return Err(refusal("old_generation", message));
+        }
+        if let Err(fault) = Rules::read(Some(generation), &state.declared) {
+            let told = format!("generation {number} cannot be read, and generation {current} stays: {fault}");
+            let told: String = told.chars().take(limits::REASON_CHARS).collect();
+            let why = Why::because("generation.unsound", told.clone());
+            let event =
+                recorded(at, What::GenerationRefused { number }, PLACE, "read before it is in force", why);
+            return Ok(Decided::refuse(refusal("bad_generation", told)).record(event));
+        }
+        let why =
+            Why::because("generation.sound", format!("generation {number} reads and follows {current}"));
+        let what = What::GenerationAdopted { generation: generation.clone() };
+        decision = decision.record(recorded(at, what, PLACE, "read before it is in force", why));
+    }
+    let Some(grants) = grants else { return Ok(decision) };
+    if grants.len() > limits::GRANTS {
+        return Err(bad_request(format!("at most {} emergency grants", limits::GRANTS)));
+    }
+    let live: Vec<Grant> = grants.iter().filter(|grant| at < grant.until).cloned().collect();
+    let known: BTreeMap<String, Grant> = live.iter().map(|grant| (grant.id.clone(), grant.clone())).collect();
+    if known == state.grants {
+        return Ok(decision);
+    }
+    let told = |grant: &Grant| {
+        let text = format!("{} by {} until {}: {}", grant.id, grant.by, grant.until, grant.reason);
+        Reason::new("emergency.live", text)
+    };
+    let mut reasons: Vec<Reason> = live.iter().take(limits::REASONS).map(told).collect();
+    if reasons.is_empty() {
+        reasons.push(Reason::new("emergency.none", "no emergency grant is live any more"));
+    }
+    let what = What::GrantsChanged { grants: live };
+    Ok(decision.record(recorded(at, what, PLACE, "what governance says", because(&reasons))))
+}
+
+/// What was due by time: waits that are over, grants that have ended.
+pub(super) fn tick(state: &State, at: Timestamp) -> Decided<Router> {
+    let mut decision = Decided::reply(Reply::Ticked);
+    let over = |id: &&IntentId| {
+        let decision = state.intents.get(id).map(|kept| &kept.decision);
+        decision.is_some_and(|one| {
+            one.state == DecisionState::Waiting && one.expires.is_some_and(|end| at >= end)
+        })
+    };
+    for id in state.waiting.iter().filter(over).take(limits::BATCH) {
+        let what = expired(*id);
+        let why = match &what {
+            What::Expired { reasons, .. } => because(reasons),
+            _ => because(&[]),
+        };
+        decision = decision.record(recorded(at, what, id.to_string(), "the end of its wait", why));
+    }
+    let ended: Vec<String> =
+        state.grants.values().filter(|grant| at >= grant.until).map(|grant| grant.id.clone()).collect();
+    if ended.is_empty() {
+        return decision;
+    }
+    let why = Why::because("emergency.ended", format!("the time of {} is over", ended.join(", ")));
+    decision.record(recorded(at, What::GrantsEnded { grants: ended }, PLACE, "the end of a grant", why))
+}

@@ -1,0 +1,124 @@
+//! What can happen in the cortex. Each is recorded with its reasons; the state moves by these and by nothing else.
+
+use grace_types::{
+    intent::{Era, IntentId},
+    reason::Reason,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    case::{Generation, Grant, Owed, Word},
+    command::{Asked, Decision, Outcome},
+    request::Actor,
+};
+
+/// Something that happened, and when by the cortex's own time, which never goes back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// A cortex started for the first time, or other types are declared.
+    Configured {
+        /// Whose ids these are; the first one stays.
+        era: Era,
+        /// Types with a plan.
+        declared: Vec<String>,
+    },
+    /// An intent was decided. It is named here for the first time.
+    Decided {
+        /// As it was answered.
+        decision: Box<Decision>,
+        /// Who asked.
+        actor: Actor,
+        /// What was asked for.
+        asked: Box<Asked>,
+    },
+    /// People said something of an intent that waited.
+    Resolved {
+        /// Which.
+        intent: IntentId,
+        /// What they said.
+        word: Word,
+        /// What becomes of it: a yes that the policies in force do not bear any more is a no.
+        outcome: Outcome,
+        /// Why.
+        reasons: Vec<Reason>,
+    },
+    /// An intent waited too long, which is a no.
+    Expired {
+        /// Which.
+        intent: IntentId,
+        /// Why.
+        reasons: Vec<Reason>,
+    },
+    /// The task manager took intents.
+    HandedOn {
+        /// Which.
+        intents: Vec<IntentId>,
+    },
+    /// The task manager refused an intent for good.
+    Refused {
+        /// Which.
+        intent: IntentId,
+        /// Why.
+        reason: Reason,
+    },
+    /// Governance has cases on disk.
+    CasesTold {
+        /// Which.
+        cases: Vec<(IntentId, Owed)>,
+    },
+    /// Other policies and another charter are in force.
+    GenerationAdopted {
+        /// Which.
+        generation: Generation,
+    },
+    /// They could not be put in force; the old ones stay.
+    GenerationRefused {
+        /// Its number.
+        number: u64,
+    },
+    /// These emergency grants are live, and no others.
+    GrantsChanged {
+        /// All of them.
+        grants: Vec<Grant>,
+    },
+    /// Emergency grants have ended.
+    GrantsEnded {
+        /// Their names.
+        grants: Vec<String>,
+    },
+}
+
+impl What {
+    /// Its name in subjects and types.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Configured { .. } => "configured",
+            Self::Decided { decision, .. } => match decision.outcome {
+                Outcome::Allowed => "allowed",
+                Outcome::WaitsForApproval | Outcome::WaitsForVote => "waits",
+                Outcome::Denied => "denied",
+            },
+            Self::Resolved { .. } => "resolved",
+            Self::Expired { .. } => "expired",
+            Self::HandedOn { .. } => "handed_on",
+            Self::Refused { .. } => "refused",
+            Self::CasesTold { .. } => "cases_told",
+            Self::GenerationAdopted { .. } => "generation_adopted",
+            Self::GenerationRefused { .. } => "generation_refused",
+            Self::GrantsChanged { .. } => "grants_changed",
+            Self::GrantsEnded { .. } => "grants_ended",
+        }
+    }
+}

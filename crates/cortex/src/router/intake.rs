@@ -1,0 +1,418 @@
+//! The way in: who asks is read from the subject, what is asked for is checked with the task manager, and many are decided together.
+//!
+//! ```text
+//! message ─► who asks? ─► waits for a flight ─► the task manager: would it take these? ─► decided, durable ─► handed on ─► answered
+//! ```
+//!
+//! So many flights are under way at a time; what comes meanwhile goes into the next ones together. Where the task manager does not say in
+//! time, intents are decided without its word: what is allowed is handed on when it is back.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use grace_bus::{Bus, Message, Subscription};
+use grace_kernel::{
+    Answer, Envelope, Outcome as Said,
+    process::{
+        serve::listen,
+        tell,
+        thread::Commands,
+        wire::{self, WireError},
+    },
+};
+use grace_types::{
+    intent::{IntentId, Submission, Submitted},
+    reason::Reason,
+    time::{Clock, Monotonic},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use super::{
+    Router, refusal,
+    road::{self, Waiters},
+    shell::NAME,
+};
+use crate::{
+    command::{
+        Answered, Arrived, Asked, Command, Decision, DecisionState, GOVERN_SUBJECT, Outcome, Query, Reply,
+        Wrong,
+    },
+    limits,
+    request::{Actor, ActorKind},
+};
+
+/// Who speaks.
+enum Speaker {
+    Operator,
+    /// Of another kind, by the name in the subject.
+    Actor(Actor),
+    Governance,
+}
+
+/// Intents that somebody asks for in one message.
+struct Request {
+    reply: Option<String>,
+    intents: Vec<Arrived>,
+    /// What is known of where it comes from.
+    cause: Envelope<()>,
+    bytes: usize,
+}
+
+/// What a flight needs.
+struct Shared {
+    bus: Bus,
+    commands: Commands<Router>,
+    clock: Arc<dyn Clock>,
+    waiters: Waiters,
+    declared: BTreeSet<String>,
+}
+
+/// See the module's page.
+pub(super) struct Intake {
+    shared: Arc<Shared>,
+    waiting: VecDeque<Request>,
+    flights: usize,
+    landed: (mpsc::UnboundedSender<()>, mpsc::UnboundedReceiver<()>),
+}
+
+impl Intake {
+    pub(super) fn new(
+        bus: Bus,
+        commands: Commands<Router>,
+        clock: Arc<dyn Clock>,
+        waiters: Waiters,
+        declared: BTreeSet<String>,
+    ) -> Self {
+        let shared = Arc::new(Shared { bus, commands, clock, waiters, declared });
+        // As many as there are flights.
+        Self { shared, waiting: VecDeque::new(), flights: 0, landed: mpsc::unbounded_channel() }
+    }
+
+    /// Serves until the process ends. `operators` are the messages on the component's own subject.
+    pub(super) async fn run(mut self, mut operators: mpsc::Receiver<Message>) {
+        let hear = |subject: &str| listen(self.shared.bus.clone(), subject.to_owned(), NAME.to_owned());
+        let (actors, governance) = tokio::join!(hear("grace.intent.*.*"), hear(GOVERN_SUBJECT));
+        let (mut actors, mut governance) = match (actors, governance) {
+            (Ok(actors), Ok(governance)) => (actors, governance),
+            (Err(e), _) | (_, Err(e)) => return tell(&format!("intents are not heard: {e}")),
+        };
+        loop {
+            let message = tokio::select! {
+                message = operators.recv() => message,
+                message = actors.next() => message,
+                message = governance.next() => message,
+                _ = self.landed.1.recv() => {
+                    self.flights -= 1;
+                    self.go();
+                    continue;
+                }
+            };
+            let Some(message) = message else { return tell("the subscription to intents has ended") };
+            self.hear(&message);
+            // All that has come, then one step for all of it.
+            while let Some(message) = next(&mut operators, &mut actors, &mut governance) {
+                self.hear(&message);
+            }
+            self.go();
+        }
+    }
+
+    fn hear(&mut self, message: &Message) {
+        let reply = message.reply.clone();
+        let heard = speaker(&message.subject).and_then(|speaker| self.take(speaker, message));
+        if let (Err(wrong), Some(reply)) = (heard, reply) {
+            self.shared.say(reply, wire::error(&wrong));
+        }
+    }
+
+    fn take(&mut self, speaker: Speaker, message: &Message) -> Result<(), WireError> {
+        let envelope = wire::read_command::<Router>(message)?;
+        let Envelope { command, key, correlation, causation, hops, traceparent, hlc, .. } = envelope;
+        match (command, speaker) {
+            (Command::Submit { intents }, speaker @ (Speaker::Operator | Speaker::Actor(_))) => {
+                if intents.is_empty() || intents.len() > limits::BATCH {
+                    return Err(bad_request(&format!("1 to {} intents at a time", limits::BATCH)));
+                }
+                if self.waiting.len() >= limits::REQUESTS {
+                    let message = format!("{} requests wait already", limits::REQUESTS);
+                    return Err(WireError { code: "busy".to_owned(), message });
+                }
+                let alone = intents.len() == 1;
+                let named = |key: &str, n: usize| if alone { key.to_owned() } else { format!("{key}#{n}") };
+                let arrived = |(n, mut asked): (usize, Asked)| {
+                    asked.key = asked.key.or_else(|| key.as_deref().map(|key| named(key, n)));
+                    Arrived { actor: actor(&speaker, &asked.actor), asked, wrong: None }
+                };
+                self.waiting.push_back(Request {
+                    reply: message.reply.clone(),
+                    intents: intents.into_iter().enumerate().map(arrived).collect(),
+                    cause: Envelope { correlation, causation, hops, traceparent, hlc, ..Envelope::default() },
+                    bytes: message.payload.len(),
+                });
+                Ok(())
+            }
+            (command @ (Command::Resolve { .. } | Command::Adopt { .. }), Speaker::Governance) => {
+                self.tell(Envelope::new(command), message)
+            }
+            (Command::Query(query), Speaker::Operator | Speaker::Governance) => {
+                self.tell(Envelope::new(Command::Query(query)), message)
+            }
+            (Command::Query(query), Speaker::Actor(actor)) => self.look(query, actor, message),
+            (Command::Resolve { .. } | Command::Adopt { .. }, _) => {
+                Err(bad_request(&format!("governance says this, on {GOVERN_SUBJECT}")))
+            }
+            (Command::Submit { .. }, Speaker::Governance) => {
+                Err(bad_request("who asks is known from the subject: grace.intent.kernel.governance"))
+            }
+            _ => Err(bad_request("the cortex gives this command to itself")),
+        }
+    }
+
+    fn tell(&self, envelope: Envelope<Command>, message: &Message) -> Result<(), WireError> {
+        let told = self.shared.commands.tell(envelope, message.reply.clone());
+        told.map_err(|e| WireError { code: e.code().to_owned(), message: e.to_string() })
+    }
+
+    /// An actor sees its own intents; what Grace's own components ask is theirs to know.
+    fn look(&self, query: Query, actor: Actor, message: &Message) -> Result<(), WireError> {
+        if matches!(actor.kind, ActorKind::Automation | ActorKind::Kernel) {
+            return self.tell(Envelope::new(Command::Query(query)), message);
+        }
+        let query = match query {
+            Query::Intent(id) => Query::Intent(id),
+            Query::Key { key, .. } => Query::Key { actor: actor.clone(), key },
+            _ => return Err(bad_request("an actor may ask about its own intents: `intent` or `key`")),
+        };
+        let (shared, Some(reply)) = (Arc::clone(&self.shared), message.reply.clone()) else { return Ok(()) };
+        tokio::spawn(async move {
+            let answer = shared.commands.ask(Envelope::new(Command::Query(query))).await;
+            let own = |one: &Decision| one.actor == actor.name && one.actor_kind == actor.kind.word();
+            let answer = match answer {
+                Ok(Said::Done(Reply::Intent(one))) if !own(&one) => {
+                    Ok(Said::Refused(refusal("unknown_intent", format!("there is no intent {}", one.id))))
+                }
+                other => other,
+            };
+            shared.say(reply, wire::answer::<Router>(&answer));
+        });
+        Ok(())
+    }
+
+    /// Begins flights as long as there are requests and room.
+    fn go(&mut self) {
+        while self.flights < limits::FLIGHTS && !self.waiting.is_empty() {
+            let (mut count, mut bytes) = (0, 0);
+            let fits = |one: &&Request| {
+                count += one.intents.len();
+                bytes += one.bytes;
+                count <= limits::BATCH && bytes <= limits::REQUEST_BYTES
+            };
+            let taken = self.waiting.iter().take_while(fits).count().max(1);
+            let requests: Vec<Request> = self.waiting.drain(..taken).collect();
+            self.flights += 1;
+            let (shared, landed) = (Arc::clone(&self.shared), self.landed.0.clone());
+            tokio::spawn(async move {
+                shared.fly(requests).await;
+                let _ = landed.send(());
+            });
+        }
+    }
+}
+
+impl Shared {
+    async fn fly(self: Arc<Self>, mut requests: Vec<Request>) {
+        self.check(&mut requests).await;
+        let mut envelope = caused(&requests);
+        let mut asking = Vec::with_capacity(requests.len());
+        let mut intents = Vec::new();
+        for request in &mut requests {
+            asking.push((request.reply.take(), request.intents.len()));
+            intents.append(&mut request.intents);
+        }
+        envelope.command = Command::Decide { intents };
+        let answer = self.commands.ask(envelope).await;
+        let Ok(Said::Done(Reply::Submitted { results })) = answer else {
+            let body = wire::answer::<Router>(&answer);
+            asking.into_iter().filter_map(|(reply, _)| reply).for_each(|reply| self.say(reply, body.clone()));
+            return;
+        };
+        let mut results = results.into_iter();
+        for (reply, count) in asking {
+            let own: Vec<Answered> = results.by_ref().take(count).collect();
+            let Some(reply) = reply else { continue };
+            if own.iter().any(|one| handing(one).is_some()) {
+                let shared = Arc::clone(&self);
+                tokio::spawn(async move {
+                    let own = shared.taken(own).await;
+                    shared.answer(reply, own);
+                });
+            } else {
+                self.answer(reply, own);
+            }
+        }
+    }
+
+    /// Asks the task manager whether it would take those whose type it has a plan for.
+    async fn check(&self, requests: &mut [Request]) {
+        let all = requests.iter_mut().flat_map(|request| &mut request.intents);
+        let mut planned: Vec<&mut Arrived> =
+            all.filter(|one| !one.asked.only_decide && self.declared.contains(&one.asked.kind)).collect();
+        if planned.is_empty() {
+            return;
+        }
+        let submissions: Vec<Submission> = planned.iter().map(|one| would_be(one)).collect();
+        let Some(results) = road::check(&self.bus, &submissions).await else { return };
+        for (one, result) in planned.iter_mut().zip(results) {
+            if let Submitted::Refused { code, message, violations } = result {
+                one.wrong = Some(Wrong { code, message, violations });
+            }
+        }
+    }
+
+    /// The answers, once the task manager has said yes or no to those that it is to take; after a while without it.
+    async fn taken(&self, answers: Vec<Answered>) -> Vec<Answered> {
+        let until = self.clock.now().mono.plus(limits::HAND_WAIT);
+        let mut waits: Vec<_> =
+            answers.iter().map(|one| handing(one).map(|id| (id, self.waiters.wait(id)))).collect();
+        let mut done = Vec::with_capacity(answers.len());
+        for (answered, wait) in answers.into_iter().zip(waits.iter_mut()) {
+            match (answered, wait.take()) {
+                (Answered::Decided(decision), Some((id, heard))) => {
+                    done.push(self.settled(*decision, id, heard, until).await);
+                }
+                (answered, _) => done.push(answered),
+            }
+        }
+        done
+    }
+
+    async fn settled(
+        &self,
+        mut decision: Decision,
+        id: IntentId,
+        mut heard: oneshot::Receiver<Submitted>,
+        until: Monotonic,
+    ) -> Answered {
+        loop {
+            let left = until.since(self.clock.now().mono);
+            match timeout(left.min(limits::HAND_LOOK), &mut heard).await {
+                Ok(Ok(Submitted::Accepted { .. })) => {
+                    decision.state = DecisionState::Running;
+                    return Answered::Decided(Box::new(decision));
+                }
+                Ok(Ok(Submitted::Refused { code, message, violations })) => {
+                    return Answered::Refused { code, message, violations };
+                }
+                _ => {}
+            }
+            // It may have been said before anybody listened.
+            let look = Command::Query(Query::Intent(id));
+            if let Ok(Said::Done(Reply::Intent(now))) = self.commands.ask(Envelope::new(look)).await
+                && now.state != DecisionState::Waiting
+            {
+                return Answered::Decided(Box::new(Decision { repeated: decision.repeated, ..*now }));
+            }
+            if self.clock.now().mono >= until {
+                drop(heard);
+                self.waiters.forget(id);
+                let told = "handed on as soon as the task manager takes it";
+                decision.reasons.push(Reason::new("task_manager.away", told));
+                return Answered::Decided(Box::new(decision));
+            }
+            if heard.is_terminated() {
+                heard = self.waiters.wait(id);
+            }
+        }
+    }
+
+    fn answer(&self, to: String, results: Vec<Answered>) {
+        let answer: Answer<Router> = Ok(Said::Done(Reply::Submitted { results }));
+        self.say(to, wire::answer::<Router>(&answer));
+    }
+
+    fn say(&self, to: String, body: Vec<u8>) {
+        let bus = self.bus.clone();
+        // Lost with the connection: whoever asked asks again.
+        tokio::spawn(async move { bus.publish(Message::new(to, body)).await });
+    }
+}
+
+/// The intent, where it is allowed and the task manager has not taken it yet.
+fn handing(answered: &Answered) -> Option<IntentId> {
+    let Answered::Decided(decision) = answered else { return None };
+    let handing = decision.outcome == Outcome::Allowed && decision.state == DecisionState::Waiting;
+    handing.then_some(decision.id)
+}
+
+/// What one request says of its cause; of several, how many causes lie before them at most.
+fn caused(requests: &[Request]) -> Envelope<Command> {
+    let mut envelope = Envelope::new(Command::Tick);
+    envelope.hops = requests.iter().map(|one| one.cause.hops).max().unwrap_or(0);
+    if let [Request { cause, .. }] = requests {
+        envelope.correlation = cause.correlation;
+        envelope.causation = cause.causation;
+        envelope.traceparent.clone_from(&cause.traceparent);
+        envelope.hlc = cause.hlc;
+    }
+    envelope
+}
+
+/// What the task manager would be given, for its check.
+fn would_be(arrived: &Arrived) -> Submission {
+    let Arrived { actor, asked, .. } = arrived;
+    Submission {
+        id: None,
+        kind: asked.kind.clone(),
+        actor: actor.name.clone(),
+        payload: asked.payload.clone(),
+        key: None,
+        priority: asked.priority,
+        deadline_ms: asked.deadline_ms,
+        delay_ms: asked.delay_ms,
+        origin: None,
+    }
+}
+
+/// Who asks. An operator's name is the label that it gives; Grace's own automation says which trigger, policy or schedule it asks for.
+fn actor(speaker: &Speaker, label: &str) -> Actor {
+    match speaker {
+        Speaker::Actor(actor) if actor.kind != ActorKind::Automation || label.is_empty() => actor.clone(),
+        Speaker::Actor(actor) => Actor { kind: actor.kind, name: label.to_owned() },
+        Speaker::Operator | Speaker::Governance => {
+            Actor { kind: ActorKind::Operator, name: label.to_owned() }
+        }
+    }
+}
+
+fn speaker(subject: &str) -> Result<Speaker, WireError> {
+    if subject == GOVERN_SUBJECT {
+        return Ok(Speaker::Governance);
+    }
+    let Some(words) = subject.strip_prefix("grace.intent.") else { return Ok(Speaker::Operator) };
+    let (kind, name) = words.split_once('.').unwrap_or((words, ""));
+    match ActorKind::ALL.into_iter().find(|one| one.word() == kind) {
+        Some(ActorKind::Operator) => Err(bad_request("an operator asks on grace.cmd.cortex")),
+        Some(kind) => Ok(Speaker::Actor(Actor { kind, name: name.to_owned() })),
+        None => Err(bad_request(
+            "the subject is grace.intent.<kind>.<name>; kinds are kernel, automation, program, agent and remote",
+        )),
+    }
+}
+
+fn bad_request(message: &str) -> WireError {
+    WireError { code: "bad_request".to_owned(), message: message.to_owned() }
+}
+
+/// What has come already.
+fn next(
+    operators: &mut mpsc::Receiver<Message>,
+    actors: &mut Subscription,
+    governance: &mut Subscription,
+) -> Option<Message> {
+    operators.try_recv().ok().or_else(|| actors.try_next()).or_else(|| governance.try_next())
+}

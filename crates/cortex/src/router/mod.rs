@@ -1,0 +1,157 @@
+//! The router of intents: everything that somebody wants done is decided here before anything of it is done.
+//!
+//! ```text
+//! asked ─► judged ─┬─ allowed ─┬─ its type has a plan ─► handed on to the task manager until it says yes or no
+//!                  │           └─ it has none ─► a decision, on which whoever asked acts
+//!                  ├─ waits ─► a case for governance ─► resolved, or expired, which is a no
+//!                  └─ denied
+//! ```
+//!
+//! A pure decider: commands in ([`crate::command`]), events out ([`event`]), and the state moves by events alone (`state`). What it rests on:
+//!
+//! - An intent is named and on disk before its answer leaves, and before the task manager hears of it. What is not taken there yet stays
+//!   in the state and is handed on again after a restart, under its own name as the key: nothing is lost, and nothing runs twice.
+//! - What is owed to governance stays in the state until governance has it on disk.
+//! - An approval counts for the digest of exactly what was asked for, before its end, and only while the policies in force would still
+//!   let it be asked for.
+//! - Policies are put in force when they read and check; else the old ones stay, and the refusal is on record. Time never goes back.
+//!
+//! Not here: talking to the task manager and to governance (`shell`, `intake`, `road`).
+
+mod answers;
+pub mod event;
+mod intake;
+mod query;
+mod road;
+mod rules;
+pub mod shell;
+mod state;
+mod submit;
+#[cfg(test)]
+mod tests;
+
+use grace_kernel::{Decider, Decision, Recorded};
+use grace_types::{
+    intent::{IntentId, Submission},
+    reason::{Reason, Why},
+    time::{Now, Timestamp},
+};
+
+use self::event::What;
+pub use self::{event::Event, state::State};
+use crate::{
+    case::{Case, Owed},
+    command::{Command, Refusal, Reply},
+};
+
+/// The decider.
+#[derive(Debug)]
+pub enum Router {}
+
+/// What is to be done outside.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// The task manager is to take this, until it says yes or no.
+    HandOn(Box<Submission>),
+    /// Governance is to hold this, until it has it on disk.
+    Tell(Box<Case>),
+    /// An intent that waited is decided: a hint for whoever waits for it.
+    Resolved(IntentId),
+}
+
+impl Decider for Router {
+    type State = State;
+    type Command = Command;
+    type Event = Event;
+    type Reply = Reply;
+    type Refusal = Refusal;
+    type Effect = Effect;
+
+    fn decide(state: &State, now: Now, command: &Command) -> Decision<Self> {
+        decide(state, now, command).unwrap_or_else(Decision::refuse)
+    }
+
+    fn evolve(state: &mut State, event: &Event) {
+        state.take(event);
+    }
+
+    fn effects(state: &State, record: &Recorded<Event>) -> Vec<Effect> {
+        match &record.event().what {
+            What::Decided { decision, .. } => of_intent(state, decision.id),
+            What::Resolved { intent, .. } | What::Expired { intent, .. } => {
+                let mut effects = vec![Effect::Resolved(*intent)];
+                effects.extend(of_intent(state, *intent));
+                effects
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn outstanding(state: &State) -> Vec<Effect> {
+        let handing = state.handing.iter().filter_map(|id| hand_on(state, *id));
+        let cases = state.cases.iter().filter_map(|(id, owed)| tell(state, *id, *owed));
+        handing.chain(cases).collect()
+    }
+
+    fn what(event: &Event) -> &'static str {
+        event.what.name()
+    }
+}
+
+fn hand_on(state: &State, id: IntentId) -> Option<Effect> {
+    state.submission(id).map(|submission| Effect::HandOn(Box::new(submission)))
+}
+
+fn tell(state: &State, id: IntentId, owed: Owed) -> Option<Effect> {
+    state.case(id, owed).map(|case| Effect::Tell(Box::new(case)))
+}
+
+/// What is to be done about an intent now.
+fn of_intent(state: &State, id: IntentId) -> Vec<Effect> {
+    let handing = state.handing.contains(&id).then(|| hand_on(state, id)).flatten();
+    let owed = [Owed::Approval, Owed::Review].into_iter().filter(|owed| state.cases.contains(&(id, *owed)));
+    handing.into_iter().chain(owed.filter_map(|owed| tell(state, id, owed))).collect()
+}
+
+fn decide(state: &State, now: Now, command: &Command) -> Result<Decision<Router>, Refusal> {
+    let at = state.time(now);
+    if let Command::Configure { era, declared } = command {
+        return Ok(answers::configure(state, at, *era, declared));
+    }
+    if state.era.is_none() {
+        return Err(refusal("not_configured", "the cortex has not been configured"));
+    }
+    match command {
+        Command::Configure { .. } => Err(bad_request("configured twice")),
+        Command::Submit { .. } => {
+            Err(bad_request("who asks is known from the road only: the intake says it"))
+        }
+        Command::Decide { intents } => submit::decide(state, at, intents),
+        Command::Settle { results } => Ok(answers::settle(state, at, results)),
+        Command::Told { cases } => Ok(answers::told(state, at, cases)),
+        Command::Resolve { verdicts } => answers::resolve(state, at, verdicts),
+        Command::Adopt { generation, grants } => {
+            answers::adopt(state, at, generation.as_deref(), grants.as_deref())
+        }
+        Command::Tick => Ok(answers::tick(state, at)),
+        Command::Query(query) => query::query(state, query),
+    }
+}
+
+fn refusal(code: &str, message: impl Into<String>) -> Refusal {
+    Refusal { code: code.to_owned(), message: message.into() }
+}
+
+fn bad_request(message: impl Into<String>) -> Refusal {
+    refusal("bad_request", message)
+}
+
+/// An argument out of reasons; a judgement always has some.
+fn because(reasons: &[Reason]) -> Why {
+    Why::try_from(reasons.to_vec()).unwrap_or_else(|_| Why::because("intent.asked", "it was asked for"))
+}
+
+/// An event with its reasons. `how` is the rule that chose.
+fn recorded(at: Timestamp, what: What, place: impl Into<String>, how: &str, why: Why) -> Recorded<Event> {
+    Recorded::new(Event { at, what }, place, how, why)
+}

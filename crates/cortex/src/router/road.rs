@@ -1,0 +1,265 @@
+//! The roads out: to the task manager with what is allowed, to governance with what it is owed. Each is gone again and again until
+//! there is an answer, and what was answered is told to the decider.
+//!
+//! ```text
+//! Effect::HandOn ─► grace.htm.submit, many in one request, each under its own name as the key ─► whoever asked and waits, then Settle
+//! Effect::Tell   ─► grace.cmd.governance {"hold": {"cases": […]}} ─► Told
+//! ```
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use grace_bus::{Bus, Message};
+use grace_kernel::{
+    Envelope, HostError, Outcome,
+    process::{thread::Commands, wire},
+};
+use grace_types::intent::{IntentId, Submission, Submitted, asked::Refusal};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::Router;
+use crate::{
+    case::{Case, Owed},
+    command::Command,
+    limits,
+};
+
+/// Where the task manager takes what is allowed; only the cortex may publish there.
+const SUBMIT_SUBJECT: &str = "grace.htm.submit";
+const TASK_MANAGER: &str = "htm";
+const GOVERNANCE: &str = "governance";
+
+/// What the task manager is asked.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Ask<'a> {
+    Submit { intents: &'a [Submission] },
+    Query(Look<'a>),
+    Hold { cases: &'a [Case] },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Look<'a> {
+    Check { intents: &'a [Submission] },
+}
+
+/// What it answers.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Said {
+    Submitted { results: Vec<Submitted> },
+    Checked { results: Vec<Submitted> },
+}
+
+/// Whether the task manager would take these, one answer for each; `None` when it does not say in time.
+pub(super) async fn check(bus: &Bus, intents: &[Submission]) -> Option<Vec<Submitted>> {
+    let message = wire::command(TASK_MANAGER, &Envelope::new(Ask::Query(Look::Check { intents }))).ok()?;
+    let answer = bus.request(message, limits::CHECK_WAIT).await.ok()?;
+    match wire::read_reply::<Said, Refusal>(&answer.payload) {
+        Ok(Outcome::Done(Said::Checked { results })) if results.len() == intents.len() => Some(results),
+        _ => None,
+    }
+}
+
+/// Those who wait for what the task manager says of an intent.
+#[derive(Clone, Default)]
+pub(super) struct Waiters {
+    by_intent: Arc<Mutex<HashMap<IntentId, Vec<oneshot::Sender<Submitted>>>>>,
+}
+
+impl Waiters {
+    /// Hears what the task manager says of it from now on.
+    pub(super) fn wait(&self, id: IntentId) -> oneshot::Receiver<Submitted> {
+        let (say, hear) = oneshot::channel();
+        let mut waiting = self.by_intent.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_it = waiting.entry(id).or_default();
+        of_it.retain(|one| !one.is_closed());
+        of_it.push(say);
+        hear
+    }
+
+    /// Nobody waits any more who has gone.
+    pub(super) fn forget(&self, id: IntentId) {
+        let mut waiting = self.by_intent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_it) = waiting.get_mut(&id) {
+            of_it.retain(|one| !one.is_closed());
+            if of_it.is_empty() {
+                waiting.remove(&id);
+            }
+        }
+    }
+
+    fn say(&self, id: IntentId, submitted: &Submitted) {
+        let waiting = self.by_intent.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        for one in waiting.into_iter().flatten() {
+            // It may have gone.
+            let _ = one.send(submitted.clone());
+        }
+    }
+}
+
+/// The way to the task manager.
+#[derive(Clone)]
+struct Road {
+    bus: Bus,
+    // What is under way stands in the state, which bounds it.
+    again: mpsc::UnboundedSender<Submission>,
+    settled: mpsc::UnboundedSender<(IntentId, Submitted)>,
+    waiters: Waiters,
+}
+
+/// Starts handing on. What is sent to the way that comes back is handed on.
+pub(super) fn hand_on(
+    bus: Bus,
+    commands: Commands<Router>,
+    waiters: Waiters,
+) -> mpsc::UnboundedSender<Submission> {
+    let (queue, wanted) = mpsc::unbounded_channel();
+    let (settled, results) = mpsc::unbounded_channel();
+    let road = Road { bus, again: queue.clone(), settled, waiters };
+    tokio::spawn(road.run(wanted));
+    tokio::spawn(settle(results, commands));
+    queue
+}
+
+impl Road {
+    async fn run(self, mut wanted: mpsc::UnboundedReceiver<Submission>) {
+        let room = Arc::new(Semaphore::new(limits::HAND_FLIGHTS));
+        let mut taken = Vec::new();
+        while wanted.recv_many(&mut taken, limits::BATCH).await > 0 {
+            let (mut part, mut bytes) = (Vec::new(), 0);
+            for one in taken.drain(..) {
+                let weight = one.payload.len() + limits::SUBMISSION_BYTES;
+                if bytes + weight > limits::REQUEST_BYTES && !part.is_empty() {
+                    self.go(&room, std::mem::take(&mut part)).await;
+                    bytes = 0;
+                }
+                bytes += weight;
+                part.push(one);
+            }
+            if !part.is_empty() {
+                self.go(&room, part).await;
+            }
+        }
+    }
+
+    async fn go(&self, room: &Arc<Semaphore>, part: Vec<Submission>) {
+        let Ok(permit) = Arc::clone(room).acquire_owned().await else { return };
+        let road = self.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            let results = loop {
+                match road.submitted(&part).await {
+                    Some(results) => break results,
+                    None => later(limits::ROAD_AGAIN).await,
+                }
+            };
+            for (one, result) in part.into_iter().zip(results) {
+                let Some(id) = one.id else { continue };
+                match &result {
+                    // With room again it is taken.
+                    Submitted::Refused { code, .. } if code == "overloaded" => road.again_later(one),
+                    _ => {
+                        road.waiters.say(id, &result);
+                        let _ = road.settled.send((id, result));
+                    }
+                }
+            }
+        });
+    }
+
+    fn again_later(&self, one: Submission) {
+        let again = self.again.clone();
+        tokio::spawn(async move {
+            later(limits::ROOM_AGAIN).await;
+            let _ = again.send(one);
+        });
+    }
+
+    async fn submitted(&self, part: &[Submission]) -> Option<Vec<Submitted>> {
+        let mut envelope = Envelope::new(Ask::Submit { intents: part });
+        let origins = || part.iter().filter_map(|one| one.origin.as_deref());
+        envelope.hops = origins().map(|origin| origin.hops).max().unwrap_or(0);
+        if let ([_], Some(origin)) = (part, origins().next()) {
+            envelope.correlation = origin.correlation.as_deref().and_then(|id| id.parse().ok());
+            envelope.causation = origin.causation.as_deref().and_then(|id| id.parse().ok());
+            envelope.traceparent.clone_from(&origin.traceparent);
+        }
+        let mut message = wire::command(TASK_MANAGER, &envelope).ok()?;
+        SUBMIT_SUBJECT.clone_into(&mut message.subject);
+        let answer = self.bus.request(message, limits::ROAD_ANSWER).await.ok()?;
+        match wire::read_reply::<Said, Refusal>(&answer.payload) {
+            Ok(Outcome::Done(Said::Submitted { results })) if results.len() == part.len() => Some(results),
+            _ => None,
+        }
+    }
+}
+
+/// Tells the decider what the task manager said, until it is on disk.
+async fn settle(mut results: mpsc::UnboundedReceiver<(IntentId, Submitted)>, commands: Commands<Router>) {
+    let mut taken = Vec::new();
+    while results.recv_many(&mut taken, limits::BATCH).await > 0 {
+        if !told(&commands, Command::Settle { results: std::mem::take(&mut taken) }).await {
+            return;
+        }
+    }
+}
+
+/// Whether the decider has it on disk; it is not when the process ends.
+async fn told(commands: &Commands<Router>, command: Command) -> bool {
+    loop {
+        match commands.ask(Envelope::new(command.clone())).await {
+            Ok(_) => return true,
+            Err(HostError::Stopping) => return false,
+            // The journal cannot be written now.
+            Err(_) => later(limits::ROAD_AGAIN).await,
+        }
+    }
+}
+
+/// Starts telling governance of cases. What is sent to the way that comes back is told.
+pub(super) fn tell(bus: Bus, commands: Commands<Router>) -> mpsc::UnboundedSender<Case> {
+    // What is owed stands in the state, which bounds it.
+    let (queue, mut owed) = mpsc::unbounded_channel::<Case>();
+    tokio::spawn(async move {
+        let mut taken = Vec::new();
+        while owed.recv_many(&mut taken, limits::CASES).await > 0 {
+            // One at a time where they are large: a request has a bound.
+            let most = limits::REQUEST_BYTES / (limits::SUBMISSION_BYTES + largest(&taken));
+            for part in taken.chunks(most.max(1)) {
+                while held(&bus, part).await.is_none() {
+                    later(limits::ROOM_AGAIN).await;
+                }
+                let cases: Vec<(IntentId, Owed)> = part.iter().map(|case| (case.intent, case.owed)).collect();
+                if !told(&commands, Command::Told { cases }).await {
+                    return;
+                }
+            }
+            taken.clear();
+        }
+    });
+    queue
+}
+
+fn largest(cases: &[Case]) -> usize {
+    cases.iter().map(|case| case.payload.len()).max().unwrap_or(0)
+}
+
+async fn held(bus: &Bus, cases: &[Case]) -> Option<()> {
+    let message: Message = wire::command(GOVERNANCE, &Envelope::new(Ask::Hold { cases })).ok()?;
+    let answer = bus.request(message, limits::ROAD_ANSWER).await.ok()?;
+    match wire::read_reply::<serde::de::IgnoredAny, Refusal>(&answer.payload) {
+        Ok(Outcome::Done(_)) => Some(()),
+        _ => None,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the wait between two tries on a road")]
+pub(super) async fn later(wait: Duration) {
+    tokio::time::sleep(wait).await;
+}

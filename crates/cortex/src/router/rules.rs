@@ -1,0 +1,30 @@
+//! What is decided by, read once for each generation: policies and charter. It is made from the state and no part of it.
+
+use std::{collections::BTreeSet, path::Path};
+
+use crate::{
+    case::Generation,
+    charter::{self, Charter},
+    policy::{self, Policies},
+};
+
+/// Policies and charter, ready to be asked.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) policies: Policies,
+    pub(super) charter: Charter,
+}
+
+impl Rules {
+    /// Reads them for an instance that declares these types; what Grace brings along where there is no generation.
+    pub(super) fn read(generation: Option<&Generation>, declared: &BTreeSet<String>) -> Result<Self, String> {
+        let (policies, charter) = generation.map_or((policy::DEFAULT, charter::DEFAULT), |generation| {
+            (generation.policies.as_str(), generation.charter.as_str())
+        });
+        let declared: Vec<String> = declared.iter().cloned().collect();
+        let policies =
+            Policies::read(&[("policies.cedar", policies)], &declared).map_err(|e| e.to_string())?;
+        let charter = Charter::read(charter, Path::new("charter.yaml")).map_err(|e| e.to_string())?;
+        Ok(Self { policies, charter })
+    }
+}

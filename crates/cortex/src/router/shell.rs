@@ -1,0 +1,150 @@
+//! The cortex as a process: the decider on its journal, the intake before it, and the roads behind it.
+//!
+//! ```text
+//! grace.cmd.cortex, grace.intent.<kind>.<name>, grace.cortex.govern ─► intake ─► host ─► journal ─► answers, grace.event.cortex.<what>
+//! host ─► effects ─► road: grace.htm.submit, grace.cmd.governance; grace.cortex.decided.<id>
+//! ```
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use grace_bus::{Bus, Message};
+use grace_kernel::{
+    Envelope, HostError,
+    process::{
+        Context, KernelError,
+        serve::{Shell, Storage, run_decider},
+        tell,
+        thread::Commands,
+        wire,
+    },
+};
+use grace_types::{
+    chance::{Entropy, OsEntropy},
+    intent::{Era, Submission},
+    manifest::{Permissions, SubjectRules},
+    time::Clock,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    Effect, Router,
+    intake::Intake,
+    road::{self, Waiters},
+};
+use crate::{
+    case::Case,
+    command::{Command, GOVERN_SUBJECT, decided_subject},
+    limits,
+};
+
+/// Its name as a component.
+pub const NAME: &str = "cortex";
+/// The interval within which it beats.
+pub const WATCHDOG: Duration = Duration::from_secs(2);
+
+/// What it may say and hear on the bus.
+#[must_use]
+pub fn permissions() -> Permissions {
+    let rules = |subjects: &[&str]| SubjectRules {
+        allow: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
+        deny: Vec::new(),
+    };
+    Permissions {
+        publish: rules(&[
+            "grace.event.cortex.>",
+            "grace.cortex.decided.*",
+            "grace.htm.submit",
+            "grace.cmd.htm",
+            "grace.cmd.governance",
+        ]),
+        subscribe: rules(&["grace.cmd.cortex", "grace.intent.*.*", GOVERN_SUBJECT, "_INBOX.cortex.>"]),
+    }
+}
+
+/// Runs it until it is told to stop. `journal` is its journal's file, `declared` the types that the manifest defines.
+///
+/// # Errors
+/// The journal cannot be opened or replayed.
+pub async fn main(context: Context, journal: PathBuf, declared: Vec<String>) -> Result<(), KernelError> {
+    let storage = Storage::sqlite(journal, context.clock.now().wall);
+    let (bus, clock) = (context.bus.clone(), Arc::clone(&context.clock));
+    let process = Process { declared, bus, clock, ways: None };
+    run_decider::<Router, _>(context, storage, process).await
+}
+
+/// The ways out, and the one into the intake.
+struct Ways {
+    bus: Bus,
+    arriving: mpsc::Sender<Message>,
+    hand_on: mpsc::UnboundedSender<Submission>,
+    tell: mpsc::UnboundedSender<Case>,
+}
+
+struct Process {
+    declared: Vec<String>,
+    bus: Option<Bus>,
+    clock: Arc<dyn Clock>,
+    ways: Option<Ways>,
+}
+
+impl Shell<Router> for Process {
+    fn start(&mut self, commands: &Commands<Router>) {
+        // Into the queue before anything from the bus can be.
+        let configure =
+            Command::Configure { era: Era::from_bits(OsEntropy.next_u64()), declared: self.declared.clone() };
+        if let Err(e) = commands.tell(Envelope::new(configure), None) {
+            tell(&format!("the cortex is not set up: {e}"));
+        }
+        tokio::spawn(ticks(commands.clone()));
+        let Some(bus) = self.bus.clone() else { return };
+        let waiters = Waiters::default();
+        let (arriving, messages) = mpsc::channel(limits::REQUESTS);
+        let hand_on = road::hand_on(bus.clone(), commands.clone(), waiters.clone());
+        let telling = road::tell(bus.clone(), commands.clone());
+        let declared = std::mem::take(&mut self.declared).into_iter().collect();
+        let intake = Intake::new(bus.clone(), commands.clone(), Arc::clone(&self.clock), waiters, declared);
+        tokio::spawn(intake.run(messages));
+        self.ways = Some(Ways { bus, arriving, hand_on, tell: telling });
+    }
+
+    fn message(&mut self, message: Message) -> Option<Message> {
+        let ways = self.ways.as_ref()?;
+        if let Err(unheard) = ways.arriving.try_send(message) {
+            let message = unheard.into_inner();
+            let busy = HostError::Busy;
+            let error = wire::WireError { code: busy.code().to_owned(), message: busy.to_string() };
+            if let Some(reply) = message.reply {
+                let bus = ways.bus.clone();
+                tokio::spawn(async move { bus.publish(Message::new(reply, wire::error(&error))).await });
+            }
+        }
+        None
+    }
+
+    fn perform(&mut self, _commands: &Commands<Router>, effect: Effect) {
+        let Some(ways) = &self.ways else { return };
+        // The receivers end with the process.
+        match effect {
+            Effect::HandOn(submission) => drop(ways.hand_on.send(*submission)),
+            Effect::Tell(case) => drop(ways.tell.send(*case)),
+            Effect::Resolved(id) => {
+                // A hint: who waits asks now and then.
+                let (bus, subject) = (ways.bus.clone(), decided_subject(&id.to_string()));
+                tokio::spawn(async move { bus.publish(Message::new(subject, Vec::new())).await });
+            }
+        }
+    }
+}
+
+/// Lets time pass. A tick with which nothing is due is not recorded.
+async fn ticks(commands: Commands<Router>) {
+    let mut every = tokio::time::interval(limits::TICK_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        // A journal that cannot be written now is tried again with the next tick; the host tells of it.
+        if let Err(HostError::Stopping) = commands.ask(Envelope::new(Command::Tick)).await {
+            return;
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Everything that the cortex knows, and how it moves. Events move it; nothing else does.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::OnceLock,
+};
+
+use grace_types::{
+    intent::{Era, IntentId, Origin, Submission},
+    reason::Reason,
+    time::{Now, Timestamp},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    event::{Event, What},
+    rules::Rules,
+};
+use crate::{
+    case::{Case, Generation, Grant, Owed},
+    command::{Asked, Decision, DecisionState, Outcome},
+    limits,
+    request::{Actor, Request},
+    tier::Tier,
+};
+
+/// See the module's page.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Whose ids these are; `None` before the first start.
+    pub(super) era: Option<Era>,
+    pub(super) next: u64,
+    /// The newest time that was seen: a clock that is set back makes nothing live longer.
+    pub(super) at: Timestamp,
+    pub(super) declared: BTreeSet<String>,
+    /// What Grace brings along where none was adopted.
+    pub(super) generation: Option<Generation>,
+    pub(super) grants: BTreeMap<String, Grant>,
+    /// Those that are not over, and the newest of the others.
+    pub(super) intents: BTreeMap<IntentId, Kept>,
+    /// Those that are over, in the order in which that came.
+    over: VecDeque<IntentId>,
+    /// Those that wait for people.
+    pub(super) waiting: BTreeSet<IntentId>,
+    /// Those that the task manager has not taken yet.
+    pub(super) handing: BTreeSet<IntentId>,
+    /// What governance does not have yet.
+    pub(super) cases: BTreeSet<(IntentId, Owed)>,
+    /// Bytes of the payloads that are held for those three.
+    pub(super) held_bytes: usize,
+    pub(super) keys: BTreeMap<String, Keyed>,
+    /// In the order in which they came.
+    key_order: VecDeque<String>,
+    pub(super) counts: Counts,
+    /// Made from generation and types when it is first needed.
+    #[serde(skip)]
+    rules: OnceLock<Result<Rules, String>>,
+}
+
+/// An intent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) decision: Decision,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// What was asked for, as long as somebody has to be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held: Option<Box<Held>>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Held {
+    actor: Actor,
+    asked: Asked,
+}
+
+/// What is known by an idempotency key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Keyed {
+    pub(super) intent: IntentId,
+    /// Of what was asked for.
+    pub(super) digest: String,
+    /// What became of it, once the intent itself is forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) became: Option<(Outcome, DecisionState)>,
+}
+
+/// Since the first start.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Counts {
+    pub(super) decided: u64,
+    pub(super) allowed: u64,
+    pub(super) denied: u64,
+}
+
+/// A key of one actor, as it is kept: actors do not share keys.
+pub(super) fn key_of(actor: &Actor, key: &str) -> String {
+    format!("{}:{}:{}{key}", actor.kind.word(), actor.name.len(), actor.name)
+}
+
+/// The question that policies and charter answer.
+pub(super) fn request(actor: &Actor, asked: &Asked) -> Request {
+    Request {
+        actor: actor.clone(),
+        kind: asked.kind.clone(),
+        target: asked.target.clone().unwrap_or_else(|| "instance".to_owned()),
+        circumstances: asked.circumstances.clone().unwrap_or_default(),
+    }
+}
+
+impl State {
+    /// The own time.
+    pub(super) fn time(&self, now: Now) -> Timestamp {
+        self.at.max(now.wall)
+    }
+
+    pub(super) fn rules(&self) -> Result<&Rules, &str> {
+        let read = || Rules::read(self.generation.as_ref(), &self.declared);
+        self.rules.get_or_init(read).as_ref().map_err(String::as_str)
+    }
+
+    /// The number of the generation in force.
+    pub(super) fn number(&self) -> u64 {
+        self.generation.as_ref().map_or(0, |generation| generation.number)
+    }
+
+    /// The emergency grant that is live for this actor, by its name.
+    pub(super) fn grant(&self, actor: &Actor, at: Timestamp) -> Option<String> {
+        let live = |grant: &&Grant| {
+            grant.since <= at && at < grant.until && grant.actor.as_ref().is_none_or(|of| of == actor)
+        };
+        self.grants.values().find(live).map(|grant| grant.id.clone())
+    }
+
+    /// The question about an intent that waits.
+    pub(super) fn asked_again(&self, id: IntentId) -> Option<Request> {
+        let held = self.intents.get(&id)?.held.as_deref()?;
+        Some(request(&held.actor, &held.asked))
+    }
+
+    /// What the task manager is to take, under the intent's own name as the key.
+    pub(super) fn submission(&self, id: IntentId) -> Option<Submission> {
+        let kept = self.intents.get(&id)?;
+        let Held { actor, asked } = kept.held.as_deref()?;
+        let decision = &kept.decision;
+        let given = asked.origin.as_deref().cloned().unwrap_or_default();
+        let reasons = given.reasons.into_iter().take(limits::REASONS).chain(decision.reasons.iter().cloned());
+        let by = match decision.reasons.iter().rev().find(|reason| reason.code == "approval.given") {
+            Some(reason) => reason.text.clone(),
+            None => format!("policy {}", decision.policies.join(", ")),
+        };
+        let origin = Origin {
+            approved_by: Some(by),
+            tier: decision.tier.map(|tier| tier.to_string()),
+            score: Some(decision.score),
+            reasons: reasons.collect(),
+            ..given
+        };
+        Some(Submission {
+            id: Some(id),
+            kind: asked.kind.clone(),
+            actor: actor.name.clone(),
+            payload: asked.payload.clone(),
+            key: Some(id.to_string()),
+            priority: asked.priority,
+            deadline_ms: asked.deadline_ms,
+            delay_ms: asked.delay_ms,
+            origin: Some(Box::new(origin)),
+        })
+    }
+
+    /// What governance is told.
+    pub(super) fn case(&self, id: IntentId, owed: Owed) -> Option<Case> {
+        let kept = self.intents.get(&id)?;
+        let Held { actor, asked } = kept.held.as_deref()?;
+        let decision = &kept.decision;
+        Some(Case {
+            intent: id,
+            owed,
+            digest: decision.digest.clone(),
+            actor: actor.clone(),
+            kind: asked.kind.clone(),
+            target: request(actor, asked).target,
+            payload: asked.payload.clone(),
+            tier: decision.tier.and_then(|tier| Tier::try_from(tier).ok()).unwrap_or(Tier::Approval),
+            quorum: 1,
+            reasons: decision.reasons.clone(),
+            since: decision.since,
+            until: if owed == Owed::Approval { decision.expires } else { None },
+        })
+    }
+
+    /// Takes an event in. Pure and total.
+    pub(super) fn take(&mut self, event: &Event) {
+        self.at = self.at.max(event.at);
+        match &event.what {
+            What::Configured { era, declared } => {
+                self.era.get_or_insert(*era);
+                self.declared = declared.iter().cloned().collect();
+                self.rules = OnceLock::new();
+            }
+            What::Decided { decision, actor, asked } => self.decided(decision, actor, asked),
+            What::Resolved { intent, outcome, reasons, .. } => self.resolved(*intent, *outcome, reasons),
+            What::Expired { intent, reasons } => self.resolved(*intent, Outcome::Denied, reasons),
+            What::HandedOn { intents } => {
+                for intent in intents {
+                    self.handed(*intent, DecisionState::Running, None);
+                }
+            }
+            What::Refused { intent, reason } => self.handed(*intent, DecisionState::Failed, Some(reason)),
+            What::CasesTold { cases } => {
+                for case in cases {
+                    self.cases.remove(case);
+                    self.let_go(case.0);
+                }
+            }
+            What::GenerationAdopted { generation } => {
+                self.generation = Some(generation.clone());
+                self.rules = OnceLock::new();
+            }
+            What::GenerationRefused { .. } => {}
+            What::GrantsChanged { grants } => {
+                self.grants = grants.iter().map(|grant| (grant.id.clone(), grant.clone())).collect();
+            }
+            What::GrantsEnded { grants } => self.grants.retain(|id, _| !grants.contains(id)),
+        }
+    }
+
+    fn decided(&mut self, decision: &Decision, actor: &Actor, asked: &Asked) {
+        let id = decision.id;
+        self.next = self.next.max(id.number() + 1);
+        self.counts.decided += 1;
+        match decision.outcome {
+            Outcome::Allowed => self.counts.allowed += 1,
+            Outcome::Denied => self.counts.denied += 1,
+            Outcome::WaitsForApproval => {
+                self.waiting.insert(id);
+                self.cases.insert((id, Owed::Approval));
+            }
+            Outcome::WaitsForVote => {
+                self.waiting.insert(id);
+            }
+        }
+        if decision.review {
+            self.cases.insert((id, Owed::Review));
+        }
+        if decision.outcome == Outcome::Allowed && decision.planned {
+            self.handing.insert(id);
+        }
+        let key = asked.key.as_ref().map(|key| key_of(actor, key));
+        if let Some(key) = &key {
+            let keyed = Keyed { intent: id, digest: decision.digest.clone(), became: None };
+            self.keys.insert(key.clone(), keyed);
+            self.key_order.push_back(key.clone());
+            if self.key_order.len() > limits::KEYS
+                && let Some(oldest) = self.key_order.pop_front()
+            {
+                self.keys.remove(&oldest);
+            }
+        }
+        let held = Box::new(Held { actor: actor.clone(), asked: asked.clone() });
+        self.held_bytes += asked.payload.len();
+        self.intents.insert(id, Kept { decision: decision.clone(), key, held: Some(held) });
+        self.let_go(id);
+    }
+
+    fn resolved(&mut self, id: IntentId, outcome: Outcome, reasons: &[Reason]) {
+        self.waiting.remove(&id);
+        self.cases.remove(&(id, Owed::Approval));
+        if let Some(kept) = self.intents.get_mut(&id) {
+            let decision = &mut kept.decision;
+            decision.outcome = outcome;
+            decision.expires = None;
+            decision.advice.clear();
+            decision.reasons.extend(reasons.iter().cloned());
+            decision.state = match outcome {
+                Outcome::Allowed if decision.planned => DecisionState::Waiting,
+                Outcome::Allowed => DecisionState::Succeeded,
+                _ => DecisionState::Denied,
+            };
+            if decision.state == DecisionState::Waiting {
+                self.handing.insert(id);
+            }
+        }
+        self.let_go(id);
+    }
+
+    fn handed(&mut self, id: IntentId, state: DecisionState, reason: Option<&Reason>) {
+        if self.handing.remove(&id)
+            && let Some(kept) = self.intents.get_mut(&id)
+        {
+            kept.decision.state = state;
+            kept.decision.reasons.extend(reason.cloned());
+        }
+        self.let_go(id);
+    }
+
+    /// Drops what was asked for once nobody has to be told of it any more, and forgets the oldest of those that are over.
+    fn let_go(&mut self, id: IntentId) {
+        let owed = [Owed::Approval, Owed::Review].iter().any(|owed| self.cases.contains(&(id, *owed)));
+        if owed || self.waiting.contains(&id) || self.handing.contains(&id) {
+            return;
+        }
+        let Some(held) = self.intents.get_mut(&id).and_then(|kept| kept.held.take()) else { return };
+        self.held_bytes = self.held_bytes.saturating_sub(held.asked.payload.len());
+        self.over.push_back(id);
+        if self.over.len() <= limits::DECIDED {
+            return;
+        }
+        let Some(forgotten) = self.over.pop_front().and_then(|id| self.intents.remove(&id)) else { return };
+        let keyed = forgotten.key.and_then(|key| self.keys.get_mut(&key));
+        if let Some(keyed) = keyed.filter(|keyed| keyed.intent == forgotten.decision.id) {
+            keyed.became = Some((forgotten.decision.outcome, forgotten.decision.state));
+        }
+    }
+}

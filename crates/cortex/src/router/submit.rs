@@ -1,0 +1,271 @@
+//! Deciding what is asked for: each by itself.
+//!
+//! A key that is known gives the decision that it gave before, before anything else is looked at.
+
+use std::{collections::HashMap, fmt::Write as _};
+
+use grace_kernel::Decision as Decided;
+use grace_types::{
+    intent::{IntentId, Json},
+    reason::Reason,
+    time::Timestamp,
+    yaml::suggest,
+};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Router, bad_request, because,
+    event::What,
+    recorded,
+    state::{State, key_of, request},
+};
+use crate::{
+    command::{Answered, Arrived, Asked, Decision, DecisionState, Outcome, Refusal, Reply},
+    judge::{Judgement, Standing, judge},
+    limits,
+    request::{Actor, Request},
+    tier::Tier,
+};
+
+/// SHA-256 over what is asked for and by whom, lowercase hex. What caused it and its key are no part of it.
+pub(super) fn digest(actor: &Actor, asked: &Asked, request: &Request, payload: &str) -> String {
+    let of = (
+        (actor, &asked.kind, &request.target, &request.circumstances),
+        (asked.priority, asked.deadline_ms, asked.delay_ms, asked.only_decide),
+        payload,
+    );
+    // Cannot fail: texts and numbers.
+    let text = serde_json::to_vec(&of).unwrap_or_default();
+    Sha256::digest(text).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn refused(code: &str, message: impl Into<String>) -> Answered {
+    Answered::Refused { code: code.to_owned(), message: message.into(), violations: Vec::new() }
+}
+
+/// What a batch has decided so far.
+struct Batch<'s> {
+    state: &'s State,
+    at: Timestamp,
+    events: Vec<What>,
+    keys: HashMap<String, Decision>,
+    /// Added to what is open.
+    open: usize,
+    bytes: usize,
+}
+
+pub(super) fn decide(state: &State, at: Timestamp, intents: &[Arrived]) -> Result<Decided<Router>, Refusal> {
+    if intents.is_empty() || intents.len() > limits::BATCH {
+        let (most, found) = (limits::BATCH, intents.len());
+        return Err(bad_request(format!("1 to {most} intents at a time; these are {found}")));
+    }
+    let mut batch = Batch { state, at, events: Vec::new(), keys: HashMap::new(), open: 0, bytes: 0 };
+    let results = intents.iter().map(|arrived| match batch.take(arrived) {
+        Ok(decision) => Answered::Decided(Box::new(decision)),
+        Err(refused) => refused,
+    });
+    let results = results.collect();
+    let how = format!("policies and charter of generation {}", state.number());
+    let events = batch.events.into_iter().map(|what| {
+        let (place, why) = match &what {
+            What::Decided { decision, .. } => (decision.id.to_string(), because(&decision.reasons)),
+            _ => ("cortex".to_owned(), because(&[])),
+        };
+        recorded(at, what, place, &how, why)
+    });
+    Ok(events.fold(Decided::reply(Reply::Submitted { results }), Decided::record))
+}
+
+impl Batch<'_> {
+    fn take(&mut self, arrived: &Arrived) -> Result<Decision, Answered> {
+        let Arrived { actor, asked, wrong } = arrived;
+        let question = request(actor, asked);
+        if let Some(fault) = question.fault() {
+            return Err(refused("bad_request", fault));
+        }
+        if asked.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > limits::KEY_BYTES) {
+            return Err(refused("bad_request", format!("`key` has 1 to {} bytes", limits::KEY_BYTES)));
+        }
+        if asked.payload.len() > limits::PAYLOAD_BYTES {
+            let (found, most) = (asked.payload.len(), limits::PAYLOAD_BYTES);
+            return Err(refused(
+                "too_large",
+                format!("a payload of {found} bytes; at most {most} are taken"),
+            ));
+        }
+        let Ok(value) = asked.payload.value() else {
+            return Err(refused("invalid", "the payload is nested too deep"));
+        };
+        // Without spaces, so that the same payload is the same text.
+        let payload = Json::of(&value);
+        let digest = digest(actor, asked, &question, payload.text());
+        let key = asked.key.as_ref().map(|key| key_of(actor, key));
+        if let Some(known) = key.as_ref().and_then(|key| self.repeated(key, actor, asked, &digest)) {
+            return known;
+        }
+        if let Some(wrong) = wrong {
+            let (code, message) = (wrong.code.clone(), wrong.message.clone());
+            return Err(Answered::Refused { code, message, violations: wrong.violations.clone() });
+        }
+        self.room(&payload)?;
+        let decision = self.decision(actor, asked, &question, digest);
+        self.open += 1;
+        self.bytes += payload.len();
+        if let Some(key) = key {
+            self.keys.insert(key, decision.clone());
+        }
+        let asked = Asked { payload, ..asked.clone() };
+        self.events.push(What::Decided {
+            decision: Box::new(decision.clone()),
+            actor: actor.clone(),
+            asked: Box::new(asked),
+        });
+        Ok(decision)
+    }
+
+    /// The decision that the key got before.
+    fn repeated(
+        &self,
+        key: &str,
+        actor: &Actor,
+        asked: &Asked,
+        digest: &str,
+    ) -> Option<Result<Decision, Answered>> {
+        let reused = |id: IntentId| {
+            let key = asked.key.as_deref().unwrap_or_default();
+            let message = format!("the idempotency key `{key}` was used for another intent, {id}");
+            Some(Err(refused("key_reused", message)))
+        };
+        let again = |decision: &Decision| Some(Ok(Decision { repeated: true, ..decision.clone() }));
+        if let Some(decision) = self.keys.get(key) {
+            return if decision.digest == digest { again(decision) } else { reused(decision.id) };
+        }
+        let keyed = self.state.keys.get(key)?;
+        if keyed.digest != digest {
+            return reused(keyed.intent);
+        }
+        if let Some(kept) = self.state.intents.get(&keyed.intent) {
+            return again(&kept.decision);
+        }
+        let (outcome, state) = keyed.became.unwrap_or((Outcome::Denied, DecisionState::Denied));
+        let told = format!("decided before; `grace why {}` tells why", keyed.intent);
+        Some(Ok(Decision {
+            id: keyed.intent,
+            kind: asked.kind.clone(),
+            actor: actor.name.clone(),
+            actor_kind: actor.kind.word().to_owned(),
+            key: asked.key.clone(),
+            outcome,
+            tier: None,
+            score: 0.0,
+            policies: Vec::new(),
+            reasons: vec![Reason::new("intent.forgotten", told)],
+            advice: Vec::new(),
+            review: false,
+            expires: None,
+            repeated: true,
+            state,
+            digest: digest.to_owned(),
+            since: self.at,
+            planned: matches!(state, DecisionState::Running | DecisionState::Failed),
+        }))
+    }
+
+    /// Whether what is decided can be held until it has been told to whoever has to know.
+    fn room(&self, payload: &Json) -> Result<(), Answered> {
+        let state = self.state;
+        let places = [
+            (state.waiting.len(), limits::OPEN, "intents wait for people"),
+            (state.handing.len(), limits::OPEN, "intents wait for the task manager to take them"),
+            (state.cases.len(), limits::OPEN, "cases wait for governance to take them"),
+        ];
+        for (count, most, what) in places {
+            if count + self.open >= most {
+                return Err(refused(
+                    "overloaded",
+                    format!("{} {what}; at most {most} may", count + self.open),
+                ));
+            }
+        }
+        let (bytes, most) = (state.held_bytes + self.bytes + payload.len(), limits::HELD_BYTES);
+        if bytes > most {
+            return Err(refused("overloaded", format!("payloads of {bytes} bytes wait; at most {most} may")));
+        }
+        Ok(())
+    }
+
+    fn decision(&self, actor: &Actor, asked: &Asked, question: &Request, digest: String) -> Decision {
+        let state = self.state;
+        let judgement = judged(state, question, self.at);
+        let Judgement { outcome, tier, score, review, policies, reasons, mut advice } = judgement;
+        let planned = state.declared.contains(&asked.kind) && !asked.only_decide;
+        if outcome == Outcome::Allowed && !planned && !asked.only_decide {
+            let known = state.declared.iter().map(String::as_str);
+            let near = suggest(&asked.kind, known).map(|near| format!("; {near}")).unwrap_or_default();
+            advice.push(format!(
+                "the manifest declares no tasks for `{}`, so nothing runs: whoever asked acts on the decision{near}",
+                asked.kind
+            ));
+        }
+        let at = match outcome {
+            Outcome::Denied => DecisionState::Denied,
+            Outcome::Allowed if !planned => DecisionState::Succeeded,
+            _ => DecisionState::Waiting,
+        };
+        let waits = matches!(outcome, Outcome::WaitsForApproval | Outcome::WaitsForVote);
+        // `next` is at least one: the first intent of an instance is 1 for people.
+        let number = state.next.max(1) + self.events.len() as u64;
+        Decision {
+            id: IntentId::new(state.era.unwrap_or_default(), number),
+            kind: asked.kind.clone(),
+            actor: actor.name.clone(),
+            actor_kind: actor.kind.word().to_owned(),
+            key: asked.key.clone(),
+            outcome,
+            tier: tier.map(Tier::number),
+            score: score.value,
+            policies,
+            reasons,
+            advice,
+            review,
+            expires: waits.then(|| self.at.plus(limits::APPROVAL_WAIT)),
+            repeated: false,
+            state: at,
+            digest,
+            since: self.at,
+            planned,
+        }
+    }
+}
+
+/// The judgement by what is in force. What cannot be judged is denied.
+pub(super) fn judged(state: &State, question: &Request, at: Timestamp) -> Judgement {
+    let mut judgement = match state.rules() {
+        Ok(rules) => {
+            let standing = Standing { grant: state.grant(&question.actor, at) };
+            judge(question, &rules.policies, &rules.charter, &standing)
+        }
+        Err(fault) => {
+            let told = format!("the policies and the charter in force cannot be read: {fault}");
+            Judgement {
+                outcome: Outcome::Denied,
+                tier: None,
+                score: crate::charter::Score { value: 0.0, terms: Vec::new() },
+                review: false,
+                policies: Vec::new(),
+                reasons: vec![Reason::new("policy.failed", told)],
+                advice: Vec::new(),
+            }
+        }
+    };
+    if judgement.outcome == Outcome::WaitsForVote {
+        judgement.outcome = Outcome::Denied;
+        judgement.review = false;
+        let told = "no vote can be held: unified logic does not run";
+        judgement.reasons.push(Reason::new("vote.none", told));
+    }
+    judgement
+}
