@@ -39,6 +39,14 @@ impl Line {
         })
     }
 
+    /// Says it, whether or not anybody hears it.
+    #[allow(dead_code, reason = "not every test binary does")]
+    pub(crate) fn tell(&self, subject: &str, command: &Value) {
+        let message =
+            Message::new(subject.to_owned(), json!({ "command": command }).to_string().into_bytes());
+        let _ = self.runtime.block_on(self.bus.publish(message));
+    }
+
     pub(crate) fn register(&self, worker: &str) {
         let offer = json!({"name": worker, "incarnation": "1", "kinds": ["own"], "slots": 4});
         let answer = self.ask(&format!("grace.work.register.{worker}"), &json!({ "register": offer }));
