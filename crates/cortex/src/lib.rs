@@ -13,6 +13,7 @@
 //! | [`case`] | what the cortex and the kernel `governance` tell each other |
 //! | [`charter`] | the pillars of the mission, and the score of an intent |
 //! | [`command`] | what the cortex can be asked, and what it answers |
+//! | [`governance`] | the kernel: approvals, reviews, emergencies, and what is decided by |
 //! | [`judge`] | policies, tier and score together: allowed, denied, or what is waited for |
 //! | [`limits`] | every bound, with its reason |
 //! | [`policy`] | policies in Cedar: read, checked, and asked |
@@ -26,6 +27,7 @@
 pub mod case;
 pub mod charter;
 pub mod command;
+pub mod governance;
 pub mod judge;
 pub mod limits;
 pub mod policy;

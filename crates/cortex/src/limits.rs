@@ -103,3 +103,54 @@ pub const ROOM_AGAIN: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether something is due by time: waits have days, grants have minutes.
 pub const TICK_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes of an approver's name. It stands in every signature and in every record of an approval.
+pub const APPROVER_BYTES: usize = 63;
+
+/// Approvers. Each can stop everything that waits; more people than this are not asked in earnest.
+pub const APPROVERS: usize = 1000;
+
+/// Approvals that wait, those included whose verdicts the cortex has not taken, and reviews that are owed. More are refused: the cortex
+/// keeps them until there is room.
+pub const OPEN_CASES: usize = 10_000;
+
+/// Closed approvals, reviews and emergencies that are still shown each. Older ones are in the narratives.
+pub const CLOSED: usize = 1000;
+
+/// Rows of a page, and verdicts in one message: with payloads of 64 KiB at most they stay far below what a message may hold.
+pub const PAGE: usize = 100;
+
+/// Bytes of the rows of a page. The row that crosses it is the last one.
+pub const PAGE_BYTES: usize = 512 << 10;
+
+/// Generations that are kept, to compare with and to go back to. The one in force is always among them.
+pub const GENERATIONS: usize = 20;
+
+/// Policies and charter of a generation together. They travel in one message of at most 1 MiB, where each line end and each quote takes two
+/// bytes.
+pub const GENERATION_BYTES: usize = 384 << 10;
+
+/// How long governance waits for an approval of what it asks for itself.
+pub const OWN_APPROVAL: Duration = Duration::from_secs(24 * 3600);
+
+/// How far the time in an approver's signature may lie from governance's own. An answer that was made long ago and kept is not taken; clocks
+/// of two machines of one team differ by less.
+pub const ANSWER_AGE: Duration = Duration::from_secs(300);
+
+/// The longest leave to act in an emergency. Whoever needs more declares it again, awake.
+pub const EMERGENCY: Duration = Duration::from_secs(4 * 3600);
+
+/// Emergencies at a time. More are refused: they would all be checked with every intent of tier 4.
+pub const EMERGENCIES: usize = 100;
+
+/// Bytes of a reason or a note. Longer ones are refused: they stand in every record.
+pub const WORDS_BYTES: usize = 4096;
+
+/// Between two looks of governance at what is over by now and what the cortex has not taken yet.
+pub const GOVERNANCE_LOOK: Duration = Duration::from_millis(500);
+
+/// Between two questions whether the control plane is in an emergency. Its events are heard at once; this finds what was missed.
+pub const EMERGENCY_LOOK: Duration = Duration::from_secs(5);
+
+/// How long governance waits for an answer of the cortex, and of the control plane, before it asks again.
+pub const GOVERNANCE_ANSWER: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use grace_core::{control_plane::kernel_spec, instance::Instance, kernels::BuiltIn, spawn::own_program};
-use grace_cortex::router;
+use grace_cortex::{governance, router};
 use grace_kernel::process::{Context, Environment, KernelError, tell};
 use grace_orchestration::{
     htm, intent::IntentType, policies, scheduler, triggers, watchdog, worker, written,
@@ -49,7 +49,17 @@ pub(crate) fn built_in() -> Vec<BuiltIn> {
         stateful: true,
         run: run_cortex,
     };
-    [vec![grace_api::component::BUILT_IN], orchestrators().to_vec(), vec![cortex, worker]].concat()
+    let governance = BuiltIn {
+        name: governance::shell::NAME,
+        kind: ComponentKind::Kernel,
+        critical: false,
+        depends_on: &["message_bus"],
+        watchdog: governance::shell::WATCHDOG,
+        permissions: governance::shell::permissions,
+        stateful: true,
+        run: run_governance,
+    };
+    [vec![grace_api::component::BUILT_IN, governance], orchestrators().to_vec(), vec![cortex, worker]].concat()
 }
 
 /// The deciders of Layer 2.
@@ -185,6 +195,14 @@ fn run_cortex(environment: Environment) -> Result<(), KernelError> {
     run(environment, async |context, instance, journal| {
         let types: BTreeMap<String, IntentType> = declared(&instance, |manifest| &manifest.intents);
         router::shell::main(context, journal, types.into_keys().collect()).await
+    })
+}
+
+fn run_governance(environment: Environment) -> Result<(), KernelError> {
+    run(environment, async |context, instance, journal| {
+        let types = declared::<IntentType>(&instance, |manifest| &manifest.intents);
+        let keys = instance.data().join("keys");
+        governance::shell::main(context, journal, &keys, types.into_keys().collect()).await
     })
 }
 

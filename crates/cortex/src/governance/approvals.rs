@@ -1,0 +1,360 @@
+//! Approvals: what is asked of people, what they say, and what follows.
+
+use grace_kernel::{Decision, Recorded};
+use grace_log::note::{Algorithm, VerifierKey};
+use grace_types::{
+    intent::{IntentId, Json},
+    reason::{Reason, Why},
+    time::Now,
+};
+use serde_json::{Value, json};
+
+use super::{
+    binding::{Answer, Said, is_approver, same_person, sha256},
+    command::{Refusal, Reply},
+    decider::{Decided, label, millis_after, moment, record, words},
+    event::{Change, Event},
+    generations, query,
+    state::{Open, State},
+};
+use crate::{
+    case::{Case, Owed, Verdict, Word},
+    limits,
+    request::{Actor, ActorKind},
+    tier::Tier,
+};
+
+/// That a case waits.
+pub(super) fn asked(case: &Case, change: Option<Change>, now: Now) -> Recorded<Event> {
+    let mono_until_ms = case.until.map(|until| millis_after(now, until.since(now.wall)));
+    let text = format!("{} of {} waits for {} to say yes", case.kind, case.actor.name, people(case.quorum));
+    let mut why = Why::because("approval.asked", text);
+    for Reason { code, text } in &case.reasons {
+        why = why.and(code, text);
+    }
+    let by = if change.is_some() { case.actor.name.clone() } else { "cortex".to_owned() };
+    let place = case.intent.to_string();
+    record(Event::Asked { case: Box::new(case.clone()), mono_until_ms, change }, place, by, why)
+}
+
+fn people(quorum: u8) -> String {
+    match quorum.max(1) {
+        1 => "one person".to_owned(),
+        n => format!("{n} different people"),
+    }
+}
+
+/// That nobody said anything in time.
+pub(super) fn expired(open: &Open, now: Now) -> Recorded<Event> {
+    let until = open.case.until.map(moment).unwrap_or_default();
+    let text =
+        format!("{} of {} people said yes until {until}, which is a no", open.yes.len(), open.quorum());
+    let reason = Reason::new("approval.expired", text);
+    let by = open.yes.keys().cloned().collect();
+    resolved(open, (Word::Expired, by, vec![reason]), ("clock", now))
+}
+
+fn resolved(
+    open: &Open,
+    (word, by, reasons): (Word, Vec<String>, Vec<Reason>),
+    (how, now): (&str, Now),
+) -> Recorded<Event> {
+    let mut steps = reasons.iter();
+    let first = steps.next().map_or_else(
+        || Why::because("approval.resolved", "it was decided"),
+        |reason| Why::because(&reason.code, &reason.text),
+    );
+    let why = steps.fold(first, |why, reason| why.and(&reason.code, &reason.text));
+    let (intent, digest) = (open.case.intent, open.case.digest.clone());
+    let verdict = Verdict { intent, digest, word, by, reasons };
+    record(Event::Resolved { verdict, at: now.wall }, intent.to_string(), how, why)
+}
+
+/// An approver says something.
+pub(super) fn answer(state: &State, now: Now, said: &Said, answer: Answer) -> Decided {
+    match weighed(state, now, said, answer) {
+        Ok(Weighed::Repeated) => counted(state, said, true),
+        Ok(Weighed::Counts(open)) if answer == Answer::Deny => denied(state, now, said, open),
+        Ok(Weighed::Counts(open)) => yes(state, now, said, open),
+        Ok(Weighed::TooLate(open)) => {
+            let refusal = Refusal::new("expired", format!("the time to answer {} is over", said.intent));
+            not_taken(refusal, said).record(expired(open, now))
+        }
+        Err(refusal) if refusal.code == "not_found" => Decision::refuse(refusal),
+        Err(refusal) => not_taken(refusal, said),
+    }
+}
+
+fn not_taken(refusal: Refusal, said: &Said) -> Decided {
+    let (code, text) = (refusal.code.clone(), refusal.message.clone());
+    let why = Why::because(format!("approval.{code}"), text);
+    let mut said = said.clone();
+    for text in [&mut said.approver, &mut said.digest, &mut said.signature] {
+        *text = text.chars().take(limits::NAME_BYTES).collect();
+    }
+    said.reason = said.reason.map(|reason| reason.chars().take(limits::NAME_BYTES).collect());
+    let (place, by) = (said.intent.to_string(), said.approver.clone());
+    Decision::refuse(refusal).record(record(Event::NotTaken { said, code }, place, by, why))
+}
+
+enum Weighed<'a> {
+    Counts(&'a Open),
+    Repeated,
+    TooLate(&'a Open),
+}
+
+/// Whether an answer counts. Who it is comes first, then whether he said this, and only then whether he may.
+fn weighed<'a>(state: &'a State, now: Now, said: &Said, answer: Answer) -> Result<Weighed<'a>, Refusal> {
+    let refused = |code: &str, text: String| Err(Refusal::new(code, text));
+    let open = state.open.get(&said.intent);
+    let closed = state.closed(said.intent);
+    let Some(case) = open.map(|open| &open.case).or(closed.map(|closed| &closed.case)) else {
+        return refused("not_found", format!("no approval is asked for {}", said.intent));
+    };
+    let Some(approver) = state.approvers.get(&said.approver) else {
+        return refused("unknown_approver", format!("`{}` is no approver", tame(&said.approver)));
+    };
+    if said.digest != case.digest {
+        let text = format!("the answer is about something else than {} asks for", said.intent);
+        return refused("wrong_digest", text);
+    }
+    let key: Option<VerifierKey> = approver.public_key.parse().ok();
+    if !key.is_some_and(|key| said.is_signed(answer, &key, &state.instance)) {
+        let text = format!("the signature is not {}'s under this answer to {}", approver.name, said.intent);
+        return refused("forged", text);
+    }
+    if answer == Answer::Approve && same_person(&case.actor.name, &approver.name) {
+        let text = format!("{} asked for {}, and nobody approves his own", approver.name, said.intent);
+        return refused("own_intent", text);
+    }
+    if let Some(reason) = &said.reason {
+        words("reason", reason)?;
+    }
+    let Some(open) = open else {
+        // What made the verdict, told again.
+        if closed.is_some_and(|closed| closed.said.contains(said)) {
+            return Ok(Weighed::Repeated);
+        }
+        return refused("closed", format!("{} is decided already", said.intent));
+    };
+    if answer == Answer::Approve && open.yes.contains_key(&approver.name) {
+        return Ok(Weighed::Repeated);
+    }
+    let (early, late) = (now.wall.since(said.at), said.at.since(now.wall));
+    if early.max(late) > limits::ANSWER_AGE {
+        let text = format!(
+            "the answer was signed at {}, and {} is too far from that",
+            moment(said.at),
+            moment(now.wall)
+        );
+        return refused("replayed", text);
+    }
+    Ok(if open.is_over(now) { Weighed::TooLate(open) } else { Weighed::Counts(open) })
+}
+
+/// What a stranger calls himself, short enough to be repeated.
+fn tame(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(limits::APPROVER_BYTES).collect()
+}
+
+/// The answer with what the state will be.
+fn counted(state: &State, said: &Said, repeated: bool) -> Decided {
+    match query::approval(state, said.intent) {
+        Some(approval) => Decision::reply(Reply::Counted { approval: Box::new(approval), repeated }),
+        None => Decision::refuse(Refusal::new("not_found", "it is gone")),
+    }
+}
+
+/// The events, with an answer made of the state after them.
+fn after(state: &State, said: &Said, events: Vec<Recorded<Event>>) -> Decided {
+    let mut next = state.clone();
+    events.iter().for_each(|event| next.take(event.event()));
+    events.into_iter().fold(counted(&next, said, false), Decision::record)
+}
+
+fn denied(state: &State, now: Now, said: &Said, open: &Open) -> Decided {
+    let text = said.reason.clone().unwrap_or_else(|| format!("{} said no", said.approver));
+    let verdict = (Word::Denied, vec![said.approver.clone()], vec![Reason::new("approval.denied", text)]);
+    after(state, said, vec![resolved(open, verdict, (&said.approver, now))])
+}
+
+fn yes(state: &State, now: Now, said: &Said, open: &Open) -> Decided {
+    let mut by: Vec<String> = open.yes.keys().cloned().collect();
+    by.push(said.approver.clone());
+    let (have, needed) = (by.len(), open.quorum());
+    let text = format!("{} said yes: {have} of {needed}", said.approver);
+    let mut why = Why::because("approval.yes", text);
+    if let Some(reason) = &said.reason {
+        why = why.and("approval.reason", reason);
+    }
+    let place = said.intent.to_string();
+    let mut events = vec![record(
+        Event::Yes { said: said.clone() },
+        place,
+        format!("signature of {}", said.approver),
+        why,
+    )];
+    if have >= needed {
+        let text = format!("{} said yes, as many as it takes", by.join(" and "));
+        let mut reasons = vec![Reason::new("approval.approved", text)];
+        let said = open.yes.values().chain([said]);
+        reasons.extend(said.filter_map(|said| Some(Reason::new("approval.reason", said.reason.clone()?))));
+        events.push(resolved(open, (Word::Approved, by.clone(), reasons), ("quorum", now)));
+        if let Some(change) = &open.change {
+            events.extend(carried_out(state, now, (&open.case, change), &by));
+        }
+    }
+    after(state, said, events)
+}
+
+/// What governance does now that it is approved.
+fn carried_out(
+    state: &State,
+    now: Now,
+    (case, change): (&Case, &Change),
+    by: &[String],
+) -> Vec<Recorded<Event>> {
+    let why =
+        Why::because("approval.approved", format!("{} was approved by {}", case.intent, by.join(" and ")));
+    let asked_by = case.actor.name.clone();
+    match change {
+        Change::Enroll { approver, public_key } => {
+            // Another one may have been faster.
+            if enrollable(state, approver, public_key).is_err() {
+                return Vec::new();
+            }
+            let (approver, public_key) = (approver.clone(), public_key.clone());
+            let event =
+                Event::Enrolled { approver: approver.clone(), public_key, by: asked_by, at: now.wall };
+            vec![record(event, approver, "approval", why)]
+        }
+        Change::Dismiss { approver } => {
+            if state.approvers.len() < 2 || !state.approvers.contains_key(approver) {
+                return Vec::new();
+            }
+            vec![record(Event::Dismissed { approver: approver.clone() }, approver.clone(), "approval", why)]
+        }
+        Change::Adopt { base, policies, charter } => {
+            generations::approved(state, now, (*base, policies, charter), case, by)
+        }
+    }
+}
+
+fn enrollable(state: &State, approver: &str, public_key: &str) -> Result<(), Refusal> {
+    if !is_approver(approver) {
+        let most = limits::APPROVER_BYTES;
+        let text =
+            format!("an approver's name has 1 to {most} lower-case letters, digits, and any of `.-_@`");
+        return Err(Refusal::new("bad_name", text));
+    }
+    let key: Result<VerifierKey, _> = public_key.parse();
+    let key = key.map_err(|e| Refusal::new("bad_key", format!("the public key: {e}")))?;
+    if key.algorithm() != Algorithm::Ed25519 || key.name() != approver {
+        let text = format!("the key is to be an Ed25519 key called `{approver}`");
+        return Err(Refusal::new("bad_key", text));
+    }
+    if let Some(known) = state.approvers.get(approver) {
+        let text = if known.public_key == public_key {
+            format!("{approver} is enrolled already")
+        } else {
+            format!("{approver} is enrolled with another key: dismiss it first")
+        };
+        return Err(Refusal::new("enrolled", text));
+    }
+    let same = |text: &str| text.rsplit('+').next().map(str::to_owned);
+    if let Some(other) = state.approvers.values().find(|one| same(&one.public_key) == same(public_key)) {
+        let text = format!("this key is {}'s: each person has one of his own", other.name);
+        return Err(Refusal::new("bad_key", text));
+    }
+    if state.approvers.len() >= limits::APPROVERS {
+        let text = format!("there are {} approvers, and no more are taken", limits::APPROVERS);
+        return Err(Refusal::new("full", text));
+    }
+    Ok(())
+}
+
+/// The first approver is taken at the word of whoever sits at the machine; every later one by the word of an approver.
+pub(super) fn enroll(state: &State, now: Now, (approver, public_key): (&str, &str), by: &str) -> Decided {
+    if let Err(refusal) = label(by).and_then(|()| enrollable(state, approver, public_key)) {
+        return Decision::refuse(refusal);
+    }
+    if state.approvers.is_empty() {
+        let text = format!("{approver} is the first approver, taken at the word of the operator ({by})");
+        let why = Why::because("approver.first", text);
+        let (name, public_key, by) = (approver.to_owned(), public_key.to_owned(), by.to_owned());
+        let event = Event::Enrolled { approver: name, public_key, by, at: now.wall };
+        let mut next = state.clone();
+        next.take(&event);
+        let reply = match next.approvers.remove(approver) {
+            Some(approver) => Reply::Enrolled { approver },
+            None => Reply::Done,
+        };
+        return Decision::reply(reply).record(record(event, approver, "operator", why));
+    }
+    let payload = json!({"approver": approver, "public_key": public_key});
+    let change = Change::Enroll { approver: approver.to_owned(), public_key: public_key.to_owned() };
+    let reason = Reason::new("approver.later", "a later approver is taken by the word of an approver");
+    own_case(state, now, ("grant_permissions", approver, payload), (by, reason), change)
+}
+
+/// Lets an approver go.
+pub(super) fn dismiss(state: &State, now: Now, approver: &str, (by, reason): (&str, &str)) -> Decided {
+    if let Err(refusal) = label(by).and_then(|()| words("reason", reason)) {
+        return Decision::refuse(refusal);
+    }
+    if !state.approvers.contains_key(approver) {
+        return Decision::refuse(Refusal::new("not_found", format!("`{}` is no approver", tame(approver))));
+    }
+    if state.approvers.len() < 2 {
+        let text = format!("{approver} is the only approver: without one nothing could be approved any more");
+        return Decision::refuse(Refusal::new("no_approver", text));
+    }
+    let payload = json!({"dismiss": approver});
+    let change = Change::Dismiss { approver: approver.to_owned() };
+    let reason = Reason::new("approver.dismiss", reason);
+    own_case(state, now, ("grant_permissions", approver, payload), (by, reason), change)
+}
+
+/// Asks people for what governance is to do itself.
+pub(super) fn own_case(
+    state: &State,
+    now: Now,
+    (kind, target, payload): (&str, &str, Value),
+    (by, reason): (&str, Reason),
+    change: Change,
+) -> Decided {
+    if state.may(by, &Default::default()).next().is_none() {
+        let text = format!("nobody but {by} could approve it: no other approver is enrolled");
+        return Decision::refuse(Refusal::new("no_approver", text));
+    }
+    if state.open.len() >= limits::OPEN_CASES {
+        let text = format!("{} cases wait for people, and no more are taken", limits::OPEN_CASES);
+        return Decision::refuse(Refusal::new("full", text));
+    }
+    let (intent, actor) = (
+        IntentId::new(state.era, state.own_cases + 1),
+        Actor { kind: ActorKind::Operator, name: by.trim().to_owned() },
+    );
+    let whole = json!({"intent": intent, "actor": actor, "type": kind, "target": target, "payload": payload});
+    let case = Case {
+        intent,
+        owed: Owed::Approval,
+        digest: sha256(whole.to_string().as_bytes()),
+        actor,
+        kind: kind.to_owned(),
+        target: target.to_owned(),
+        payload: Json::of(&payload),
+        tier: Tier::Approval,
+        quorum: 1,
+        reasons: vec![reason],
+        since: now.wall,
+        until: Some(now.wall.plus(limits::OWN_APPROVAL)),
+    };
+    let event = asked(&case, Some(change), now);
+    let mut next = state.clone();
+    next.take(event.event());
+    match query::approval(&next, intent) {
+        Some(approval) => Decision::reply(Reply::Waits { approval: Box::new(approval) }).record(event),
+        None => Decision::refuse(Refusal::new("not_found", "it is gone")),
+    }
+}

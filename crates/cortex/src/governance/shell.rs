@@ -1,0 +1,406 @@
+//! Governance as a process: the decider on its journal, its key, the cortex's subject, and what is told to the cortex.
+//!
+//! The key signs emergency grants on their way to the cortex; it is in a file of its own (`keys/governance.key`), and never in a record.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use grace_bus::{Bus, Message};
+use grace_kernel::{
+    Envelope, HostError, Outcome,
+    process::{
+        Context, KernelError,
+        serve::{Shell, Storage, listen, run_decider},
+        tell,
+        thread::Commands,
+        wire::{self, WireError},
+    },
+};
+use grace_log::note::SignerKey;
+use grace_types::{
+    chance::{Entropy, OsEntropy},
+    intent::{Era, IntentId},
+    manifest::{Permissions, SubjectRules},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::{Command, Governance, Reply, command::HandOver};
+use crate::{
+    case::{Generation, Grant, Verdict},
+    command::{GOVERN_SUBJECT, Taken},
+    limits,
+};
+
+/// Its name as a component.
+pub const NAME: &str = "governance";
+/// The interval within which it beats.
+pub const WATCHDOG: Duration = Duration::from_secs(2);
+/// Where the cortex says what people owe. Nobody else may publish there.
+pub const OWE_SUBJECT: &str = "grace.governance.owe";
+
+const CONTROL_PLANE_STATUS: &str = "grace.control_plane.status";
+const EMERGENCIES: &str = "grace.event.control_plane.*";
+
+/// What it may say and hear on the bus.
+#[must_use]
+pub fn permissions() -> Permissions {
+    let rules = |subjects: &[&str]| SubjectRules {
+        allow: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
+        deny: Vec::new(),
+    };
+    Permissions {
+        publish: rules(&["grace.event.governance.>", GOVERN_SUBJECT, CONTROL_PLANE_STATUS]),
+        subscribe: rules(&["grace.cmd.governance", OWE_SUBJECT, EMERGENCIES, "_INBOX.governance.>"]),
+    }
+}
+
+/// Runs it until it is told to stop. `journal` is its journal's file, `keys` the folder of the instance's keys, `declared` the types of
+/// intents that the manifest declares.
+///
+/// # Errors
+/// The key cannot be read or made, or the journal cannot be opened or replayed.
+pub async fn main(
+    context: Context,
+    journal: PathBuf,
+    keys: &Path,
+    declared: Vec<String>,
+) -> Result<(), KernelError> {
+    let path = keys.join("governance.key");
+    let key = key(&path, &mut OsEntropy).map_err(|e| KernelError::System {
+        what: "governance's key",
+        source: io::Error::new(e.kind(), format!("{}: {e}", path.display())),
+    })?;
+    let storage = Storage::sqlite(journal, context.clock.now().wall);
+    let bus = context.bus.clone();
+    let works = Works { declared, key: Arc::new(key), bus, nudge: Arc::new(Notify::new()) };
+    run_decider::<Governance, _>(context, storage, works).await
+}
+
+/// The key in the file, or a new one. Complete and synced under another name first: after a crash there is a whole one or none.
+fn key(path: &Path, entropy: &mut dyn Entropy) -> io::Result<SignerKey> {
+    let bad = |e: &dyn std::fmt::Display| io::Error::other(e.to_string());
+    match File::open(path) {
+        Ok(file) => {
+            let mode = file.metadata()?.permissions().mode() & 0o777;
+            if mode & 0o077 != 0 {
+                return Err(bad(&format!("others can read it (mode {mode:03o}): chmod 600")));
+            }
+            let mut text = String::new();
+            file.take(1024).read_to_string(&mut text)?;
+            SignerKey::from_secret_text(text.trim_end()).map_err(|e| bad(&e))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let key = SignerKey::generate(NAME, entropy).map_err(|e| bad(&e))?;
+            let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            let fresh = path.with_extension("key.new");
+            match std::fs::remove_file(&fresh) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+            file.write_all(format!("{}\n", key.to_secret_text()).as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&fresh, path)?;
+            File::open(folder)?.sync_all()?;
+            Ok(key)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// The grant with its signature: a note's line over everything else in it.
+#[must_use]
+pub fn signed(grant: Grant, key: &SignerKey) -> Grant {
+    let signature = key.sign(&grant_text(&grant)).to_string();
+    Grant { signature, ..grant }
+}
+
+/// What is signed of a grant: its JSON without the signature, under a first line that nothing else is signed with.
+#[must_use]
+pub fn grant_text(grant: &Grant) -> String {
+    let bare = Grant { signature: String::new(), ..grant.clone() };
+    format!("grace emergency grant v1\n{}\n", serde_json::to_string(&bare).unwrap_or_default())
+}
+
+/// The shell around the decider.
+struct Works {
+    declared: Vec<String>,
+    key: Arc<SignerKey>,
+    bus: Option<Bus>,
+    nudge: Arc<Notify>,
+}
+
+impl Shell<Governance> for Works {
+    fn start(&mut self, commands: &Commands<Governance>) {
+        // Into the queue before anything from the bus can be.
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let begin = Command::Begin {
+            boot: boot.trim().to_owned(),
+            era: Era::from_bits(OsEntropy.next_u64()),
+            declared: std::mem::take(&mut self.declared),
+            instance: self.key.verifier().to_string(),
+        };
+        if let Err(e) = commands.tell(Envelope::new(begin), None) {
+            tell(&format!("governance is not set up: {e}"));
+        }
+        tokio::spawn(ticks(commands.clone()));
+        let Some(bus) = self.bus.take() else { return };
+        tokio::spawn(owed(bus.clone(), commands.clone()));
+        tokio::spawn(emergencies(bus.clone(), commands.clone()));
+        let herald = Herald {
+            bus,
+            commands: commands.clone(),
+            key: Arc::clone(&self.key),
+            nudge: Arc::clone(&self.nudge),
+            told: false,
+            silent: false,
+        };
+        tokio::spawn(herald.run());
+    }
+
+    fn arriving(&mut self, command: &mut Command) -> Result<(), WireError> {
+        let not_here =
+            |message: &str| Err(WireError { code: "bad_request".to_owned(), message: message.to_owned() });
+        match command {
+            Command::Begin { .. }
+            | Command::Tick
+            | Command::Emergency { .. }
+            | Command::Told { .. }
+            | Command::Adopted { .. }
+            | Command::HandOver => not_here("governance gives this command to itself"),
+            Command::Owe { .. } => not_here("what people owe is for the cortex to say, on its own subject"),
+            Command::Approve(_)
+            | Command::Deny(_)
+            | Command::Enroll { .. }
+            | Command::Dismiss { .. }
+            | Command::Accept { .. }
+            | Command::Flag { .. }
+            | Command::BeginEmergency { .. }
+            | Command::EndEmergency { .. }
+            | Command::Propose { .. }
+            | Command::Query(_) => Ok(()),
+        }
+    }
+
+    fn perform(&mut self, _commands: &Commands<Governance>, (): ()) {
+        self.nudge.notify_one();
+    }
+}
+
+async fn ticks(commands: Commands<Governance>) {
+    let mut ticks = tokio::time::interval(limits::GOVERNANCE_LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if matches!(commands.ask(Envelope::new(Command::Tick)).await, Err(HostError::Stopping)) {
+            return;
+        }
+    }
+}
+
+/// Takes what the cortex says that people owe.
+async fn owed(bus: Bus, commands: Commands<Governance>) {
+    let mut inbox = match listen(bus.clone(), OWE_SUBJECT.to_owned(), NAME.to_owned()).await {
+        Ok(inbox) => inbox,
+        Err(e) => return tell(&format!("what people owe cannot be heard: {e}")),
+    };
+    while let Some(message) = inbox.next().await {
+        let Some(reply) = message.reply.clone() else { continue };
+        let body = match wire::read_command::<Governance>(&message) {
+            Ok(envelope) if matches!(envelope.command, Command::Owe { .. }) => {
+                wire::answer::<Governance>(&commands.ask(envelope).await)
+            }
+            Ok(_) => wire::error(&WireError {
+                code: "bad_request".to_owned(),
+                message: "here the cortex says what people owe, and nothing else".to_owned(),
+            }),
+            Err(e) => wire::error(&e),
+        };
+        if let Err(e) = bus.publish(Message::new(reply, body)).await {
+            tell(&format!("an answer to the cortex was not sent, it will ask again: {e}"));
+        }
+    }
+}
+
+/// Hears of the control plane's emergencies, and asks now and then, since an event may be missed.
+async fn emergencies(bus: Bus, commands: Commands<Governance>) {
+    let mut looks = tokio::time::interval(limits::EMERGENCY_LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut inbox = bus.subscribe(EMERGENCIES, None).await.ok();
+    loop {
+        let declared = tokio::select! {
+            heard = async { match &mut inbox { Some(inbox) => inbox.next().await, None => std::future::pending().await } } => {
+                match heard {
+                    Some(message) => told_of(&message.subject),
+                    None => { inbox = None; None }
+                }
+            }
+            _ = looks.tick() => {
+                if inbox.is_none() {
+                    inbox = bus.subscribe(EMERGENCIES, None).await.ok();
+                }
+                asked(&bus).await
+            }
+        };
+        let Some(declared) = declared else { continue };
+        let reason = "critical kernels are down, and the control plane restarts what they need".to_owned();
+        let mut envelope = Envelope::new(Command::Emergency { declared, reason });
+        envelope.emergency = true;
+        if matches!(commands.ask(envelope).await, Err(HostError::Stopping)) {
+            return;
+        }
+    }
+}
+
+fn told_of(subject: &str) -> Option<bool> {
+    match subject.rsplit('.').next()? {
+        "emergency_declared" => Some(true),
+        "emergency_resolved" => Some(false),
+        _ => None,
+    }
+}
+
+async fn asked(bus: &Bus) -> Option<bool> {
+    let question = Message::new(CONTROL_PLANE_STATUS, Vec::new());
+    let answer = bus.request(question, limits::GOVERNANCE_ANSWER).await.ok()?;
+    let status: Value = serde_json::from_slice(&answer.payload).ok()?;
+    status["state"].as_str().map(|state| state == "emergency")
+}
+
+/// What the cortex is told.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    Resolve { verdicts: Vec<Verdict> },
+    Adopt { generation: Generation, grants: Vec<Grant> },
+}
+
+/// The cortex's answer, as far as it matters here.
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    done: Option<Value>,
+    #[serde(default)]
+    refused: Option<Value>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+/// Tells the cortex what it has not taken yet, until it has.
+struct Herald {
+    bus: Bus,
+    commands: Commands<Governance>,
+    key: Arc<SignerKey>,
+    nudge: Arc<Notify>,
+    /// Whether the cortex was told since this process began what it decides by: it may have lost it.
+    told: bool,
+    /// Whether it was said that the cortex does not answer.
+    silent: bool,
+}
+
+impl Herald {
+    async fn run(mut self) {
+        let mut looks = tokio::time::interval(limits::GOVERNANCE_LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.nudge.notified() => {}
+                _ = looks.tick() => {}
+            }
+            let due = match self.commands.ask(Envelope::new(Command::HandOver)).await {
+                Ok(Outcome::Done(Reply::HandOver(due))) => *due,
+                Err(HostError::Stopping) => return,
+                _ => continue,
+            };
+            if self.hand_over(due).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// `Err` when the host is stopping.
+    async fn hand_over(&mut self, due: HandOver) -> Result<(), ()> {
+        if !due.verdicts.is_empty() {
+            let intents: Vec<IntentId> = due.verdicts.iter().map(|verdict| verdict.intent).collect();
+            let Some(answer) = self.say(Word::Resolve { verdicts: due.verdicts }).await else {
+                return Ok(());
+            };
+            for (intents, refused) in sorted(intents, answer) {
+                self.note(Command::Told { intents, refused }).await?;
+            }
+        }
+        if due.taken && self.told {
+            return Ok(());
+        }
+        let (number, revision) = (due.generation.number, due.revision);
+        let grants = due.grants.into_iter().map(|grant| signed(grant, &self.key)).collect();
+        let Some(answer) = self.say(Word::Adopt { generation: due.generation, grants }).await else {
+            return Ok(());
+        };
+        self.told = true;
+        let refused =
+            answer.done.is_none().then(|| answer.message.unwrap_or_else(|| "it says no".to_owned()));
+        self.note(Command::Adopted { number, revision, refused }).await
+    }
+
+    async fn note(&self, command: Command) -> Result<(), ()> {
+        match self.commands.ask(Envelope::new(command)).await {
+            Err(HostError::Stopping) => Err(()),
+            _ => Ok(()),
+        }
+    }
+
+    /// `None` when there is no answer, or an error: it is said again.
+    async fn say(&mut self, word: Word) -> Option<Answer> {
+        let mut message = wire::command("cortex", &Envelope::new(word)).ok()?;
+        GOVERN_SUBJECT.clone_into(&mut message.subject);
+        let answer = self.bus.request(message, limits::GOVERNANCE_ANSWER).await;
+        let answer = answer.map_err(|e| e.to_string()).and_then(|answer| {
+            let answer: Answer = serde_json::from_slice(&answer.payload).map_err(|e| e.to_string())?;
+            let is_one = answer.done.is_some() || answer.refused.is_some();
+            is_one.then_some(answer).ok_or_else(|| "it answers with an error".to_owned())
+        });
+        match answer {
+            Ok(answer) => {
+                self.silent = false;
+                Some(answer)
+            }
+            Err(e) => {
+                if !std::mem::replace(&mut self.silent, true) {
+                    tell(&format!("the cortex is told again and again, until it answers: {e}"));
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Which verdicts are taken, and for which the cortex has no use, with its reason.
+fn sorted(intents: Vec<IntentId>, answer: Answer) -> Vec<(Vec<IntentId>, Option<String>)> {
+    let Some(done) = answer.done else {
+        // All of it is refused for now: it is said again.
+        return Vec::new();
+    };
+    let results: Option<Vec<Taken>> =
+        done.get("resolved").and_then(|it| serde_json::from_value(it.get("results")?.clone()).ok());
+    let Some(results) = results else { return vec![(intents, None)] };
+    let mut taken = Vec::new();
+    let mut sorted = Vec::new();
+    for (intent, result) in intents.into_iter().zip(results) {
+        match result {
+            Taken::Taken => taken.push(intent),
+            Taken::Refused { message, .. } => sorted.push((vec![intent], Some(message))),
+        }
+    }
+    sorted.push((taken, None));
+    sorted
+}

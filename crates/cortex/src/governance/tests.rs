@@ -1,0 +1,302 @@
+//! Governance: whose word counts, when, for what, and what follows from it.
+
+use std::time::Duration;
+
+use grace_kernel::{Decider as _, Decision, Outcome};
+use grace_log::note::SignerKey;
+use grace_types::{
+    chance::SeededEntropy,
+    intent::{Era, IntentId, Json},
+    reason::Reason,
+    time::{Monotonic, Now, Timestamp},
+};
+use proptest::prelude::*;
+
+use super::{
+    Command, Governance, Refusal, Reply,
+    binding::{Answer, Said},
+    state::{Fate, State},
+};
+use crate::{
+    case::{Case, Owed, Word},
+    charter, limits, policy,
+    request::{Actor, ActorKind},
+    tier::Tier,
+};
+
+fn at(seconds: u64) -> Now {
+    let nanos = (1_000_000 + seconds) * 1_000_000_000;
+    Now { wall: Timestamp::from_nanos(nanos), mono: Monotonic::from_nanos(seconds * 1_000_000_000) }
+}
+
+fn key(name: &str) -> SignerKey {
+    let seed = name.bytes().fold(7u64, |seed, byte| seed * 31 + u64::from(byte));
+    SignerKey::generate(name, &mut SeededEntropy::new(seed)).unwrap()
+}
+
+struct Bench {
+    state: State,
+    now: Now,
+}
+
+impl Bench {
+    fn new(approvers: &[&str]) -> Self {
+        let mut bench = Self { state: State::default(), now: at(0) };
+        let begin = Command::Begin {
+            boot: "b".into(),
+            era: Era::from_bits(5),
+            declared: vec![],
+            instance: "governance+1+key".into(),
+        };
+        bench.done(&begin);
+        for (n, name) in approvers.iter().enumerate() {
+            let waits = bench.done(&Command::Enroll {
+                approver: (*name).into(),
+                public_key: key(name).verifier().to_string(),
+                by: (*name).into(),
+            });
+            if let Reply::Waits { approval } = waits {
+                assert!(n > 0);
+                let said = bench.said(approvers[0], &approval.case, Answer::Approve);
+                bench.done(&Command::Approve(said));
+            }
+        }
+        assert_eq!(bench.state.approvers.len(), approvers.len());
+        bench
+    }
+
+    fn give(&mut self, command: &Command) -> Outcome<Reply, Refusal> {
+        let decision: Decision<Governance> = Governance::decide(&self.state, self.now, command);
+        for event in decision.events() {
+            Governance::evolve(&mut self.state, event.event());
+        }
+        decision.outcome().clone()
+    }
+
+    fn done(&mut self, command: &Command) -> Reply {
+        match self.give(command) {
+            Outcome::Done(reply) => reply,
+            Outcome::Refused(refusal) => panic!("{command:?}: {refusal:?}"),
+        }
+    }
+
+    fn refused(&mut self, command: &Command) -> String {
+        match self.give(command) {
+            Outcome::Refused(refusal) => refusal.code,
+            Outcome::Done(reply) => panic!("{command:?}: {reply:?}"),
+        }
+    }
+
+    fn said(&self, name: &str, case: &Case, answer: Answer) -> Said {
+        let instance = self.state.instance.clone();
+        Said::sign((case.intent, &case.digest), answer, (self.now.wall, None), &key(name), &instance)
+    }
+
+    fn owe(&mut self, case: &Case) {
+        self.done(&Command::Owe { cases: vec![case.clone()] });
+    }
+
+    fn word(&self, intent: IntentId) -> Option<Word> {
+        self.state.closed(intent).map(|closed| closed.verdict.word)
+    }
+}
+
+fn case(number: u64, actor: &str, quorum: u8) -> Case {
+    Case {
+        intent: IntentId::new(Era::from_bits(9), number),
+        owed: Owed::Approval,
+        digest: format!("{number:064x}"),
+        actor: Actor { kind: ActorKind::Operator, name: actor.into() },
+        kind: "modify_governance".into(),
+        target: "instance".into(),
+        payload: Json::default(),
+        tier: Tier::Approval,
+        quorum,
+        reasons: vec![Reason::new("tier", "tier 0")],
+        since: at(0).wall,
+        until: Some(at(60).wall),
+    }
+}
+
+#[test]
+fn an_approval_takes_the_key_the_case_and_another_person() {
+    let mut bench = Bench::new(&["ann", "bob"]);
+    let case = case(1, "Ann", 1);
+    bench.owe(&case);
+    bench.owe(&case);
+    let own = bench.said("ann", &case, Answer::Approve);
+    assert_eq!(bench.refused(&Command::Approve(own.clone())), "own_intent");
+    let stolen = Said { approver: "bob".into(), ..own };
+    assert_eq!(bench.refused(&Command::Approve(stolen)), "forged");
+    let stranger = bench.said("eve", &case, Answer::Approve);
+    assert_eq!(bench.refused(&Command::Approve(stranger)), "unknown_approver");
+    let other = Case { digest: "f".repeat(64), ..case.clone() };
+    let about_another = bench.said("bob", &other, Answer::Approve);
+    assert_eq!(bench.refused(&Command::Approve(about_another)), "wrong_digest");
+    let no = bench.said("bob", &case, Answer::Deny);
+    assert_eq!(bench.refused(&Command::Approve(no)), "forged", "a no is no yes");
+    let mut elsewhere = bench.said("bob", &case, Answer::Approve);
+    elsewhere = Said { signature: "— bob AAAA".into(), ..elsewhere };
+    assert_eq!(bench.refused(&Command::Approve(elsewhere)), "forged");
+    let yes = bench.said("bob", &case, Answer::Approve);
+    bench.done(&Command::Approve(yes.clone()));
+    assert_eq!(bench.word(case.intent), Some(Word::Approved));
+    let again = bench.done(&Command::Approve(yes.clone()));
+    assert!(matches!(again, Reply::Counted { repeated: true, .. }));
+    let late = Said { at: at(1).wall, ..yes };
+    assert_eq!(bench.refused(&Command::Approve(late)), "forged");
+    assert_eq!(bench.state.untold.len(), 1);
+    bench.done(&Command::Told { intents: vec![case.intent], refused: None });
+    assert!(bench.state.untold.is_empty());
+    let changed = Case { digest: "e".repeat(64), ..case };
+    assert_eq!(bench.refused(&Command::Owe { cases: vec![changed] }), "wrong_digest");
+}
+
+#[test]
+fn an_answer_that_was_kept_or_comes_too_late_is_refused() {
+    let mut bench = Bench::new(&["ann"]);
+    let long = Case { until: Some(at(100_000).wall), ..case(1, "eve", 1) };
+    let short = case(2, "eve", 1);
+    bench.owe(&long);
+    bench.owe(&short);
+    let (kept, late) =
+        (bench.said("ann", &long, Answer::Approve), bench.said("ann", &short, Answer::Approve));
+    bench.now = at(61);
+    assert_eq!(bench.refused(&Command::Approve(late)), "expired");
+    assert_eq!(bench.word(short.intent), Some(Word::Expired));
+    bench.now = at(301);
+    assert_eq!(bench.refused(&Command::Approve(kept)), "replayed");
+    // The wall clock is set back by a day: the other clock ends it all the same.
+    bench.now = Now { wall: at(0).wall.minus(Duration::from_secs(86_400)), mono: at(100_001).mono };
+    bench.done(&Command::Tick);
+    assert_eq!(bench.word(long.intent), Some(Word::Expired));
+}
+
+#[test]
+fn a_later_approver_takes_the_word_of_an_approver_and_has_a_key_of_his_own() {
+    let mut bench = Bench::new(&["ann"]);
+    let public_key = key("bob").verifier().to_string();
+    let enroll = |approver: &str, public_key: &str, by: &str| Command::Enroll {
+        approver: approver.into(),
+        public_key: public_key.into(),
+        by: by.into(),
+    };
+    assert_eq!(bench.refused(&enroll("bob", &public_key, "ann")), "no_approver");
+    assert_eq!(bench.refused(&enroll("Bob", &public_key, "bob")), "bad_name");
+    assert_eq!(bench.refused(&enroll("carl", &public_key, "bob")), "bad_key");
+    assert_eq!(bench.refused(&enroll("ann", &public_key, "bob")), "bad_key");
+    let Reply::Waits { approval } = bench.done(&enroll("bob", &public_key, "bob")) else { panic!() };
+    assert!(!bench.state.approvers.contains_key("bob"));
+    let yes = bench.said("ann", &approval.case, Answer::Approve);
+    bench.done(&Command::Approve(yes));
+    assert!(bench.state.approvers.contains_key("bob"));
+    assert!(bench.state.untold.is_empty(), "the cortex does not know of it");
+}
+
+#[test]
+fn a_generation_is_checked_approved_and_in_force_once_the_cortex_says_so() {
+    let mut bench = Bench::new(&["ann"]);
+    let propose = |policies: &str| Command::Propose {
+        policies: Some(policies.into()),
+        charter: None,
+        reason: "less".into(),
+        by: "root".into(),
+    };
+    assert_eq!(bench.refused(&propose("permit (principal")), "bad_policies");
+    let locked = "@id(\"a\") forbid (principal, action, resource);";
+    assert_eq!(bench.refused(&propose(locked)), "bad_policies");
+    assert_eq!(bench.refused(&propose(policy::DEFAULT)), "unchanged");
+    let more = format!(
+        "{}\n{}",
+        policy::DEFAULT,
+        "@id(\"no_eve\") forbid (principal == Agent::\"eve\", action, resource);"
+    );
+    let adopt = |bench: &mut Bench, refused: Option<String>| {
+        let Reply::Waits { approval } = bench.done(&propose(&more)) else { panic!() };
+        let yes = bench.said("ann", &approval.case, Answer::Approve);
+        bench.done(&Command::Approve(yes));
+        let number = bench.state.on_its_way.unwrap();
+        assert_ne!(bench.state.in_force, number, "the old one decides");
+        bench.done(&Command::Adopted { number, revision: bench.state.revision, refused });
+        number
+    };
+    let first = adopt(&mut bench, Some("no".into()));
+    assert_eq!((bench.state.in_force, bench.state.on_its_way), (0, None));
+    assert_eq!(bench.state.generation(first).unwrap().fate, Fate::Refused("no".into()));
+    let second = adopt(&mut bench, None);
+    assert_eq!(bench.state.in_force, second);
+    assert!(charter::DEFAULT == bench.state.generation(second).unwrap().generation.charter);
+}
+
+#[test]
+fn an_emergency_is_bounded_and_ends() {
+    let mut bench = Bench::new(&[]);
+    let begin = |for_ms: u64| Command::BeginEmergency {
+        reason: "disk".into(),
+        for_ms,
+        actor: None,
+        by: "ann".into(),
+    };
+    let most = u64::try_from(limits::EMERGENCY.as_millis()).unwrap();
+    assert_eq!(bench.refused(&begin(0)), "bad_request");
+    assert_eq!(bench.refused(&begin(most + 1)), "bad_request");
+    bench.done(&begin(10_000));
+    bench.done(&begin(most));
+    bench.done(&Command::EndEmergency { grant: "emg-2".into(), by: "ann".into() });
+    assert_eq!(
+        bench.refused(&Command::EndEmergency { grant: "emg-2".into(), by: "ann".into() }),
+        "wrong_state"
+    );
+    bench.now = at(11);
+    bench.done(&Command::Tick);
+    assert!(bench.state.grants.is_empty());
+    for declared in [true, true, false, false] {
+        bench.done(&Command::Emergency { declared, reason: "two are down".into() });
+        assert_eq!(bench.state.grants.len(), usize::from(declared));
+    }
+    assert_eq!(bench.state.ended.len(), 3);
+}
+
+#[test]
+fn a_review_is_closed_once_and_told_by_whom() {
+    let mut bench = Bench::new(&[]);
+    let owed = Case { owed: Owed::Review, until: None, ..case(1, "eve", 1) };
+    bench.owe(&owed);
+    bench.owe(&owed);
+    assert_eq!(bench.state.reviews.len(), 1);
+    let flag = Command::Flag { review: owed.intent, by: "ann".into(), note: "why?".into() };
+    bench.done(&flag);
+    assert_eq!(bench.refused(&flag), "wrong_state");
+    assert_eq!(bench.state.reviewed[0].flagged, Some(true));
+}
+
+proptest! {
+    #[test]
+    fn never_by_the_one_who_asked_never_below_quorum_never_too_late(
+        quorum in 1u8..4,
+        steps in prop::collection::vec((0usize..4, any::<bool>(), 0u64..30), 1..12),
+    ) {
+        let names = ["ann", "bob", "carl", "dora"];
+        let mut bench = Bench::new(&names);
+        let case = case(1, "dora", quorum);
+        bench.owe(&case);
+        let mut yes = std::collections::BTreeSet::new();
+        for (who, says_yes, passes) in steps {
+            let open = bench.state.open.contains_key(&case.intent);
+            let answer = if says_yes { Answer::Approve } else { Answer::Deny };
+            let said = bench.said(names[who], &case, answer);
+            let command = if says_yes { Command::Approve(said) } else { Command::Deny(said) };
+            let counted = matches!(bench.give(&command), Outcome::Done(_));
+            if open && counted && says_yes {
+                prop_assert!(bench.now.wall < at(60).wall);
+                prop_assert_ne!(names[who], "dora");
+                yes.insert(names[who]);
+            }
+            let approved = bench.word(case.intent) == Some(Word::Approved);
+            prop_assert!(!approved || yes.len() >= usize::from(quorum));
+            let seconds = bench.now.mono.as_nanos() / 1_000_000_000 + passes;
+            bench.now = at(seconds);
+            bench.done(&Command::Tick);
+        }
+    }
+}
