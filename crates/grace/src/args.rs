@@ -154,6 +154,44 @@ Examples:
         #[command(subcommand)]
         command: crate::work::schedule::args::Schedule,
     },
+    /// See what waits for a person, and say yes or no
+    #[command(after_help = "\
+Examples:
+  grace approvals enroll ann      make a key; the first approver counts at once
+  grace approvals list            what waits
+  grace approvals approve int_3xq7k-42 --as ann")]
+    Approvals {
+        #[command(subcommand)]
+        command: crate::govern::args::Approvals,
+    },
+    /// Look at what ran without being asked about first
+    #[command(after_help = "\
+Examples:
+  grace reviews list
+  grace reviews flag int_3xq7k-42 --note 'why at night?'")]
+    Reviews {
+        #[command(subcommand)]
+        command: crate::govern::args::Reviews,
+    },
+    /// Give leave to act in an emergency, for a time
+    #[command(after_help = "\
+Examples:
+  grace emergency begin --reason 'the disk fails' --for 15m
+  grace emergency end emg-1")]
+    Emergency {
+        #[command(subcommand)]
+        command: crate::govern::args::Emergency,
+    },
+    /// See and change what is decided by: policies and the charter
+    #[command(after_help = "\
+Examples:
+  grace governance show           what is in force
+  grace governance lint new.cedar
+  grace governance propose --policies new.cedar --reason 'agents may read'")]
+    Governance {
+        #[command(subcommand)]
+        command: crate::govern::args::Governance,
+    },
     /// Search what was decided: who, what, when, where, why and how
     Narratives(crate::narratives::args::Narratives),
     /// Show what led to something, and what it led to

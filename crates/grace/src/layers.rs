@@ -59,7 +59,8 @@ pub(crate) fn built_in() -> Vec<BuiltIn> {
         stateful: true,
         run: run_governance,
     };
-    [vec![grace_api::component::BUILT_IN, governance], orchestrators().to_vec(), vec![cortex, worker]].concat()
+    [vec![grace_api::component::BUILT_IN, governance], orchestrators().to_vec(), vec![cortex, worker]]
+        .concat()
 }
 
 /// The deciders of Layer 2.

@@ -15,6 +15,7 @@ mod control;
 mod doctor;
 mod failure;
 mod front;
+mod govern;
 mod internal;
 mod layers;
 mod limits;
@@ -88,6 +89,10 @@ fn run(command: Command, data: Option<std::path::PathBuf>, out: &mut Output) -> 
         Command::Trigger { command } => work::trigger::run(&instance, command, out),
         Command::Policy { command } => work::policy::run(&instance, command, out),
         Command::Schedule { command } => work::schedule::run(&instance, command, out),
+        Command::Approvals { command } => govern::approvals(&instance, &command, out),
+        Command::Reviews { command } => govern::reviews(&instance, &command, out),
+        Command::Emergency { command } => govern::emergency(&instance, &command, out),
+        Command::Governance { command } => govern::governance(&instance, &command, out),
         Command::Log { command } => log::run(&instance, &command, out),
         Command::Verify(args) => verify::run(&args, out),
         Command::Chaos { command } => chaos::run(&instance, &command, out),

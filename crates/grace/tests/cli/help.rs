@@ -32,7 +32,16 @@ fn every_help_page() {
         };
         own.iter().map(move |command| format!("{group} {command}"))
     });
-    let reactions: Vec<String> = reactions.collect();
+    let governing = [
+        ("approvals", "list show approve deny enroll dismiss approvers"),
+        ("reviews", "list show accept flag"),
+    ];
+    let ruling = [("emergency", "begin list end"), ("governance", "show history propose lint")];
+    let governing = governing.into_iter().chain(ruling).flat_map(|(group, own)| {
+        let own = own.split_whitespace().map(move |command| format!("{group} {command}"));
+        std::iter::once(group.to_owned()).chain(own)
+    });
+    let reactions: Vec<String> = reactions.chain(governing).collect();
     let work = work.into_iter().chain(reactions.iter().map(String::as_str));
     for command in commands.into_iter().chain(narratives).chain(log).chain(chaos).chain(work) {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();

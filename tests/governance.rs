@@ -1,0 +1,7 @@
+//! The kernel governance end to end, on real processes: keys, signed approvals, emergencies, and generations.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod instance;
+
+#[path = "governance/road.rs"]
+mod road;
