@@ -111,3 +111,31 @@ fn an_emergency_ends_and_policies_that_lock_everybody_out_are_refused() {
     assert_eq!(told(&instance, &["governance", "history"]).len(), 1);
     instance.down();
 }
+
+#[test]
+fn what_the_cortex_lets_wait_runs_once_somebody_else_says_yes() {
+    let instance = up();
+    told(&instance, &["approvals", "enroll", "ann"]);
+    let submit = |actor: &str, kind: &str| {
+        let ran = instance.grace(&["--json", "intent", "submit", kind, "--actor", actor]);
+        let shown: Value = serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {ran}"));
+        shown["id"].as_str().unwrap().to_owned()
+    };
+    let (own, others) = (submit("ann", "change_charter"), submit("eve", "change_charter"));
+    let reviewed = submit("eve", "modify_config");
+    for id in [&own, &others] {
+        until("governance has the case", || {
+            (instance.grace(&["approvals", "show", id]).code == Some(0)).then_some(())
+        });
+    }
+    assert_eq!(refused(&instance, &["approvals", "approve", &own, "--as", "ann"]), "own_intent");
+    told(&instance, &["approvals", "approve", &others, "--as", "ann"]);
+    until("the cortex has the verdict", || {
+        let shown = told(&instance, &["intent", "show", &others]).remove(0);
+        (shown["decision"] == "allowed").then_some(())
+    });
+    until("a review is owed", || {
+        (instance.grace(&["reviews", "accept", &reviewed]).code == Some(0)).then_some(())
+    });
+    instance.down();
+}

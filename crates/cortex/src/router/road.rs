@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Effect::HandOn ─► grace.htm.submit, many in one request, each under its own name as the key ─► whoever asked and waits, then Settle
-//! Effect::Tell   ─► grace.cmd.governance {"hold": {"cases": […]}} ─► Told
+//! Effect::Tell   ─► grace.governance.owe {"owe": {"cases": […]}} ─► Told
 //! ```
 
 use std::{
@@ -25,13 +25,13 @@ use super::Router;
 use crate::{
     case::{Case, Owed},
     command::Command,
+    governance::shell,
     limits,
 };
 
 /// Where the task manager takes what is allowed; only the cortex may publish there.
 const SUBMIT_SUBJECT: &str = "grace.htm.submit";
 const TASK_MANAGER: &str = "htm";
-const GOVERNANCE: &str = "governance";
 
 /// What the task manager is asked.
 #[derive(Serialize)]
@@ -39,7 +39,7 @@ const GOVERNANCE: &str = "governance";
 enum Ask<'a> {
     Submit { intents: &'a [Submission] },
     Query(Look<'a>),
-    Hold { cases: &'a [Case] },
+    Owe { cases: &'a [Case] },
 }
 
 #[derive(Serialize)]
@@ -251,7 +251,8 @@ fn largest(cases: &[Case]) -> usize {
 }
 
 async fn held(bus: &Bus, cases: &[Case]) -> Option<()> {
-    let message: Message = wire::command(GOVERNANCE, &Envelope::new(Ask::Hold { cases })).ok()?;
+    let mut message: Message = wire::command(shell::NAME, &Envelope::new(Ask::Owe { cases })).ok()?;
+    shell::OWE_SUBJECT.clone_into(&mut message.subject);
     let answer = bus.request(message, limits::ROAD_ANSWER).await.ok()?;
     match wire::read_reply::<serde::de::IgnoredAny, Refusal>(&answer.payload) {
         Ok(Outcome::Done(_)) => Some(()),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! grace.cmd.cortex, grace.intent.<kind>.<name>, grace.cortex.govern ─► intake ─► host ─► journal ─► answers, grace.event.cortex.<what>
-//! host ─► effects ─► road: grace.htm.submit, grace.cmd.governance; grace.cortex.decided.<id>
+//! host ─► effects ─► road: grace.htm.submit, grace.governance.owe; grace.cortex.decided.<id>
 //! ```
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -55,7 +55,7 @@ pub fn permissions() -> Permissions {
             "grace.cortex.decided.*",
             "grace.htm.submit",
             "grace.cmd.htm",
-            "grace.cmd.governance",
+            crate::governance::shell::OWE_SUBJECT,
         ]),
         subscribe: rules(&["grace.cmd.cortex", "grace.intent.*.*", GOVERN_SUBJECT, "_INBOX.cortex.>"]),
     }
