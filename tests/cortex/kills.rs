@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::{
-    instance::{Instance, holds, kill},
+    instance::{Instance, holds, kill, until},
     line::Line,
     tiers::up,
 };
@@ -50,8 +50,11 @@ fn nothing_is_lost_and_nothing_runs_undecided_while_the_cortex_is_killed() {
         // In the middle of it: sent, and killed before the answer can have come.
         line.tell("grace.cmd.cortex", &submit);
         kill(pid, Signal::KILL);
-        let answer = line.ask("grace.cmd.cortex", &submit);
-        for result in answer["done"]["submitted"]["results"].as_array().unwrap() {
+        // What was not decided when it died is asked again under the same keys.
+        let results = until("it is decided", || {
+            line.ask("grace.cmd.cortex", &submit)["done"]["submitted"]["results"].as_array().cloned()
+        });
+        for result in results {
             acknowledged
                 .insert(result["decided"]["id"].as_str().unwrap_or_else(|| panic!("{result}")).to_owned());
         }

@@ -15,10 +15,14 @@ use grace_benches::{
 };
 use grace_bus::{Bus, Message};
 use grace_core::instance::Instance as Place;
+use grace_cortex::{
+    command::{Answered, Asked},
+    router::{self, Router},
+};
 use grace_kernel::{Envelope, Outcome, process::wire};
 use grace_orchestration::htm::{
     Command, Htm, IntentId, Json, Reply,
-    command::{Ask, Lease, Submission, Submitted, TaskAnswer, Turn, Verdict},
+    command::{Ask, Lease, TaskAnswer, Turn, Verdict},
     desk::{WAIT_HEADER, work_subject},
     event::Offer,
     shell,
@@ -128,19 +132,32 @@ async fn ask(bus: &Bus, subject: Option<String>, command: Command, wait_ms: u64)
     }
 }
 
+/// By way of the cortex, until it answers.
 async fn submit(bus: &Bus, body: &str) -> IntentId {
-    let submission = Submission {
+    let asked = Asked {
         kind: "noop".into(),
         actor: "bench".into(),
         payload: Json::of(&serde_json::json!({ "body": body })),
-        ..Submission::default()
+        ..Asked::default()
     };
-    match ask(bus, None, Command::Submit { intents: vec![submission] }, 0).await {
-        Reply::Submitted { results } => match &results[0] {
-            Submitted::Accepted { id, .. } => *id,
-            refused => panic!("{refused:?}"),
-        },
-        reply => panic!("{reply:?}"),
+    let command = grace_cortex::command::Command::Submit { intents: vec![asked] };
+    let message = wire::command(router::shell::NAME, &Envelope::new(command)).unwrap();
+    loop {
+        let payload = match bus.request(message.clone(), Duration::from_secs(5)).await {
+            Ok(Message { payload, .. }) => payload,
+            Err(e) => {
+                eprintln!("asked again: {e}");
+                continue;
+            }
+        };
+        match wire::read_answer::<Router>(&payload) {
+            Ok(Outcome::Done(grace_cortex::command::Reply::Submitted { results })) => match &results[0] {
+                Answered::Decided(decision) => return decision.id,
+                refused @ Answered::Refused { .. } => panic!("{refused:?}"),
+            },
+            Err(e) if e.code == "busy" => {}
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use grace_bus::{Bus, Message};
 use grace_kernel::{
-    Envelope, HostError,
+    Envelope, HostError, Outcome,
     process::{
         Context, KernelError,
         serve::{Shell, Storage, run_decider},
@@ -90,12 +90,12 @@ struct Process {
 impl Shell<Router> for Process {
     fn start(&mut self, commands: &Commands<Router>) {
         // Into the queue before anything from the bus can be.
-        let configure =
-            Command::Configure { era: Era::from_bits(OsEntropy.next_u64()), declared: self.declared.clone() };
-        if let Err(e) = commands.tell(Envelope::new(configure), None) {
+        let era = Era::from_bits(OsEntropy.next_u64());
+        let configure = Command::Configure { era, declared: self.declared.clone() };
+        if let Err(e) = commands.tell(Envelope::new(configure.clone()), None) {
             tell(&format!("the cortex is not set up: {e}"));
         }
-        tokio::spawn(ticks(commands.clone()));
+        tokio::spawn(ticks(commands.clone(), configure));
         let Some(bus) = self.bus.clone() else { return };
         let waiters = Waiters::default();
         let (arriving, messages) = mpsc::channel(limits::REQUESTS);
@@ -136,15 +136,20 @@ impl Shell<Router> for Process {
     }
 }
 
-/// Lets time pass. A tick with which nothing is due is not recorded.
-async fn ticks(commands: Commands<Router>) {
+/// Lets time pass. A tick with which nothing is due is not recorded. A cortex that could not be set up (a full disk) is set up as soon
+/// as that is possible.
+async fn ticks(commands: Commands<Router>, configure: Command) {
     let mut every = tokio::time::interval(limits::TICK_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         // A journal that cannot be written now is tried again with the next tick; the host tells of it.
-        if let Err(HostError::Stopping) = commands.ask(Envelope::new(Command::Tick)).await {
-            return;
+        match commands.ask(Envelope::new(Command::Tick)).await {
+            Err(HostError::Stopping) => return,
+            Ok(Outcome::Refused(refusal)) if refusal.code == "not_configured" => {
+                let _ = commands.ask(Envelope::new(configure.clone())).await;
+            }
+            _ => {}
         }
     }
 }
