@@ -10,7 +10,8 @@ use crate::{
 /// The keys of a schedule's intents, oldest first.
 fn keys(instance: &Instance, schedule: &str) -> Vec<String> {
     let intents = told(instance, &["intent", "list", "-n", "1000"]);
-    let keys = intents.iter().rev().map(|intent| intent["key"].as_str().unwrap().to_owned());
+    // One that was decided between the two looks of a listing tells its key with the next.
+    let keys = intents.iter().rev().filter_map(|intent| intent["key"].as_str().map(str::to_owned));
     keys.filter(|key| key.starts_with(&format!("sch:{schedule}:"))).collect()
 }
 
