@@ -16,7 +16,7 @@ use grace_bus::{
 use grace_store::memory::{Disk, Fault};
 use grace_types::{
     chance::{Entropy, SeededEntropy},
-    manifest::{Permissions, SubjectRules},
+    manifest::Permissions,
     time::{Clock, ManualClock, Timestamp},
 };
 
@@ -255,14 +255,10 @@ impl World {
 
 /// Default deny, as in production: a bank hears its commands and may answer them, a teller asks.
 fn users() -> AuthTable {
-    let rules = |allow: &[&str]| SubjectRules {
-        allow: allow.iter().map(|s| (*s).to_owned()).collect(),
-        deny: Vec::new(),
-    };
     let user = |name: String, publish: &[&str], subscribe: &[&str]| User {
         credential: Credential::of_password(&name),
         name,
-        permissions: Permissions { publish: rules(publish), subscribe: rules(subscribe) },
+        permissions: Permissions::only(publish.iter().copied(), subscribe.iter().copied()),
         allow_responses: Some(AllowResponses::DEFAULT),
     };
     let banks =

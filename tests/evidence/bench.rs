@@ -23,10 +23,7 @@ use grace_kernel::{
     process::wire,
 };
 use grace_store::{JournalReader as _, Seq, sqlite::SqliteReader};
-use grace_types::{
-    evidence::Source,
-    manifest::{Permissions, SubjectRules},
-};
+use grace_types::{evidence::Source, manifest::Permissions};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -66,11 +63,10 @@ pub(crate) struct Bench {
 }
 
 fn user(name: &str, publish: Vec<String>, subscribe: Vec<String>) -> User {
-    let rules = |allow| SubjectRules { allow, deny: Vec::new() };
     User {
         name: name.to_owned(),
         credential: Credential::of_password(name),
-        permissions: Permissions { publish: rules(publish), subscribe: rules(subscribe) },
+        permissions: Permissions::only(publish, subscribe),
         allow_responses: Some(AllowResponses::DEFAULT),
     }
 }

@@ -18,7 +18,7 @@ use grace_core::{instance::Instance, kernels::BuiltIn};
 use grace_kernel::process::{Context, Environment, KernelError, life::Signal};
 use grace_types::{
     chance::OsEntropy,
-    manifest::{ApiSettings, ComponentKind, Manifest, Permissions, SubjectRules},
+    manifest::{ApiSettings, ComponentKind, Manifest, Permissions},
 };
 use tokio::{net::TcpListener, sync::oneshot};
 
@@ -48,15 +48,8 @@ pub const BUILT_IN: BuiltIn = BuiltIn {
 };
 
 fn permissions() -> Permissions {
-    let allow = |subjects: &[String]| SubjectRules { allow: subjects.to_vec(), deny: Vec::new() };
-    Permissions {
-        publish: allow(&[SUBJECTS.to_owned()]),
-        subscribe: allow(&[
-            telemetry::SUBJECTS.to_owned(),
-            trace::SUBJECTS.to_owned(),
-            format!("_INBOX.{NAME}.>"),
-        ]),
-    }
+    let inbox = format!("_INBOX.{NAME}.>");
+    Permissions::only([SUBJECTS], [telemetry::SUBJECTS, trace::SUBJECTS, &inbox])
 }
 
 fn run(environment: Environment) -> Result<(), KernelError> {

@@ -16,11 +16,11 @@
 //! A hint is published on `grace.cortex.decided.<id>` when an intent that waited is decided; who waits listens there and asks again each
 //! second, since a hint may be lost. What the cortex tells itself (`Decide`, `Settle`, …) is taken from no subject.
 
-use std::fmt;
-
-pub use grace_types::intent::asked::{Answered, Asked, Circumstances, Decision, DecisionState, Outcome};
+pub use grace_types::intent::asked::{
+    Answered, Asked, Circumstances, Decision, DecisionState, GOVERN_SUBJECT, Outcome, Refusal,
+};
 use grace_types::{
-    intent::{Era, IntentId, Submitted, Violation},
+    intent::{Era, IntentId, Refused, Submitted},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -29,9 +29,6 @@ use crate::{
     case::{Generation, Grant, Owed, Verdict},
     request::Actor,
 };
-
-/// The subject on which the kernel `governance` speaks to the cortex.
-pub const GOVERN_SUBJECT: &str = "grace.cortex.govern";
 
 /// Where it is said that an intent that waited is decided.
 #[must_use]
@@ -99,19 +96,7 @@ pub struct Arrived {
     pub asked: Asked,
     /// Why the task manager would not take it, where it was asked and said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wrong: Option<Wrong>,
-}
-
-/// Why something is not even decided.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Wrong {
-    /// As in [`Answered::Refused`].
-    pub code: String,
-    /// One sentence for people.
-    pub message: String,
-    /// What is wrong with the payload.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub violations: Vec<Violation>,
+    pub wrong: Option<Refused>,
 }
 
 /// What can be looked at.
@@ -222,19 +207,4 @@ pub struct Standing {
     pub handing_on: u64,
     /// Cases that governance does not have yet.
     pub owed: u64,
-}
-
-/// Why it does not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// Stable: `not_configured`, `bad_request`, `unknown_intent`, `unknown_key`, `forgotten`, `bad_generation`, `old_generation`, `overloaded`.
-    pub code: String,
-    /// One sentence for people.
-    pub message: String,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
 }

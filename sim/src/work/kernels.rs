@@ -7,7 +7,7 @@ use grace_orchestration::{
     delivery::step::{Perform, Report},
     htm::{
         self, Effect, Era, Htm, IntentId,
-        command::{Query, Submitted},
+        command::{Query, Refused, Submitted},
     },
     policies::{self, EventPolicies, Observation},
     scheduler::{self, Scheduler},
@@ -340,8 +340,7 @@ impl World {
             return self.leased(answer);
         }
         if let Ok(Outcome::Done(htm::Reply::Submitted { results })) = &answer {
-            let refused =
-                |one: &&Submitted| matches!(one, Submitted::Refused { code, .. } if code == "overloaded");
+            let refused = |one: &&Submitted| matches!(one, Submitted::Refused(Refused { code, .. }) if code == "overloaded");
             self.counts.overloaded += results.iter().filter(refused).count() as u64;
         }
         let told = match answer {

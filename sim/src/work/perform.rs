@@ -11,7 +11,7 @@ use grace_orchestration::{
     },
     htm::{
         self, Json,
-        command::{Submission, Submitted},
+        command::{Refused, Submission, Submitted},
         event::Origin,
     },
 };
@@ -75,7 +75,9 @@ impl World {
             Told::Taken => (None, false),
             Told::Work(htm::Reply::Submitted { results }) => match results.into_iter().next() {
                 Some(Submitted::Accepted { .. }) => (None, false),
-                Some(Submitted::Refused { code, message, .. }) => (Some(message), code != "overloaded"),
+                Some(Submitted::Refused(Refused { code, message, .. })) => {
+                    (Some(message), code != "overloaded")
+                }
                 None => (Some("no result".to_owned()), false),
             },
             Told::Busy(why) => (Some(why), false),

@@ -25,7 +25,7 @@ use grace_kernel::evidence::{
 };
 use grace_store::Seq;
 use grace_types::{
-    manifest::{Permissions, SubjectRules},
+    manifest::Permissions,
     time::{Clock, SystemClock},
 };
 use tokio::sync::{mpsc, watch};
@@ -92,11 +92,10 @@ fn connect(socket: &Path, user: &str) -> Bus {
 pub(crate) fn serve_child(args: &[String]) {
     let [socket, folder, what] = args else { panic!("{CHILD} SOCKET FOLDER broker|sinks") };
     let (socket, folder) = (PathBuf::from(socket), PathBuf::from(folder));
-    let everything = || SubjectRules { allow: vec![">".to_owned()], deny: Vec::new() };
     let user = |name: &str| User {
         name: name.to_owned(),
         credential: Credential::of_password(COMPONENT),
-        permissions: Permissions { publish: everything(), subscribe: everything() },
+        permissions: Permissions::only([">"], [">"]),
         allow_responses: None,
     };
     let users = [COMPONENT, Sink::ImmutableLog.name(), Sink::Clarity.name()].map(user).into();

@@ -153,7 +153,7 @@ async fn submit(bus: &Bus, body: &str) -> IntentId {
         match wire::read_answer::<Router>(&payload) {
             Ok(Outcome::Done(grace_cortex::command::Reply::Submitted { results })) => match &results[0] {
                 Answered::Decided(decision) => return decision.id,
-                refused @ Answered::Refused { .. } => panic!("{refused:?}"),
+                refused @ Answered::Refused(_) => panic!("{refused:?}"),
             },
             Err(e) if e.code == "busy" => {}
             other => panic!("{other:?}"),

@@ -14,7 +14,7 @@ use grace_bus::{
 use grace_types::{
     chance::SeededEntropy,
     event::Event,
-    manifest::{ApiSettings, Permissions, SubjectRules},
+    manifest::{ApiSettings, Permissions},
     time::{Clock as _, SystemClock},
 };
 use serde_json::{Value, json};
@@ -56,8 +56,7 @@ impl Bench {
         let token = Token::load_or_make(&path, &mut SeededEntropy::new(3)).unwrap();
         let taken = Taken::default();
         // The server may do here what it may do in an instance, and no more.
-        let everything = || SubjectRules { allow: vec![">".to_owned()], deny: Vec::new() };
-        let door_may = Permissions { publish: everything(), subscribe: everything() };
+        let door_may = Permissions::only([">"], [">"]);
         let user = |name: &str, permissions| User {
             name: name.to_owned(),
             credential: Credential::of_password("x"),

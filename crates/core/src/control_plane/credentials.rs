@@ -8,7 +8,10 @@ use std::net::SocketAddr;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grace_bus::auth::{AllowResponses, AuthTable, Credential, User};
 use grace_kernel::evidence;
-use grace_types::manifest::{ComponentKind, Permissions, ProcessSpec, SubjectRules};
+use grace_types::{
+    intent::{SUBMIT_SUBJECT, asked::GOVERN_SUBJECT},
+    manifest::{ComponentKind, Permissions, ProcessSpec},
+};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -20,7 +23,7 @@ pub(super) const OPERATOR: &str = "operator";
 /// Where the layer that governs speaks: what is approved goes to the task manager on the first, and what is decided by comes on the
 /// second. Whoever could publish there would have approved whatever they like, so that nobody may whose own job it is not: not the
 /// operator, and no program, whatever its manifest allows.
-const GOVERNING: [&str; 2] = ["grace.htm.submit", "grace.cortex.govern"];
+const GOVERNING: [&str; 2] = [SUBMIT_SUBJECT, GOVERN_SUBJECT];
 
 /// The credentials of one boot.
 #[derive(Clone)]
@@ -67,11 +70,8 @@ impl Credentials {
             permissions,
             allow_responses: Some(AllowResponses::DEFAULT),
         };
-        let all_but = |deny: &[&str]| SubjectRules {
-            allow: vec![">".to_owned()],
-            deny: deny.iter().map(|subject| (*subject).to_owned()).collect(),
-        };
-        let operator = Permissions { publish: all_but(&GOVERNING), subscribe: all_but(&[]) };
+        let mut operator = Permissions::only([">"], [">"]);
+        operator.publish.deny.extend(GOVERNING.map(str::to_owned));
         let mut users = vec![user(CONTROL_PLANE, control_plane_permissions()), user(OPERATOR, operator)];
         users.extend(specs.map(|spec| {
             let mut permissions = spec.permissions.clone();
@@ -85,20 +85,12 @@ impl Credentials {
 }
 
 fn control_plane_permissions() -> Permissions {
-    let rules = |allow: &[&str]| SubjectRules {
-        allow: allow.iter().map(|s| (*s).to_owned()).collect(),
-        deny: Vec::new(),
-    };
-    let mut publish = rules(&["grace.event.control_plane.>", "grace.cmd.*"]);
-    publish.allow.extend(evidence::subjects(CONTROL_PLANE));
-    Permissions {
-        publish,
-        subscribe: rules(&[
-            "grace.control_plane.status",
-            "grace.telemetry.health_monitor",
-            "_INBOX.control_plane.>",
-        ]),
-    }
+    let mut own = Permissions::only(
+        ["grace.event.control_plane.>", "grace.cmd.*"],
+        ["grace.control_plane.status", "grace.telemetry.health_monitor", "_INBOX.control_plane.>"],
+    );
+    own.publish.allow.extend(evidence::subjects(CONTROL_PLANE));
+    own
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub mod message_bus;
 use std::{process::ExitCode, time::Duration};
 
 use grace_kernel::process::{Environment, KernelError, tell};
-use grace_types::manifest::{ComponentKind, Permissions, SubjectRules};
+use grace_types::manifest::{ComponentKind, Permissions};
 
 /// What is known of a kernel without running it.
 #[derive(Debug, Clone, Copy)]
@@ -58,15 +58,6 @@ pub fn run(name: &str, higher: &[BuiltIn]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Permissions that allow these subjects and no others.
-fn allow(publish: &[&str], subscribe: &[&str]) -> Permissions {
-    let rules = |subjects: &[&str]| SubjectRules {
-        allow: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
-        deny: Vec::new(),
-    };
-    Permissions { publish: rules(publish), subscribe: rules(subscribe) }
 }
 
 #[cfg(test)]

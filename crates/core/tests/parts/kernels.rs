@@ -19,7 +19,7 @@ use grace_core::{
 use grace_kernel::process::{self, Context, Environment, KernelError};
 use grace_types::{
     event::Event,
-    manifest::{ComponentKind, Manifest, Permissions, SubjectRules},
+    manifest::{ComponentKind, Manifest, Permissions},
     time::Timestamp,
 };
 use serde_json::{Value, json};
@@ -50,10 +50,6 @@ impl Drop for Running {
     }
 }
 
-fn rules(allow: &[&str]) -> SubjectRules {
-    SubjectRules { allow: allow.iter().map(|s| (*s).to_owned()).collect(), deny: Vec::new() }
-}
-
 impl House {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -62,9 +58,9 @@ impl House {
         std::fs::create_dir_all(instance.journal("any").parent().unwrap()).unwrap();
         let mut permissions: BTreeMap<&str, Permissions> =
             kernels::all().into_iter().map(|kernel| (kernel.name, (kernel.permissions)())).collect();
-        let everything = Permissions { publish: rules(&[">"]), subscribe: rules(&[">"]) };
+        let everything = Permissions::only([">"], [">"]);
         permissions.insert("operator", everything);
-        permissions.insert("web", Permissions { publish: rules(&["app.>"]), subscribe: rules(&["app.>"]) });
+        permissions.insert("web", Permissions::only(["app.>"], ["app.>"]));
         let users = permissions
             .into_iter()
             .map(|(name, permissions)| User {

@@ -10,7 +10,7 @@ use grace_types::{
 use serde_json::{Value, json};
 
 use super::{
-    binding::{Answer, Said, is_approver, same_person, sha256},
+    binding::{Answer, Said, is_approver, same_person},
     command::{Refusal, Reply},
     decider::{Decided, label, millis_after, moment, record, words},
     event::{Change, Event},
@@ -18,7 +18,7 @@ use super::{
     state::{Open, State},
 };
 use crate::{
-    case::{Case, Owed, Verdict, Word},
+    case::{Case, Owed, Verdict, Word, sha256},
     limits,
     request::{Actor, ActorKind},
     tier::Tier,

@@ -7,9 +7,8 @@
 use grace_log::note::{Note, Signature, SignerKey, VerifierKey};
 use grace_types::{intent::IntentId, time::Timestamp};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use crate::limits;
+use crate::{case::sha256, limits};
 
 /// What an approver may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,16 +83,6 @@ impl Said {
         let note = Note { text: self.text(answer, instance), signatures: vec![signature] };
         note.verify(std::slice::from_ref(key)).is_ok()
     }
-}
-
-/// SHA-256, lowercase hex.
-#[must_use]
-pub fn sha256(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Whether a text can be an approver's name. Lower case alone, so that `Ann` and `ann` are not two people.

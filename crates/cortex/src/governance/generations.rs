@@ -11,14 +11,13 @@ use serde_json::json;
 
 use super::{
     approvals::own_case,
-    binding::sha256,
     command::{Refusal, Reply},
     decider::{Decided, label, record, words},
     event::{Change, Event},
     state::State,
 };
 use crate::{
-    case::{Case, Generation},
+    case::{Case, Generation, sha256},
     charter::Charter,
     limits,
     policy::Policies,

@@ -4,12 +4,14 @@ use grace_kernel::Decision;
 use grace_types::intent::IntentId;
 
 use super::{
-    binding::sha256,
     command::{ApprovalView, GenerationRow, Query, Refusal, Reply, Standing},
     decider::Decided,
     state::{Closed, Fate, Kept, Looked, Open, State},
 };
-use crate::{case::Case, limits};
+use crate::{
+    case::{Case, sha256},
+    limits,
+};
 
 pub(super) fn answer(state: &State, query: &Query) -> Decided {
     let found = |what: &str, reply: Option<Reply>| match reply {

@@ -26,7 +26,7 @@ use grace_log::note::SignerKey;
 use grace_types::{
     chance::{Entropy, OsEntropy},
     intent::{Era, IntentId},
-    manifest::{Permissions, SubjectRules},
+    manifest::Permissions,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,14 +52,10 @@ const EMERGENCIES: &str = "grace.event.control_plane.*";
 /// What it may say and hear on the bus.
 #[must_use]
 pub fn permissions() -> Permissions {
-    let rules = |subjects: &[&str]| SubjectRules {
-        allow: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
-        deny: Vec::new(),
-    };
-    Permissions {
-        publish: rules(&["grace.event.governance.>", GOVERN_SUBJECT, CONTROL_PLANE_STATUS]),
-        subscribe: rules(&["grace.cmd.governance", OWE_SUBJECT, EMERGENCIES, "_INBOX.governance.>"]),
-    }
+    Permissions::only(
+        ["grace.event.governance.>", GOVERN_SUBJECT, CONTROL_PLANE_STATUS],
+        ["grace.cmd.governance", OWE_SUBJECT, EMERGENCIES, "_INBOX.governance.>"],
+    )
 }
 
 /// Runs it until it is told to stop. `journal` is its journal's file, `keys` the folder of the instance's keys, `declared` the types of
@@ -168,8 +164,7 @@ impl Shell<Governance> for Works {
     }
 
     fn arriving(&mut self, command: &mut Command) -> Result<(), WireError> {
-        let not_here =
-            |message: &str| Err(WireError { code: "bad_request".to_owned(), message: message.to_owned() });
+        let not_here = |message: &str| Err(WireError::bad_request(message));
         match command {
             Command::Begin { .. }
             | Command::Tick
@@ -219,10 +214,9 @@ async fn owed(bus: Bus, commands: Commands<Governance>) {
             Ok(envelope) if matches!(envelope.command, Command::Owe { .. }) => {
                 wire::answer::<Governance>(&commands.ask(envelope).await)
             }
-            Ok(_) => wire::error(&WireError {
-                code: "bad_request".to_owned(),
-                message: "here the cortex says what people owe, and nothing else".to_owned(),
-            }),
+            Ok(_) => {
+                wire::error(&WireError::bad_request("here the cortex says what people owe, and nothing else"))
+            }
             Err(e) => wire::error(&e),
         };
         if let Err(e) = bus.publish(Message::new(reply, body)).await {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use grace_kernel::Decision as Decided;
+use grace_kernel::{Decision as Decided, Recorded};
 use grace_types::{
     intent::{Era, IntentId, Submitted},
     reason::{Reason, Why},
@@ -10,7 +10,12 @@ use grace_types::{
 };
 
 use super::{
-    Router, bad_request, because, event::What, recorded, refusal, rules::Rules, state::State, submit::judged,
+    Router, bad_request, because,
+    event::{Event, What},
+    recorded, refusal,
+    rules::Rules,
+    state::State,
+    submit::judged,
 };
 use crate::{
     case::{Generation, Grant, Owed, Verdict, Word},
@@ -40,12 +45,10 @@ pub(super) fn settle(state: &State, at: Timestamp, results: &[(IntentId, Submitt
     for (id, submitted) in results.iter().filter(|(id, _)| state.handing.contains(id)) {
         match submitted {
             Submitted::Accepted { .. } => taken.push(*id),
-            Submitted::Refused { code, message, violations } => {
-                let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
-                let more = if all.is_empty() { String::new() } else { format!(": {}", all.join("; ")) };
-                let told = format!("the task manager refused it: {message}{more}");
+            Submitted::Refused(refused) => {
+                let told = format!("the task manager refused it: {refused}");
                 let told: String = told.chars().take(limits::REASON_CHARS).collect();
-                let reason = Reason::new(format!("task_manager.{code}"), told);
+                let reason = Reason::new(format!("task_manager.{}", refused.code), told);
                 let why = because(std::slice::from_ref(&reason));
                 let what = What::Refused { intent: *id, reason };
                 decision = decision.record(recorded(at, what, id.to_string(), "handed on and refused", why));
@@ -101,14 +104,17 @@ pub(super) fn resolve(
         }
     }
     let decision = Decided::reply(Reply::Resolved { results });
-    Ok(events.into_iter().fold(decision, |decision, (id, what)| {
-        let (why, how) = match &what {
-            What::Resolved { reasons, .. } => (because(reasons), "what people said of exactly this"),
-            What::Expired { reasons, .. } => (because(reasons), "the end of its wait"),
-            _ => (because(&[]), "resolved"),
-        };
-        decision.record(recorded(at, what, id.to_string(), how, why))
-    }))
+    Ok(events.into_iter().fold(decision, |decision, (id, what)| decision.record(ended(at, id, what))))
+}
+
+/// The record of what became of an intent that waited.
+fn ended(at: Timestamp, id: IntentId, what: What) -> Recorded<Event> {
+    let (why, how) = match &what {
+        What::Resolved { reasons, .. } => (because(reasons), "what people said of exactly this"),
+        What::Expired { reasons, .. } => (because(reasons), "the end of its wait"),
+        _ => (because(&[]), "resolved"),
+    };
+    recorded(at, what, id.to_string(), how, why)
 }
 
 fn not_waiting(id: IntentId) -> Taken {
@@ -235,12 +241,7 @@ pub(super) fn tick(state: &State, at: Timestamp) -> Decided<Router> {
         })
     };
     for id in state.waiting.iter().filter(over).take(limits::BATCH) {
-        let what = expired(*id);
-        let why = match &what {
-            What::Expired { reasons, .. } => because(reasons),
-            _ => because(&[]),
-        };
-        decision = decision.record(recorded(at, what, id.to_string(), "the end of its wait", why));
+        decision = decision.record(ended(at, *id, expired(*id)));
     }
     let ended: Vec<String> =
         state.grants.values().filter(|grant| at >= grant.until).map(|grant| grant.id.clone()).collect();

@@ -40,7 +40,6 @@ use super::{
 use crate::{
     command::{
         Answered, Arrived, Asked, Command, Decision, DecisionState, GOVERN_SUBJECT, Outcome, Query, Reply,
-        Wrong,
     },
     limits,
     request::{Actor, ActorKind},
@@ -136,7 +135,7 @@ impl Intake {
         match (command, speaker) {
             (Command::Submit { intents }, speaker @ (Speaker::Operator | Speaker::Actor(_))) => {
                 if intents.is_empty() || intents.len() > limits::BATCH {
-                    return Err(bad_request(&format!("1 to {} intents at a time", limits::BATCH)));
+                    return Err(WireError::bad_request(format!("1 to {} intents at a time", limits::BATCH)));
                 }
                 if self.waiting.len() >= limits::REQUESTS {
                     let message = format!("{} requests wait already", limits::REQUESTS);
@@ -164,12 +163,12 @@ impl Intake {
             }
             (Command::Query(query), Speaker::Actor(actor)) => self.look(query, actor, message),
             (Command::Resolve { .. } | Command::Adopt { .. }, _) => {
-                Err(bad_request(&format!("governance says this, on {GOVERN_SUBJECT}")))
+                Err(WireError::bad_request(format!("governance says this, on {GOVERN_SUBJECT}")))
             }
-            (Command::Submit { .. }, Speaker::Governance) => {
-                Err(bad_request("who asks is known from the subject: grace.intent.kernel.governance"))
-            }
-            _ => Err(bad_request("the cortex gives this command to itself")),
+            (Command::Submit { .. }, Speaker::Governance) => Err(WireError::bad_request(
+                "who asks is known from the subject: grace.intent.kernel.governance",
+            )),
+            _ => Err(WireError::bad_request("the cortex gives this command to itself")),
         }
     }
 
@@ -186,7 +185,11 @@ impl Intake {
         let query = match query {
             Query::Intent(id) => Query::Intent(id),
             Query::Key { key, .. } => Query::Key { actor: actor.clone(), key },
-            _ => return Err(bad_request("an actor may ask about its own intents: `intent` or `key`")),
+            _ => {
+                return Err(WireError::bad_request(
+                    "an actor may ask about its own intents: `intent` or `key`",
+                ));
+            }
         };
         let (shared, Some(reply)) = (Arc::clone(&self.shared), message.reply.clone()) else { return Ok(()) };
         tokio::spawn(async move {
@@ -268,8 +271,8 @@ impl Shared {
         let submissions: Vec<Submission> = planned.iter().map(|one| would_be(one)).collect();
         let Some(results) = road::check(&self.bus, &submissions).await else { return };
         for (one, result) in planned.iter_mut().zip(results) {
-            if let Submitted::Refused { code, message, violations } = result {
-                one.wrong = Some(Wrong { code, message, violations });
+            if let Submitted::Refused(refused) = result {
+                one.wrong = Some(refused);
             }
         }
     }
@@ -305,9 +308,7 @@ impl Shared {
                     decision.state = DecisionState::Running;
                     return Answered::Decided(Box::new(decision));
                 }
-                Ok(Ok(Submitted::Refused { code, message, violations })) => {
-                    return Answered::Refused { code, message, violations };
-                }
+                Ok(Ok(Submitted::Refused(refused))) => return Answered::Refused(refused),
                 _ => {}
             }
             // It may have been said before anybody listened.
@@ -396,16 +397,12 @@ fn speaker(subject: &str) -> Result<Speaker, WireError> {
     let Some(words) = subject.strip_prefix("grace.intent.") else { return Ok(Speaker::Operator) };
     let (kind, name) = words.split_once('.').unwrap_or((words, ""));
     match ActorKind::ALL.into_iter().find(|one| one.word() == kind) {
-        Some(ActorKind::Operator) => Err(bad_request("an operator asks on grace.cmd.cortex")),
+        Some(ActorKind::Operator) => Err(WireError::bad_request("an operator asks on grace.cmd.cortex")),
         Some(kind) => Ok(Speaker::Actor(Actor { kind, name: name.to_owned() })),
-        None => Err(bad_request(
+        None => Err(WireError::bad_request(
             "the subject is grace.intent.<kind>.<name>; kinds are kernel, automation, program, agent and remote",
         )),
     }
-}
-
-fn bad_request(message: &str) -> WireError {
-    WireError { code: "bad_request".to_owned(), message: message.to_owned() }
 }
 
 /// What has come already.

@@ -9,15 +9,14 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use grace_bus::{Bus, Message};
 use grace_kernel::{
-    Envelope, HostError, Outcome,
-    process::{thread::Commands, wire},
+    Envelope, Outcome,
+    process::{later, thread::Commands, wire},
 };
-use grace_types::intent::{IntentId, Submission, Submitted, asked::Refusal};
+use grace_types::intent::{IntentId, SUBMIT_SUBJECT, Submission, Submitted, asked::Refusal};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -29,8 +28,6 @@ use crate::{
     limits,
 };
 
-/// Where the task manager takes what is allowed; only the cortex may publish there.
-const SUBMIT_SUBJECT: &str = "grace.htm.submit";
 const TASK_MANAGER: &str = "htm";
 
 /// What the task manager is asked.
@@ -163,7 +160,7 @@ impl Road {
                 let Some(id) = one.id else { continue };
                 match &result {
                     // With room again it is taken.
-                    Submitted::Refused { code, .. } if code == "overloaded" => road.again_later(one),
+                    Submitted::Refused(refused) if refused.code == "overloaded" => road.again_later(one),
                     _ => {
                         road.waiters.say(id, &result);
                         let _ = road.settled.send((id, result));
@@ -204,20 +201,9 @@ impl Road {
 async fn settle(mut results: mpsc::UnboundedReceiver<(IntentId, Submitted)>, commands: Commands<Router>) {
     let mut taken = Vec::new();
     while results.recv_many(&mut taken, limits::BATCH).await > 0 {
-        if !told(&commands, Command::Settle { results: std::mem::take(&mut taken) }).await {
+        let settle = Command::Settle { results: std::mem::take(&mut taken) };
+        if commands.insist(settle, limits::ROAD_AGAIN).await.is_err() {
             return;
-        }
-    }
-}
-
-/// Whether the decider has it on disk; it is not when the process ends.
-async fn told(commands: &Commands<Router>, command: Command) -> bool {
-    loop {
-        match commands.ask(Envelope::new(command.clone())).await {
-            Ok(_) => return true,
-            Err(HostError::Stopping) => return false,
-            // The journal cannot be written now.
-            Err(_) => later(limits::ROAD_AGAIN).await,
         }
     }
 }
@@ -236,7 +222,7 @@ pub(super) fn tell(bus: Bus, commands: Commands<Router>) -> mpsc::UnboundedSende
                     later(limits::ROOM_AGAIN).await;
                 }
                 let cases: Vec<(IntentId, Owed)> = part.iter().map(|case| (case.intent, case.owed)).collect();
-                if !told(&commands, Command::Told { cases }).await {
+                if commands.insist(Command::Told { cases }, limits::ROAD_AGAIN).await.is_err() {
                     return;
                 }
             }
@@ -258,9 +244,4 @@ async fn held(bus: &Bus, cases: &[Case]) -> Option<()> {
         Ok(Outcome::Done(_)) => Some(()),
         _ => None,
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the wait between two tries on a road")]
-pub(super) async fn later(wait: Duration) {
-    tokio::time::sleep(wait).await;
 }

@@ -20,8 +20,8 @@ use grace_kernel::{
 };
 use grace_types::{
     chance::{Entropy, OsEntropy},
-    intent::{Era, Submission},
-    manifest::{Permissions, SubjectRules},
+    intent::{Era, SUBMIT_SUBJECT, Submission},
+    manifest::Permissions,
     time::Clock,
 };
 use tokio::sync::mpsc;
@@ -45,20 +45,16 @@ pub const WATCHDOG: Duration = Duration::from_secs(2);
 /// What it may say and hear on the bus.
 #[must_use]
 pub fn permissions() -> Permissions {
-    let rules = |subjects: &[&str]| SubjectRules {
-        allow: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
-        deny: Vec::new(),
-    };
-    Permissions {
-        publish: rules(&[
+    Permissions::only(
+        [
             "grace.event.cortex.>",
             "grace.cortex.decided.*",
-            "grace.htm.submit",
+            SUBMIT_SUBJECT,
             "grace.cmd.htm",
             crate::governance::shell::OWE_SUBJECT,
-        ]),
-        subscribe: rules(&["grace.cmd.cortex", "grace.intent.*.*", GOVERN_SUBJECT, "_INBOX.cortex.>"]),
-    }
+        ],
+        ["grace.cmd.cortex", "grace.intent.*.*", GOVERN_SUBJECT, "_INBOX.cortex.>"],
+    )
 }
 
 /// Runs it until it is told to stop. `journal` is its journal's file, `declared` the types that the manifest defines.

@@ -2,16 +2,15 @@
 //!
 //! A key that is known gives the decision that it gave before, before anything else is looked at.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::collections::HashMap;
 
 use grace_kernel::Decision as Decided;
 use grace_types::{
-    intent::{IntentId, Json},
+    intent::{IntentId, Json, Refused},
     reason::Reason,
     time::Timestamp,
     yaml::suggest,
 };
-use sha2::{Digest, Sha256};
 
 use super::{
     Router, bad_request, because,
@@ -20,6 +19,7 @@ use super::{
     state::{State, key_of, request},
 };
 use crate::{
+    case::sha256,
     command::{Answered, Arrived, Asked, Decision, DecisionState, Outcome, Refusal, Reply},
     judge::{Judgement, Standing, judge},
     limits,
@@ -36,14 +36,11 @@ pub(super) fn digest(actor: &Actor, asked: &Asked, request: &Request, payload: &
     );
     // Cannot fail: texts and numbers.
     let text = serde_json::to_vec(&of).unwrap_or_default();
-    Sha256::digest(text).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    sha256(&text)
 }
 
 fn refused(code: &str, message: impl Into<String>) -> Answered {
-    Answered::Refused { code: code.to_owned(), message: message.into(), violations: Vec::new() }
+    Answered::Refused(Refused::new(code, message))
 }
 
 /// What a batch has decided so far.
@@ -107,8 +104,7 @@ impl Batch<'_> {
             return known;
         }
         if let Some(wrong) = wrong {
-            let (code, message) = (wrong.code.clone(), wrong.message.clone());
-            return Err(Answered::Refused { code, message, violations: wrong.violations.clone() });
+            return Err(Answered::Refused(wrong.clone()));
         }
         self.room(&payload)?;
         let decision = self.decision(actor, asked, &question, digest);

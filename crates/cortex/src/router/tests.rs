@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use grace_kernel::{Decider as _, Decision as Decided, Outcome as Said};
 use grace_types::{
-    intent::{Era, IntentId, Json, Submitted},
+    intent::{Era, IntentId, Json, Refused, Submitted},
     time::{Clock as _, ManualClock, Timestamp},
 };
 use serde_json::json;
@@ -75,7 +75,7 @@ impl World {
     fn decide(&mut self, arrived: Arrived) -> Decision {
         match self.ask(arrived) {
             Answered::Decided(decision) => *decision,
-            refused @ Answered::Refused { .. } => panic!("{refused:?}"),
+            refused @ Answered::Refused(_) => panic!("{refused:?}"),
         }
     }
 
@@ -144,7 +144,7 @@ fn accepted(id: IntentId) -> Submitted {
 }
 
 fn refused(code: &str) -> Submitted {
-    Submitted::Refused { code: code.into(), message: "no".into(), violations: Vec::new() }
+    Submitted::Refused(Refused::new(code, "no"))
 }
 
 #[test]
@@ -185,15 +185,11 @@ fn the_same_key_of_the_same_actor_gives_the_same_decision_and_of_another_its_own
     assert_eq!((again.id, again.repeated), (first.id, true));
     // Also where the task manager would not take it now.
     let mut late = keyed(operator("resize_image"), "k");
-    late.wrong = Some(crate::command::Wrong {
-        code: "overloaded".into(),
-        message: "full".into(),
-        violations: Vec::new(),
-    });
+    late.wrong = Some(Refused { code: "overloaded".into(), message: "full".into(), violations: Vec::new() });
     assert_eq!(world.decide(late).id, first.id);
     let mut other = keyed(operator("resize_image"), "k");
     other.asked.payload = Json::of(&json!({"path": "b"}));
-    assert!(matches!(world.ask(other), Answered::Refused { code, .. } if code == "key_reused"));
+    assert!(matches!(world.ask(other), Answered::Refused(Refused { code, .. }) if code == "key_reused"));
     let bob = world.decide(keyed(by(ActorKind::Operator, "bob", "resize_image"), "k"));
     assert_ne!(bob.id, first.id);
     // Two in one batch are one.
@@ -203,7 +199,7 @@ fn the_same_key_of_the_same_actor_gives_the_same_decision_and_of_another_its_own
         .iter()
         .map(|one| match one {
             Answered::Decided(decision) => decision.id,
-            refused @ Answered::Refused { .. } => panic!("{refused:?}"),
+            refused @ Answered::Refused(_) => panic!("{refused:?}"),
         })
         .collect();
     assert_eq!(ids[0], ids[1]);
@@ -372,7 +368,7 @@ fn what_cannot_be_held_is_refused_before_it_is_decided() {
         assert!(results.iter().all(|one| matches!(one, Answered::Decided(_))), "{n}");
     }
     assert!(
-        matches!(world.ask(operator("resize_image")), Answered::Refused { code, .. } if code == "overloaded")
+        matches!(world.ask(operator("resize_image")), Answered::Refused(Refused { code, .. }) if code == "overloaded")
     );
     let first = world.outstanding().0[0];
     world.settle(first, accepted(first));
@@ -413,7 +409,7 @@ fn bad_input_is_refused_by_itself() {
     let codes: Vec<&str> = results
         .iter()
         .map(|one| match one {
-            Answered::Refused { code, .. } => code.as_str(),
+            Answered::Refused(Refused { code, .. }) => code.as_str(),
             Answered::Decided(_) => "",
         })
         .collect();

@@ -76,9 +76,7 @@ pub(super) fn submit(instance: &Instance, args: &Submit, out: &mut Output) -> Re
     };
     let decision = match results.into_iter().next() {
         Some(Answered::Decided(decision)) => *decision,
-        Some(Answered::Refused { code, message, violations }) => {
-            return Err(refused(&code, message, &violations));
-        }
+        Some(Answered::Refused(why)) => return Err(refused(why)),
         None => return Err(odd()),
     };
     let id = decision.id;

@@ -21,11 +21,11 @@ use grace_core::instance::Instance;
 use grace_orchestration::{
     htm::{
         BadId, Command, Htm, IntentId, Refusal, Reply, TaskId,
-        command::Query,
+        command::{Query, Refused},
         shell,
         view::{IntentState, IntentView, TaskState},
     },
-    intent::{Json, Violation},
+    intent::Json,
     limits,
 };
 
@@ -174,8 +174,8 @@ fn millis(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn refused(code: &str, message: String, violations: &[Violation]) -> Failure {
-    let (exit, code) = match code {
+fn refused(Refused { code, message, violations }: Refused) -> Failure {
+    let (exit, code) = match code.as_str() {
         "invalid" | "too_large" => (Exit::Usage, "bad_payload"),
         "unknown_type" => (Exit::Usage, "unknown_type"),
         "bad_request" => (Exit::Usage, "bad_request"),

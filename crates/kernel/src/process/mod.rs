@@ -37,6 +37,12 @@ use crate::{HostError, LoadError};
 use life::Life;
 use notify::Notify;
 
+/// The wait of a shell between two tries, or until its own timer is due. A decider never waits: it is told the time.
+#[expect(clippy::disallowed_methods, reason = "the one wait that shells share")]
+pub async fn later(wait: Duration) {
+    tokio::time::sleep(wait).await;
+}
+
 /// What the control plane tells a process by its environment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Environment {

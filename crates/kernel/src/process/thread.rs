@@ -17,7 +17,7 @@ use grace_store::{Journal, Seq, StoreError};
 use grace_types::{chance::Entropy, time::Clock};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{KernelError, reserve::Reserve};
+use super::{KernelError, later, reserve::Reserve};
 use crate::{Answer, Decider, Entry, Envelope, Host, HostError, Joined, limits};
 
 /// Where an answer goes.
@@ -57,7 +57,24 @@ impl<D: Decider> Commands<D> {
         answer.await.unwrap_or(Err(HostError::Stopping))
     }
 
-    /// The same from a thread outside the runtime.
+    /// Asks until the decision is durable, however long the journal cannot be written, with this long between two tries.
+    ///
+    /// # Errors
+    /// [`HostError::Stopping`] and no other.
+    pub async fn insist(&self, command: D::Command, again: Duration) -> Result<(), HostError>
+    where
+        D::Command: Clone,
+    {
+        loop {
+            match self.ask(Envelope::new(command.clone())).await {
+                Ok(_) => return Ok(()),
+                Err(HostError::Stopping) => return Err(HostError::Stopping),
+                Err(_) => later(again).await,
+            }
+        }
+    }
+
+    /// [`Self::ask`] from a thread outside the runtime.
     ///
     /// # Errors
     /// As for [`Commands::ask`].

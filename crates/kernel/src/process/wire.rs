@@ -41,6 +41,13 @@ pub struct WireError {
     pub message: String,
 }
 
+impl WireError {
+    /// What was sent is not for the receiver, or not what it reads.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self { code: "bad_request".to_owned(), message: message.into() }
+    }
+}
+
 /// An answer as it is written.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -84,8 +91,8 @@ pub fn command<C: Serialize>(component: &str, envelope: &Envelope<C>) -> serde_j
 /// # Errors
 /// `bad_request`, with the header or the part of the body at fault.
 pub fn read_command<D: Decider>(message: &Message) -> Result<Envelope<D::Command>, WireError> {
-    let request: Request<D::Command> =
-        serde_json::from_slice(&message.payload).map_err(|e| bad_request(format!("the body: {e}")))?;
+    let request: Request<D::Command> = serde_json::from_slice(&message.payload)
+        .map_err(|e| WireError::bad_request(format!("the body: {e}")))?;
     let mut envelope = Envelope::new(request.command);
     envelope.key = message.headers.get(IDEMPOTENCY_KEY).map(str::to_owned);
     envelope.correlation = header(message, "ce-correlationid")?;
@@ -103,13 +110,9 @@ where
 {
     let Some(value) = message.headers.get(name) else { return Ok(None) };
     if value.len() > type_limits::EVENT_ATTRIBUTE_BYTES {
-        return Err(bad_request(format!("the header {name} has {} bytes", value.len())));
+        return Err(WireError::bad_request(format!("the header {name} has {} bytes", value.len())));
     }
-    value.parse().map(Some).map_err(|e| bad_request(format!("the header {name}: {e}")))
-}
-
-fn bad_request(message: String) -> WireError {
-    WireError { code: "bad_request".to_owned(), message }
+    value.parse().map(Some).map_err(|e| WireError::bad_request(format!("the header {name}: {e}")))
 }
 
 /// The body of an answer.
@@ -146,7 +149,7 @@ pub fn read_answer<D: Decider>(body: &[u8]) -> Result<Outcome<D::Reply, D::Refus
 /// # Errors
 /// The error that was answered, or `bad_request` when the body is no such answer.
 pub fn read_reply<R: DeserializeOwned, F: DeserializeOwned>(body: &[u8]) -> Result<Outcome<R, F>, WireError> {
-    let wrong = |e: serde_json::Error| bad_request(format!("the answer: {e}"));
+    let wrong = |e: serde_json::Error| WireError::bad_request(format!("the answer: {e}"));
     let parts: Parts<'_> = serde_json::from_slice(body).map_err(wrong)?;
     match parts {
         Parts { done: Some(done), .. } => serde_json::from_str(done.get()).map(Outcome::Done).map_err(wrong),
@@ -154,6 +157,8 @@ pub fn read_reply<R: DeserializeOwned, F: DeserializeOwned>(body: &[u8]) -> Resu
             serde_json::from_str(refused.get()).map(Outcome::Refused).map_err(wrong)
         }
         Parts { error: Some(error), .. } => Err(error),
-        _ => Err(bad_request("the answer holds neither of `done`, `refused` and `error`".to_owned())),
+        _ => Err(WireError::bad_request(
+            "the answer holds neither of `done`, `refused` and `error`".to_owned(),
+        )),
     }
 }

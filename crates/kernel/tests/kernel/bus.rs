@@ -18,7 +18,7 @@ use grace_store::{
 use grace_types::{
     chance::SeededEntropy,
     event::Event,
-    manifest::{Permissions, SubjectRules},
+    manifest::Permissions,
     time::{Clock, ManualClock, SystemClock, Timestamp},
 };
 
@@ -27,8 +27,7 @@ use crate::tally::{Tally, add, read};
 const WAIT: Duration = Duration::from_secs(10);
 
 fn net() -> MemoryNet {
-    let everything = SubjectRules { allow: vec![">".into()], deny: Vec::new() };
-    let all = Permissions { publish: everything.clone(), subscribe: everything };
+    let all = Permissions::only([">"], [">"]);
     let user = |name: &str| User {
         name: name.into(),
         credential: Credential::of_password("x"),

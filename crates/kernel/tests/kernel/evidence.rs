@@ -21,7 +21,7 @@ use grace_store::{
 };
 use grace_types::{
     evidence::{JournalId, Source},
-    manifest::{Permissions, SubjectRules},
+    manifest::Permissions,
     time::{Clock, SystemClock},
 };
 use serde_json::Value;
@@ -33,11 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 type Held = Arc<Mutex<BTreeMap<Source, Vec<Vec<u8>>>>>;
 
 fn net(seed: u64) -> MemoryNet {
-    let rules = |allow: &[String]| SubjectRules { allow: allow.to_vec(), deny: Vec::new() };
     let user = |name: &str, publish: &[String], subscribe: &[String]| User {
         name: name.into(),
         credential: Credential::of_password("x"),
-        permissions: Permissions { publish: rules(publish), subscribe: rules(subscribe) },
+        permissions: Permissions::only(publish, subscribe),
         allow_responses: None,
     };
     let everything = [">".to_owned()];

@@ -10,12 +10,13 @@
 //! and whose answer was lost is done again under the same key, and the receiver knows it. What runs at a time is bounded by the lanes
 //! ([`super::lane::Settings`]).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use grace_bus::{Bus, BusError, Headers, Message};
 use grace_kernel::{
-    Decider, Envelope, HostError, Outcome,
+    Decider, Envelope, Outcome,
     process::{
+        later,
         thread::Commands,
         wire::{self, command_subject},
     },
@@ -28,7 +29,7 @@ use grace_types::{
         Origin,
         asked::{Answered, Asked, DecisionState, Refusal, Reply, Request, intent_subject},
     },
-    manifest::{Permissions, SubjectRules},
+    manifest::Permissions,
     reason::Reason,
     time::{Clock, Hlc},
 };
@@ -56,16 +57,14 @@ pub(crate) const AUTOMATION: &str = "automation";
 
 /// What the component `name`, which delivers, may say and hear on the bus.
 pub(crate) fn permissions_to_deliver(name: &str) -> Permissions {
-    let rules = |allow: Vec<String>| SubjectRules { allow, deny: Vec::new() };
-    let publish = vec![format!("grace.event.{name}.>"), intent_subject(AUTOMATION, name), event_subject(">")];
-    Permissions {
-        publish: rules(publish),
-        subscribe: rules(vec![command_subject(name), format!("_INBOX.{name}.>")]),
-    }
+    Permissions::only(
+        [format!("grace.event.{name}.>"), intent_subject(AUTOMATION, name), event_subject(">")],
+        [command_subject(name), format!("_INBOX.{name}.>")],
+    )
 }
 
 /// A decider whose state holds lanes.
-pub(crate) trait Deliverer: Decider<Effect = Perform> {
+pub(crate) trait Deliverer: Decider<Effect = Perform, Command: Clone> {
     /// Its name as a component.
     const COMPONENT: &'static str;
     /// What an owner of a lane is called: `trigger`.
@@ -121,16 +120,10 @@ async fn settle<D: Deliverer>(
 ) {
     let mut reports = Vec::new();
     while settled.recv_many(&mut reports, limits::EVENTS).await > 0 {
-        loop {
-            let settle = D::settle(reports.clone(), OsEntropy.next_u64());
-            match commands.ask(Envelope::new(settle)).await {
-                Ok(_) => break,
-                Err(HostError::Stopping) => return,
-                // The journal cannot be written now.
-                Err(_) => later(limits::SETTLE_RETRY).await,
-            }
+        let settle = D::settle(std::mem::take(&mut reports), OsEntropy.next_u64());
+        if commands.insist(settle, limits::SETTLE_RETRY).await.is_err() {
+            return;
         }
-        reports.clear();
         clockwork.nudge();
     }
 }
@@ -244,12 +237,8 @@ impl Road {
                 }
                 return self.report(perform, None);
             }
-            Answered::Refused { code, message, violations } => {
-                let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
-                let why = if all.is_empty() { message } else { format!("{message}: {}", all.join("; ")) };
-                // With room again it may be taken; what is wrong with it stays wrong.
-                (why, code != "overloaded")
-            }
+            // With room again it may be taken; what is wrong with it stays wrong.
+            Answered::Refused(refused) => (refused.to_string(), refused.code != "overloaded"),
         };
         self.report(perform, Some((&why, lasting)));
     }
@@ -353,11 +342,6 @@ fn hops(cause: Option<&Cause>) -> u32 {
     cause.map_or(0, |cause| cause.hops.saturating_add(1))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the wait between two tries of a report")]
-pub(crate) async fn later(wait: Duration) {
-    tokio::time::sleep(wait).await;
-}
-
 #[cfg(test)]
 mod tests {
     use grace_bus::{
@@ -372,11 +356,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_receiver_that_is_away_is_asked_again_until_it_is_back() {
-        let all = || SubjectRules { allow: vec![">".into()], deny: vec![] };
         let users = vec![User {
             name: "a".into(),
             credential: Credential::of_password("a"),
-            permissions: Permissions { publish: all(), subscribe: all() },
+            permissions: Permissions::only([">"], [">"]),
             allow_responses: None,
         }];
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

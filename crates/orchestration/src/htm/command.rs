@@ -23,9 +23,9 @@
 //! Every one of them may be sent again when its answer was lost: a `lease` under the same `request` gets the same tasks, an answer
 //! that was taken is taken again. An answer under a lease that is no more is refused with the reason, and changes nothing.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
-pub use grace_types::intent::{Submission, Submitted};
+pub use grace_types::intent::{Refused, Submission, Submitted, asked::Refusal};
 use grace_types::trace::TraceContext;
 use serde::{Deserialize, Serialize};
 
@@ -390,20 +390,4 @@ pub enum Verdict {
     Taken,
     /// It does not count; why.
     Refused(String),
-}
-
-/// Why it does not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// Stable: `not_configured`, `bad_request`, `unknown_worker`, `unknown_intent`, `unknown_task`, `unknown_type`, `over`,
-    /// `not_dead`, `compensated`, `overloaded`, `full`.
-    pub code: String,
-    /// One sentence for people.
-    pub message: String,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
 }

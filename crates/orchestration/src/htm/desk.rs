@@ -24,6 +24,7 @@ use grace_bus::{Bus, Message};
 use grace_kernel::{
     Answer, Envelope, HostError, Outcome,
     process::{
+        later,
         serve::listen,
         tell,
         thread::Commands,
@@ -345,14 +346,8 @@ fn granted(grants: &mut Vec<Grants>, worker: &str) -> (Vec<Lease>, Option<String
     place.map(|n| grants.swap_remove(n)).map_or_else(Default::default, |grant| (grant.tasks, grant.refused))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the shell's own timer: a rate lets the next task start then")]
-async fn later(wait: Duration) {
-    tokio::time::sleep(wait).await;
-}
-
 /// The worker and its command, if the subject allows it.
 fn bound(message: &Message) -> Result<(String, Command), WireError> {
-    let wrong = |message: String| WireError { code: "bad_request".to_owned(), message };
     let mut words = message.subject.rsplitn(3, '.');
     let (worker, verb) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let command = wire::read_command::<Htm>(message)?.command;
@@ -361,7 +356,7 @@ fn bound(message: &Message) -> Result<(String, Command), WireError> {
         Command::Leave { worker } => (verb == "register", worker.as_str()),
         Command::Lease { asks } => match asks.as_slice() {
             [ask] => (verb == "lease", ask.worker.as_str()),
-            _ => return Err(wrong("a worker asks for itself: one ask".to_owned())),
+            _ => return Err(WireError::bad_request("a worker asks for itself: one ask".to_owned())),
         },
         Command::Answer { worker, .. } => (verb == "answer", worker.as_str()),
         Command::Turn { turns, .. } => match turns.as_slice() {
@@ -369,17 +364,21 @@ fn bound(message: &Message) -> Result<(String, Command), WireError> {
                 (verb == "answer", worker.as_str())
             }
             _ => {
-                return Err(wrong("a worker speaks for itself: one turn, and its own next tasks".to_owned()));
+                return Err(WireError::bad_request(
+                    "a worker speaks for itself: one turn, and its own next tasks".to_owned(),
+                ));
             }
         },
         Command::Beat { worker } | Command::Extend { worker, .. } => (verb == "beat", worker.as_str()),
         _ => (false, worker),
     };
     if !fits {
-        return Err(wrong(format!("this command is not for grace.work.{verb}")));
+        return Err(WireError::bad_request(format!("this command is not for grace.work.{verb}")));
     }
     if named != worker {
-        return Err(wrong(format!("the subject says that this is `{worker}`, the command another worker")));
+        return Err(WireError::bad_request(format!(
+            "the subject says that this is `{worker}`, the command another worker"
+        )));
     }
     Ok((worker.to_owned(), command))
 }

@@ -27,7 +27,8 @@ use grace_kernel::{
 };
 use grace_types::{
     chance::{Entropy, OsEntropy},
-    manifest::{Permissions, SubjectRules},
+    intent::SUBMIT_SUBJECT,
+    manifest::Permissions,
     time::Clock,
 };
 use tokio::sync::{Notify, mpsc};
@@ -40,20 +41,13 @@ pub const NAME: &str = "htm";
 /// The interval within which it beats.
 pub const WATCHDOG: Duration = Duration::from_secs(2);
 
-/// Where it takes intents. Nobody but the cortex may publish there.
-pub const SUBMIT_SUBJECT: &str = "grace.htm.submit";
-
 /// What it may say and hear on the bus.
 #[must_use]
 pub fn permissions() -> Permissions {
-    let rules = |subjects: &[&str]| SubjectRules {
-        allow: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
-        deny: Vec::new(),
-    };
-    Permissions {
-        publish: rules(&["grace.event.htm.>", "grace.htm.ended.*", "grace.htm.stop.*"]),
-        subscribe: rules(&["grace.cmd.htm", SUBMIT_SUBJECT, "grace.work.*.*", "_INBOX.htm.>"]),
-    }
+    Permissions::only(
+        ["grace.event.htm.>", "grace.htm.ended.*", "grace.htm.stop.*"],
+        ["grace.cmd.htm", SUBMIT_SUBJECT, "grace.work.*.*", "_INBOX.htm.>"],
+    )
 }
 
 /// Where a worker hears at once that it need not go on with a task.
@@ -120,7 +114,7 @@ impl Shell<Htm> for Manager {
 
     fn arriving(&mut self, command: &mut Command) -> Result<(), WireError> {
         match command {
-            Command::Submit { .. } => Err(not_here(
+            Command::Submit { .. } => Err(WireError::bad_request(
                 "intents are asked for at the cortex: on grace.cmd.cortex, or grace.intent.<kind>.<name>",
             )),
             Command::Cancel { .. }
@@ -130,7 +124,7 @@ impl Shell<Htm> for Manager {
             | Command::Lost { .. }
             | Command::Query(_) => Ok(()),
             Command::Configure { .. } | Command::Define { .. } | Command::Tick { .. } => {
-                Err(not_here("the task manager gives this command to itself"))
+                Err(WireError::bad_request("the task manager gives this command to itself"))
             }
             Command::Register(_)
             | Command::Leave { .. }
@@ -138,7 +132,9 @@ impl Shell<Htm> for Manager {
             | Command::Lease { .. }
             | Command::Answer { .. }
             | Command::Turn { .. }
-            | Command::Extend { .. } => Err(not_here("workers speak on grace.work.<verb>.<worker>")),
+            | Command::Extend { .. } => {
+                Err(WireError::bad_request("workers speak on grace.work.<verb>.<worker>"))
+            }
         }
     }
 
@@ -169,7 +165,7 @@ async fn submissions(bus: Bus, commands: Commands<Htm>, ready: Arc<Notify>) {
             Command::Submit { .. } => commands
                 .tell(envelope, message.reply)
                 .map_err(|e| WireError { code: e.code().to_owned(), message: e.to_string() }),
-            _ => Err(not_here("nothing but `submit` is taken here")),
+            _ => Err(WireError::bad_request("nothing but `submit` is taken here")),
         });
         match (taken, reply) {
             // Workers that wait are asked for right behind it, into the same batch: one sync for both.
@@ -181,10 +177,6 @@ async fn submissions(bus: Bus, commands: Commands<Htm>, ready: Arc<Notify>) {
         }
     }
     tell("the subscription to the cortex's submissions has ended");
-}
-
-fn not_here(message: &str) -> WireError {
-    WireError { code: "bad_request".to_owned(), message: message.to_owned() }
 }
 
 async fn publish(bus: Bus, mut messages: mpsc::Receiver<Message>) {

@@ -10,25 +10,18 @@ use grace_types::{reason::Why, yaml::suggest};
 
 use super::{
     Decided, Htm, IntentId, Reply,
-    command::{Submission, Submitted},
+    command::{Refused, Submission, Submitted},
     event::{NewIntent, Origin, What},
     recorded, refusal,
     state::{Pinned, State, fingerprint},
 };
 use crate::{
-    intent::{Json, Priority, Violation},
+    intent::{Json, Priority},
     limits,
 };
 
-/// Why an intent is not taken.
-struct Refused {
-    code: &'static str,
-    message: String,
-    violations: Vec<Violation>,
-}
-
 fn refuse<T>(code: &'static str, message: impl Into<String>) -> Result<T, Refused> {
-    Err(Refused { code, message: message.into(), violations: Vec::new() })
+    Err(Refused::new(code, message))
 }
 
 /// What a batch has taken so far.
@@ -106,12 +99,8 @@ impl<'s> Batch<'s> {
         }
         let (taken, keys, named) = (Vec::new(), HashMap::new(), HashSet::new());
         let mut batch = Self { state, at, taken, keys, named, waiting: 0, tasks: 0 };
-        let refused = |refused: Refused| Submitted::Refused {
-            code: refused.code.to_owned(),
-            message: refused.message,
-            violations: refused.violations,
-        };
-        let results = intents.iter().map(|intent| batch.take(intent).unwrap_or_else(refused)).collect();
+        let results =
+            intents.iter().map(|intent| batch.take(intent).unwrap_or_else(Submitted::Refused)).collect();
         Ok((batch, results))
     }
 
@@ -144,7 +133,7 @@ impl<'s> Batch<'s> {
                 n => format!(", and {} more", n - 1),
             };
             let message = format!("the payload does not fit `{}`: {first}{more}", wanted.kind);
-            return Err(Refused { code: "invalid", message, violations });
+            return Err(Refused { code: "invalid".to_owned(), message, violations });
         }
         for (what, span) in [("deadline_ms", wanted.deadline_ms), ("delay_ms", wanted.delay_ms)] {
             if span.is_some_and(|span| span > limits::LONGEST_MS) {
@@ -210,7 +199,7 @@ impl<'s> Batch<'s> {
             let help = suggest(name, known).map(|help| format!("; {help}")).unwrap_or_default();
             let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
             let message = format!("there is no intent type `{shown}`{help}");
-            Refused { code: "unknown_type", message, violations: Vec::new() }
+            Refused::new("unknown_type", message)
         })
     }
 

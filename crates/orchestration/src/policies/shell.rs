@@ -107,10 +107,7 @@ impl Shell<EventPolicies> for Engine {
         self.clockwork.nudge();
         match command {
             Command::Begin { .. } | Command::Load { .. } | Command::Tick | Command::Settle { .. } => {
-                Err(WireError {
-                    code: "bad_request".to_owned(),
-                    message: "the policy engine gives this command to itself".to_owned(),
-                })
+                Err(WireError::bad_request("the policy engine gives this command to itself"))
             }
             Command::Observe { .. }
             | Command::Reset { .. }

@@ -139,10 +139,9 @@ impl Shell<Scheduler> for Works {
             | Command::Declare { .. }
             | Command::Tick { .. }
             | Command::Settle { .. }
-            | Command::Ended { .. } => Err(WireError {
-                code: "bad_request".to_owned(),
-                message: "the scheduler gives this command to itself".to_owned(),
-            }),
+            | Command::Ended { .. } => {
+                Err(WireError::bad_request("the scheduler gives this command to itself"))
+            }
             Command::Put { .. }
             | Command::Remove { .. }
             | Command::Pause { .. }

@@ -129,11 +129,9 @@ impl Shell<TriggerMesh> for Mesh {
             | Command::Declare { .. }
             | Command::Tick
             | Command::Settle { .. }
-            | Command::Ingest { .. } => Err(WireError {
-                code: "bad_request".to_owned(),
-                message: "the trigger mesh gives this command to itself; events are taken on events.<type>"
-                    .to_owned(),
-            }),
+            | Command::Ingest { .. } => Err(WireError::bad_request(
+                "the trigger mesh gives this command to itself; events are taken on events.<type>",
+            )),
             Command::Put { subscription, .. } => {
                 self.wishes.put(subscription, &*self.clock);
                 Ok(())

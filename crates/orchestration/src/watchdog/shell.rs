@@ -17,7 +17,7 @@ use grace_kernel::{
     },
 };
 use grace_types::{
-    manifest::{Manifest, Permissions, SubjectRules},
+    manifest::{Manifest, Permissions},
     time::{Clock, Monotonic, Timestamp},
 };
 use serde::Deserialize;
@@ -57,13 +57,9 @@ const ASKED: [&str; 4] = ["htm", "trigger_mesh", "event_policy", "scheduler"];
 /// What it may say and hear on the bus.
 #[must_use]
 pub fn permissions() -> Permissions {
-    let allow = |allow| SubjectRules { allow, deny: Vec::new() };
     let asked = ASKED.map(wire::command_subject);
     let own = [TELEMETRY.to_owned(), STATUS.to_owned(), wire::event_subject(NAME, ">")];
-    Permissions {
-        publish: allow(own.into_iter().chain(asked).collect()),
-        subscribe: allow(vec![wire::command_subject(NAME), format!("_INBOX.{NAME}.>")]),
-    }
+    Permissions::only(own.into_iter().chain(asked), [wire::command_subject(NAME), format!("_INBOX.{NAME}.>")])
 }
 
 /// Watches until it is told to stop. `journal` is its journal's file, `manifest` the file of the manifest that the instance runs.
@@ -116,10 +112,9 @@ impl Shell<Layer2Watchdog> for Watchdog {
             Command::Configure { .. }
             | Command::Judge { .. }
             | Command::Observe { .. }
-            | Command::Look { .. } => Err(wire::WireError {
-                code: "bad_request".to_owned(),
-                message: "the watchdog gives this command to itself".to_owned(),
-            }),
+            | Command::Look { .. } => {
+                Err(wire::WireError::bad_request("the watchdog gives this command to itself"))
+            }
         }
     }
 

@@ -31,7 +31,7 @@ use std::{
 };
 
 use grace_kernel::process::{Context, KernelError, life::Signal, tell};
-use grace_types::manifest::{Permissions, SubjectRules};
+use grace_types::manifest::Permissions;
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinSet,
@@ -60,8 +60,7 @@ pub fn permissions(name: &str, published: &[String]) -> Permissions {
     let mut publish = vec![format!("grace.work.*.{name}")];
     publish.extend(published.iter().cloned());
     let subscribe = vec![stop_subject(name), format!("_INBOX.{name}.>")];
-    let allow = |allow| SubjectRules { allow, deny: Vec::new() };
-    Permissions { publish: allow(publish), subscribe: allow(subscribe) }
+    Permissions::only(publish, subscribe)
 }
 
 /// What the roads to the task manager tell the loop.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use grace_bus::{Bus, Message};
+use grace_kernel::process::later;
 use grace_types::manifest::units;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -105,9 +106,4 @@ async fn by_kind(lease: &Lease, bus: &Bus) -> Result<Option<Value>, Failed> {
 fn input<T: DeserializeOwned>(lease: &Lease) -> Result<T, Failed> {
     serde_json::from_str(lease.input.text())
         .map_err(|e| Failed::for_good(format!("the input does not fit a task of kind `{}`: {e}", lease.kind)))
-}
-
-#[expect(clippy::disallowed_methods, reason = "to wait is the task")]
-async fn later(wait: Duration) {
-    tokio::time::sleep(wait).await;
 }

@@ -8,9 +8,11 @@
 //!
 //! Who asks is known from the subject, which only the holder of its credential may publish on; what an operator calls itself is a label.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::{IntentId, Json, Origin, Priority, Violation};
+use super::{IntentId, Json, Origin, Priority, Refused};
 use crate::{reason::Reason, time::Timestamp};
 
 /// The subject on which an actor asks for intents, by its kind in lower case and its name.
@@ -18,6 +20,9 @@ use crate::{reason::Reason, time::Timestamp};
 pub fn intent_subject(kind: &str, name: &str) -> String {
     format!("grace.intent.{kind}.{name}")
 }
+
+/// The subject on which the kernel `governance` speaks to the cortex. Nobody else may publish there.
+pub const GOVERN_SUBJECT: &str = "grace.cortex.govern";
 
 /// An intent that somebody asks for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -76,15 +81,7 @@ pub enum Answered {
     /// It was decided, and the decision is durable.
     Decided(Box<Decision>),
     /// It was not even decided.
-    Refused {
-        /// Stable: `invalid`, `too_large`, `key_reused`, `overloaded`, `bad_request`, `unknown_type`.
-        code: String,
-        /// One sentence for people.
-        message: String,
-        /// What is wrong with the payload.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        violations: Vec<Violation>,
-    },
+    Refused(Refused),
 }
 
 /// A decision on an intent.
@@ -235,10 +232,17 @@ pub enum Reply {
 }
 
 /// Why the cortex, or the task manager, does not do what it was asked.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// Stable.
+    /// Stable: `not_configured`, `bad_request`, `overloaded`, `unknown_intent`; of the cortex `unknown_key`, `forgotten`, `bad_generation`,
+    /// `old_generation`; of the task manager `unknown_worker`, `unknown_task`, `unknown_type`, `over`, `not_dead`, `compensated`, `full`.
     pub code: String,
     /// One sentence for people.
     pub message: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
 }

@@ -22,6 +22,9 @@ pub use self::{
 };
 use crate::reason::Reason;
 
+/// Where the task manager takes intents. Nobody but the layer that governs may publish there.
+pub const SUBMIT_SUBJECT: &str = "grace.htm.submit";
+
 /// How urgent work is. Each gets its share of the dispatches, so that none starves (see the task manager's fairness).
 #[derive(
     Debug,
@@ -169,13 +172,35 @@ pub enum Submitted {
         repeated: bool,
     },
     /// It was not taken.
-    Refused {
-        /// Stable: `unknown_type`, `invalid`, `key_reused`, `overloaded`, `too_large`, `bad_request`.
-        code: String,
-        /// One sentence for people.
-        message: String,
-        /// What is wrong with the payload.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        violations: Vec<Violation>,
-    },
+    Refused(Refused),
+}
+
+/// Why an intent is not taken, or not even decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Stable: `unknown_type`, `invalid`, `key_reused`, `overloaded`, `too_large`, `bad_request`.
+    pub code: String,
+    /// One sentence for people.
+    pub message: String,
+    /// What is wrong with the payload.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub violations: Vec<Violation>,
+}
+
+impl Refused {
+    /// Nothing is wrong with the payload itself.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), violations: Vec::new() }
+    }
+}
+
+/// With everything that is wrong with the payload.
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        for (n, violation) in self.violations.iter().enumerate() {
+            write!(f, "{} {violation}", if n == 0 { ":" } else { ";" })?;
+        }
+        Ok(())
+    }
 }

@@ -430,6 +430,16 @@ pub struct Permissions {
     pub subscribe: SubjectRules,
 }
 
+impl Permissions {
+    /// These subjects, and no others.
+    pub fn only<P: Into<String>, S: Into<String>>(
+        publish: impl IntoIterator<Item = P>,
+        subscribe: impl IntoIterator<Item = S>,
+    ) -> Self {
+        Self { publish: SubjectRules::only(publish), subscribe: SubjectRules::only(subscribe) }
+    }
+}
+
 /// Subject patterns (`*` one token, `>` the rest).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SubjectRules {
@@ -437,6 +447,13 @@ pub struct SubjectRules {
     pub allow: Vec<String>,
     /// Patterns that are denied even where `allow` matches.
     pub deny: Vec<String>,
+}
+
+impl SubjectRules {
+    /// Allows these patterns, and denies none of what they match.
+    pub fn only<P: Into<String>>(allow: impl IntoIterator<Item = P>) -> Self {
+        Self { allow: allow.into_iter().map(Into::into).collect(), deny: Vec::new() }
+    }
 }
 
 /// A rule over telemetry: when it holds for `hold`, an alert is raised.

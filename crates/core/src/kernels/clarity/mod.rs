@@ -86,9 +86,9 @@ pub fn database(data: &std::path::Path) -> PathBuf {
 }
 
 fn permissions() -> Permissions {
-    super::allow(
-        &["grace.event.clarity.>"],
-        &[COMMANDS, CHECKPOINTS, &evidence_pattern(Sink::Clarity), "_INBOX.clarity.>"],
+    Permissions::only(
+        ["grace.event.clarity.>"],
+        [COMMANDS, CHECKPOINTS, &evidence_pattern(Sink::Clarity), "_INBOX.clarity.>"],
     )
 }
 

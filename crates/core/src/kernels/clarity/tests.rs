@@ -18,7 +18,7 @@ use grace_store::{
 use grace_types::{
     chance::{OsEntropy, SeededEntropy},
     evidence::{JournalId, Source, write_entry},
-    manifest::SubjectRules,
+    manifest::Permissions,
     time::{Clock, SystemClock, Timestamp},
 };
 use serde_json::{Value, json};
@@ -178,17 +178,13 @@ struct House {
 
 impl House {
     fn new() -> Self {
-        let rules = |allow: &[&str]| SubjectRules {
-            allow: allow.iter().map(|s| (*s).to_owned()).collect(),
-            deny: Vec::new(),
-        };
         let user = |name: &str, permissions| User {
             name: name.into(),
             credential: Credential::of_password("x"),
             permissions,
             allow_responses: Some(AllowResponses::DEFAULT),
         };
-        let everything = Permissions { publish: rules(&[">"]), subscribe: rules(&[">"]) };
+        let everything = Permissions::only([">"], [">"]);
         let users = vec![user("operator", everything), user(NAME, permissions())];
         let net = MemoryNet::new(&AuthTable { users }, 1, Arc::new(SystemClock)).unwrap();
         let bus = net.client("operator").unwrap().bus();

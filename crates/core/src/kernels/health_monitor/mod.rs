@@ -51,9 +51,9 @@ pub const BUILT_IN: BuiltIn = BuiltIn {
 };
 
 fn permissions() -> Permissions {
-    super::allow(
-        &[shell::TELEMETRY, "grace.event.health_monitor.>", shell::STATUS],
-        &["grace.cmd.health_monitor", "_INBOX.health_monitor.>"],
+    Permissions::only(
+        [shell::TELEMETRY, "grace.event.health_monitor.>", shell::STATUS],
+        ["grace.cmd.health_monitor", "_INBOX.health_monitor.>"],
     )
 }
 

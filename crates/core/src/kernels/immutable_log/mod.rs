@@ -89,9 +89,9 @@ const CURSORS: &str = "log-pending/cursors";
 const KNOWN: &str = "log-pending/known";
 
 fn permissions() -> Permissions {
-    super::allow(
-        &[CHECKPOINTS],
-        &["grace.cmd.immutable_log", "grace.evidence.immutable_log.>", "_INBOX.immutable_log.>"],
+    Permissions::only(
+        [CHECKPOINTS],
+        ["grace.cmd.immutable_log", "grace.evidence.immutable_log.>", "_INBOX.immutable_log.>"],
     )
 }
 

@@ -255,7 +255,7 @@ fn answer(message: &Message, writer: &LogWriter, bus: &Bus) {
             // Numbers and texts always have a JSON form.
             serde_json::to_vec(&Done { done }).unwrap_or_default()
         }
-        Err(e) => error(&WireError { code: "bad_request".to_owned(), message: format!("the body: {e}") }),
+        Err(e) => error(&WireError::bad_request(format!("the body: {e}"))),
     };
     let bus = bus.clone();
     tokio::spawn(async move { publish(&bus, reply, body).await });

@@ -57,7 +57,7 @@ const NAME: &str = "message_bus";
 const COMMANDS: &str = "grace.cmd.message_bus";
 
 fn permissions() -> Permissions {
-    super::allow(&["grace.event.message_bus.>"], &[COMMANDS, "_INBOX.message_bus.>"])
+    Permissions::only(["grace.event.message_bus.>"], [COMMANDS, "_INBOX.message_bus.>"])
 }
 
 fn run(environment: Environment) -> Result<(), KernelError> {

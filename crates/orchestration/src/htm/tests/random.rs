@@ -13,7 +13,7 @@ use super::world::{World, about, failed, offer, ok};
 use crate::{
     htm::{
         Command, Ending, Era, IntentId, Reply, State, TaskId,
-        command::{Ask, Query, Submission, Submitted, Verdict},
+        command::{Ask, Query, Refused, Submission, Submitted, Verdict},
         event::{Granted, Next, Settings, What},
         state::{Course, Stage},
         view::TaskState,
@@ -286,10 +286,10 @@ impl Run {
                 assert!(before.is_none_or(|before| before == id), "a key names one intent");
                 assert_eq!(self.accepted.insert(id, intent).is_some(), repeated);
             }
-            Submitted::Refused { code, .. } if code == "key_reused" => {
+            Submitted::Refused(Refused { code, .. }) if code == "key_reused" => {
                 assert!(key.is_some_and(|key| self.keys.contains_key(&key)));
             }
-            Submitted::Refused { code, .. } => {
+            Submitted::Refused(Refused { code, .. }) => {
                 assert_eq!(code, "overloaded");
                 assert!(priority != Some(Priority::High) || !room || self.world.state.open_tasks() > 120 - 8);
             }

@@ -6,7 +6,7 @@ use super::world::{START_MS, World, about, failed, intent, offer, ok};
 use crate::{
     htm::{
         Command, Effect, Ending, Era, IntentId, Json, Reply,
-        command::{Ask, Lease, Query, Submission, Submitted, Turn, Verdict},
+        command::{Ask, Lease, Query, Refused, Submission, Submitted, Turn, Verdict},
         event::{Granted, Level, Next, Origin, Settings, What},
         fairness::ROUND,
         view::{IntentState, TaskState},
@@ -440,7 +440,7 @@ fn the_same_key_gives_the_same_intent() {
     assert_eq!(world.try_submit(spaced), Submitted::Accepted { id, repeated: true });
     assert_eq!(world.events.len(), events);
     match world.try_submit(keyed(2)) {
-        Submitted::Refused { code, message, .. } => {
+        Submitted::Refused(Refused { code, message, .. }) => {
             assert_eq!(code, "key_reused");
             assert!(message.contains("int_00007-0"), "{message}");
         }
@@ -476,7 +476,7 @@ fn invalid_intents_are_refused_with_every_violation() {
 ",
     );
     let refusal = |result: Submitted| match result {
-        Submitted::Refused { code, message, violations } => (code, message, violations.len()),
+        Submitted::Refused(Refused { code, message, violations }) => (code, message, violations.len()),
         other => panic!("{other:?}"),
     };
     let (code, message, violations) =
@@ -505,7 +505,7 @@ fn invalid_intents_are_refused_with_every_violation() {
     assert_eq!(world.state.open_tasks(), 0);
     // Of a batch, what is good is taken.
     let results = world.submit_all(vec![intent("strict"), about("strict", &json!({"path": "a"}))]);
-    assert!(matches!(results[..], [Submitted::Refused { .. }, Submitted::Accepted { .. }]));
+    assert!(matches!(results[..], [Submitted::Refused(_), Submitted::Accepted { .. }]));
 }
 
 #[test]
@@ -529,7 +529,7 @@ fn low_priority_is_refused_first_when_too_much_waits() {
     assert_eq!(world.try_submit(keyed), Submitted::Accepted { id, repeated: true });
     assert_eq!(accepted(&mut world, Priority::High, 12), 10);
     match world.try_submit(of(Priority::Critical)) {
-        Submitted::Refused { code, message, .. } => {
+        Submitted::Refused(Refused { code, message, .. }) => {
             assert_eq!(
                 (code.as_str(), message.as_str()),
                 ("overloaded", "30 tasks are not over; at most 30 are taken")
@@ -791,7 +791,7 @@ fn types_that_change_leave_what_is_under_way_alone() {
     assert_eq!(world.events.len(), before, "nothing changed");
     world.define("  two: {plan: {task: {kind: k}}}\n").unwrap();
     assert!(
-        matches!(world.try_submit(intent("one")), Submitted::Refused { code, .. } if code == "unknown_type")
+        matches!(world.try_submit(intent("one")), Submitted::Refused(Refused { code, .. }) if code == "unknown_type")
     );
     for (_, _, task, token) in kinds {
         assert_eq!(world.done("w", task, token), Verdict::Taken);

@@ -10,10 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use grace_kernel::process::tell;
+use grace_kernel::process::{later, tell};
 
 use super::{Door, Fate, read};
-use crate::{delivery::perform::later, limits};
+use crate::limits;
 
 /// Looks into the folder again and again.
 pub(super) async fn watch(door: Door, folder: PathBuf) {

@@ -28,7 +28,7 @@ use std::{path::PathBuf, sync::Arc};
 use grace_bus::{Bus, Message, Subscription};
 use grace_kernel::{
     Envelope, Outcome,
-    process::{serve::listen, tell, thread::Commands, wire},
+    process::{later, serve::listen, tell, thread::Commands, wire},
 };
 use grace_types::{
     chance::{Entropy as _, OsEntropy},
@@ -44,7 +44,6 @@ pub use self::read::{Wrong, structured};
 use super::{Command, Ingested, Reply, TriggerMesh};
 use crate::{
     clockwork::Clockwork,
-    delivery::perform::later,
     limits,
     policies::{self, EventPolicies, Observation},
 };

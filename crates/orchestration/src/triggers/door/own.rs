@@ -12,14 +12,13 @@ use std::{
 
 use grace_kernel::{
     Envelope, Outcome,
-    process::{serve::listen, tell, wire},
+    process::{later, serve::listen, tell, wire},
 };
 use grace_types::time::{Clock, Monotonic};
 use tokio::{sync::Notify, task::JoinHandle};
 
 use super::{super::shell::NAME, Door};
 use crate::{
-    delivery::perform::later,
     htm, limits,
     policies::{self, EventPolicies},
     triggers::{Command, Reply, Subscription as Wish},
