@@ -14,6 +14,7 @@
 //! | [`health`] | `/livez`, `/readyz`, `/healthz` |
 //! | [`metrics`] | `/metrics` |
 //! | [`events`] | `/v1/events` |
+//! | [`hooks`] | what a coding agent is about to do, as an intent, and the answer in its dialect |
 //! | [`problem`] | every error as `application/problem+json` |
 //! | [`token`], [`rate`] | who may, and how much |
 //! | [`telemetry`], [`control_plane`] | what is known of the other components |
@@ -30,6 +31,7 @@ pub mod component;
 pub mod control_plane;
 pub mod events;
 pub mod health;
+pub mod hooks;
 pub mod limits;
 pub mod metrics;
 pub mod problem;

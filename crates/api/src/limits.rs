@@ -101,3 +101,27 @@ pub const TRACED: usize = 4096;
 
 /// How long requests under way may take at shutdown. What is cut off has not been acknowledged.
 pub const DRAIN: Duration = Duration::from_secs(2);
+
+/// What an agent tells its hook: a whole file that is to be written stands in it. Longer input is denied.
+pub const HOOK_BYTES: usize = 4 << 20;
+
+/// A tool's name, a session's and a call's: they stand in records. A longer name of a tool is denied, of the others it is left out.
+pub const HOOK_NAME_BYTES: usize = 256;
+
+/// What an intent is about, as the cortex takes it. The end of a longer text is taken, with a mark before it.
+pub const HOOK_TARGET_BYTES: usize = 128;
+
+/// An argument that is put on record as it is: a command line of the longer kind. Of a longer one its digest is.
+pub const HOOK_ARGUMENT_BYTES: usize = 2 << 10;
+
+/// All arguments of a call that are put on record as they are. Of those past it the digests are.
+pub const HOOK_PAYLOAD_BYTES: usize = 8 << 10;
+
+/// A reason that is told to an agent: it goes into a model's context, which is dear. A longer one is cut.
+pub const HOOK_REASON_BYTES: usize = 1 << 10;
+
+/// A file of rules: some thousands of them. A larger one is refused, and every call denied.
+pub const HOOK_MAPPING_BYTES: usize = 256 << 10;
+
+/// Rules in one file: each call is held against all of them.
+pub const HOOK_RULES: usize = 1000;

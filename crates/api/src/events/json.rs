@@ -25,7 +25,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
 ///
 /// # Errors
 /// Where it becomes too deep.
-pub(super) fn shallow(bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn shallow(bytes: &[u8]) -> Result<(), String> {
     let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
     for (at, byte) in bytes.iter().enumerate() {
         match byte {

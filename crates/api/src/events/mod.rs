@@ -10,7 +10,7 @@
 //! and `id` name an event.
 
 pub(crate) mod binding;
-mod json;
+pub(crate) mod json;
 pub(crate) mod sender;
 #[cfg(test)]
 mod tests;
