@@ -14,6 +14,7 @@
 //! | [`health`] | `/livez`, `/readyz`, `/healthz` |
 //! | [`metrics`] | `/metrics` |
 //! | [`events`] | `/v1/events` |
+//! | [`decision`] | what the cortex says to what an agent is about to do |
 //! | [`hooks`] | what a coding agent is about to do, as an intent, and the answer in its dialect |
 //! | [`problem`] | every error as `application/problem+json` |
 //! | [`token`], [`rate`] | who may, and how much |
@@ -29,6 +30,7 @@
 pub mod api;
 pub mod component;
 pub mod control_plane;
+pub mod decision;
 pub mod events;
 pub mod health;
 pub mod hooks;

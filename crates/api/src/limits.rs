@@ -105,6 +105,9 @@ pub const DRAIN: Duration = Duration::from_secs(2);
 /// What an agent tells its hook: a whole file that is to be written stands in it. Longer input is denied.
 pub const HOOK_BYTES: usize = 4 << 20;
 
+/// A command line that is looked into. Of a longer one everything dangerous is assumed, and nothing harmless.
+pub const HOOK_COMMAND_BYTES: usize = 64 << 10;
+
 /// A tool's name, a session's and a call's: they stand in records. A longer name of a tool is denied, of the others it is left out.
 pub const HOOK_NAME_BYTES: usize = 256;
 
@@ -125,3 +128,20 @@ pub const HOOK_MAPPING_BYTES: usize = 256 << 10;
 
 /// Rules in one file: each call is held against all of them.
 pub const HOOK_RULES: usize = 1000;
+
+/// What a person said to exactly the same counts for so long from when it was first asked for: a working day, so that nobody is asked the
+/// same twice in one. Past it a person is asked anew.
+pub const ANSWER_HOLDS: Duration = Duration::from_secs(8 * 3600);
+
+/// Old answers to exactly the same that are passed over before it is a no: a month of days of work.
+pub const ANSWERS_FOLLOWED: usize = 64;
+
+/// While somebody is waited for, it is looked this often whether he has decided without anybody having heard.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a hook waits for Grace's answer: a broker or a cortex that is being replaced is back within a second or two. Past it the
+/// answer is what the mapping says for Grace being unreachable.
+pub const HOOK_ANSWER: Duration = Duration::from_secs(8);
+
+/// How long a hook waits for a vote. The shortest time that an agent gives its hooks is 30 s.
+pub const HOOK_VOTE: Duration = Duration::from_secs(15);

@@ -88,6 +88,12 @@ impl Instance {
         self.run().join("operator.url")
     }
 
+    /// A NATS URL with which coding agents of this user ask for intents, and can do nothing else.
+    #[must_use]
+    pub fn agents_url(&self) -> PathBuf {
+        self.run().join("agents.url")
+    }
+
     /// Where the HTTP interface listens: `http://127.0.0.1:4280`.
     #[must_use]
     pub fn api_url(&self) -> PathBuf {
@@ -98,6 +104,12 @@ impl Instance {
     #[must_use]
     pub fn api_token(&self) -> PathBuf {
         self.data.join("keys/api.token")
+    }
+
+    /// What tool calls of coding agents mean, where the user says so.
+    #[must_use]
+    pub fn hooks(&self) -> PathBuf {
+        self.data.join("hooks.yaml")
     }
 
     /// The control plane's socket.
@@ -145,6 +157,7 @@ impl Instance {
             self.bus_socket(),
             self.bus_auth(),
             self.operator_url(),
+            self.agents_url(),
             self.api_url(),
         ];
         for path in files.into_iter().chain(all.then(|| self.manifest())) {

@@ -31,8 +31,8 @@ pub const DEFAULT: &str = include_str!("../../../policies/default.cedar");
 /// The schema that policies are checked against.
 pub const SCHEMA: &str = include_str!("../../../policies/schema.cedarschema");
 
-/// Types of intents that Grace knows by itself, in tiers 0 to 4 three, three, three, three and two.
-pub const KNOWN: [&str; 14] = [
+/// Types of intents that Grace knows by itself: of its own, in tiers 0 to 4 three, three, three, three and two, and what agents do.
+pub const KNOWN: [&str; 22] = [
     "modify_governance",
     "change_charter",
     "grant_permissions",
@@ -47,6 +47,14 @@ pub const KNOWN: [&str; 14] = [
     "optimize_system",
     "emergency_recovery",
     "critical_incident",
+    "edit_files",
+    "run_command",
+    "call_tool",
+    "edit_elsewhere",
+    "delete_data",
+    "use_network",
+    "publish_package",
+    "read_secrets",
 ];
 
 /// What the policies say to a request.

@@ -66,6 +66,29 @@ fn matrix() -> String {
     trimmed.join("\n") + "\n"
 }
 
+/// A person's credential may speak for an agent, and that is safe for this reason alone.
+#[test]
+fn an_agent_may_nothing_that_the_operator_may_not() {
+    let policies =
+        Policies::read(&[("default.cedar", policy::DEFAULT)], &["resize_image".to_owned()]).unwrap();
+    let strictness = |kind: ActorKind, asked: &str| {
+        let request = Request {
+            actor: Actor { kind, name: "one".into() },
+            kind: asked.into(),
+            target: "instance".into(),
+            circumstances: Circumstances::default(),
+        };
+        match policies.rule(&request) {
+            policy::Ruling::Permitted { tier, .. } => Some(tier.strictness()),
+            _ => None,
+        }
+    };
+    for asked in KNOWN.iter().chain(&["resize_image", "surprise"]) {
+        let (agent, operator) = (strictness(ActorKind::Agent, asked), strictness(ActorKind::Operator, asked));
+        assert!(agent.is_none() || operator.is_some_and(|own| agent >= Some(own)), "{asked}");
+    }
+}
+
 #[test]
 fn the_permission_matrix_is_as_committed() {
     let actual = matrix();

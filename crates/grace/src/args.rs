@@ -192,6 +192,15 @@ Examples:
         #[command(subcommand)]
         command: crate::govern::args::Governance,
     },
+    /// Decide on what a coding agent is about to do, as its hook
+    #[command(after_help = "\
+Examples:
+  grace hook install claude-code --dry-run     the settings with which it asks Grace
+  grace hook claude-code < call.json           what those settings run: the hook's JSON in, its answer out")]
+    Hook {
+        #[command(subcommand)]
+        command: crate::hook::args::Hook,
+    },
     /// Search what was decided: who, what, when, where, why and how
     Narratives(crate::narratives::args::Narratives),
     /// Show what led to something, and what it led to

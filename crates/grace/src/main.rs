@@ -16,6 +16,7 @@ mod doctor;
 mod failure;
 mod front;
 mod govern;
+mod hook;
 mod internal;
 mod layers;
 mod limits;
@@ -93,6 +94,7 @@ fn run(command: Command, data: Option<std::path::PathBuf>, out: &mut Output) -> 
         Command::Reviews { command } => govern::reviews(&instance, &command, out),
         Command::Emergency { command } => govern::emergency(&instance, &command, out),
         Command::Governance { command } => govern::governance(&instance, &command, out),
+        Command::Hook { command } => hook::run(&instance, &command, out),
         Command::Log { command } => log::run(&instance, &command, out),
         Command::Verify(args) => verify::run(&args, out),
         Command::Chaos { command } => chaos::run(&instance, &command, out),

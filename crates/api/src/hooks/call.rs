@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::agent::Agent;
+use super::{agent::Agent, mapping::Meaning};
 use crate::{events::json, limits};
 
 /// What a hook was told.
@@ -149,11 +149,18 @@ impl Call {
         })
     }
 
-    /// A digest of what is done in which session: the same for the same call again.
+    /// A digest of what is done in which session, and of what it means: the same for the same call again.
     #[must_use]
-    pub fn digest(&self) -> String {
-        let whole =
-            serde_json::json!([self.agent.name(), self.session, self.folder, self.tool, self.arguments]);
+    pub fn digest(&self, meaning: &Meaning) -> String {
+        let means = (&meaning.intent, &meaning.target);
+        let whole = serde_json::json!([
+            self.agent.name(),
+            self.session,
+            self.folder,
+            self.tool,
+            self.arguments,
+            means
+        ]);
         hex(&Sha256::digest(whole.to_string()))
     }
 }

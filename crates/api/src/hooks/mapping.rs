@@ -1,7 +1,10 @@
 //! Which call means which type of intent. The JSON Schema in `schemas/hooks.schema.json` is generated from these types, so their comments
 //! are what an editor shows beside each key.
 
-use std::{collections::BTreeMap, path::Path as FilePath};
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path as FilePath, PathBuf},
+};
 
 use grace_types::{
     manifest::ManifestErrors,
@@ -11,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{agent::Agent, call::Call};
+use super::{agent::Agent, call::Call, shell};
 use crate::limits;
 
 /// The rules that hold where nobody wrote others.
@@ -45,6 +48,15 @@ pub struct Rule {
     /// Arguments by name, with a pattern for the text of each; `*` stands for any text. All must fit.
     #[serde(default)]
     arguments: BTreeMap<String, String>,
+    /// Patterns of commands, one of which has to stand in the call's command line, from the beginning of any word on: `rm *`.
+    #[serde(default)]
+    mentions: Vec<String>,
+    /// Patterns of commands: the call's command line has to consist of commands that fit one each, and nothing is replaced or redirected in it.
+    #[serde(default)]
+    commands: Vec<String>,
+    /// The argument whose path has to lie in the folder in which the agent works, or several of which the first one that is there counts.
+    #[serde(default)]
+    inside: Names,
     /// The type of intent that is judged.
     intent: String,
     /// The argument that says what it is about, or several of which the first one that is there counts; the tool's name where none is.
@@ -70,6 +82,18 @@ impl Default for Names {
         Self::Several(Vec::new())
     }
 }
+
+impl Names {
+    fn list(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+}
+
+/// Arguments that hold a command line; the first one that is there counts.
+const COMMAND_LINES: [&str; 3] = ["command", "cmd", "script"];
 
 /// What is said while Grace cannot be reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -136,14 +160,44 @@ impl Rule {
                 .arguments
                 .iter()
                 .all(|(name, pattern)| call.arguments.get(name).is_some_and(|v| fits(pattern, &plain(v))))
+            && self.fits_line(call)
+            && (self.inside.list().is_empty() || self.lies_inside(call))
+    }
+
+    fn fits_line(&self, call: &Call) -> bool {
+        if self.mentions.is_empty() && self.commands.is_empty() {
+            return true;
+        }
+        let Some(line) = COMMAND_LINES.iter().find_map(|name| call.arguments.get(*name)).map(plain) else {
+            return false;
+        };
+        let one_of = |patterns: &[String], text: &str| patterns.iter().any(|pattern| fits(pattern, text));
+        let mentioned =
+            self.mentions.is_empty() || shell::mentions(&line, |text| one_of(&self.mentions, text));
+        let all =
+            || shell::commands(&line).is_some_and(|all| all.iter().all(|one| one_of(&self.commands, one)));
+        mentioned && (self.commands.is_empty() || all())
+    }
+
+    /// Told by the path's text: where links lead is the sandbox's to watch.
+    fn lies_inside(&self, call: &Call) -> bool {
+        let path =
+            self.inside.list().iter().find_map(|name| call.arguments.get(name)).and_then(Value::as_str);
+        let (Some(path), Some(folder)) = (path, &call.folder) else { return false };
+        let (folder, mut steps) = (FilePath::new(folder), Vec::new());
+        let whole = folder.join(path);
+        for step in whole.components() {
+            match step {
+                Component::CurDir => {}
+                Component::ParentDir => drop(steps.pop()),
+                step => steps.push(step),
+            }
+        }
+        folder.is_absolute() && steps.iter().collect::<PathBuf>().starts_with(folder)
     }
 
     fn target_of(&self, call: &Call) -> String {
-        let names = match &self.target {
-            Names::One(name) => std::slice::from_ref(name),
-            Names::Several(names) => names,
-        };
-        let found = names.iter().find_map(|name| call.arguments.get(name).map(plain));
+        let found = self.target.list().iter().find_map(|name| call.arguments.get(name).map(plain));
         let found = found.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| call.tool.clone());
         shortened(&found)
     }

@@ -10,11 +10,15 @@
 //! | [`agent`] | the agents whose dialects are spoken |
 //! | [`call`] | a hook's input, read |
 //! | [`mapping`] | which call means which type of intent |
+//! | [`shell`] | a shell's command line, as far as it can be told |
+//! | [`ask`] | a call put to the cortex, on the bus |
 //! | [`answer`] | a verdict as JSON, standard error and exit status |
 //!
-//! Pure: no IO, no clock. Not here yet: whoever reads a hook's input, asks the cortex and gives the answer.
+//! All but [`ask`] is pure: no IO, no clock. Not here: whoever reads a hook's input and gives the answer.
 
 pub mod agent;
 pub mod answer;
+pub mod ask;
 pub mod call;
 pub mod mapping;
+pub mod shell;

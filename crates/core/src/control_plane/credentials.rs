@@ -9,7 +9,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grace_bus::auth::{AllowResponses, AuthTable, Credential, User};
 use grace_kernel::evidence;
 use grace_types::{
-    intent::{SUBMIT_SUBJECT, asked::GOVERN_SUBJECT},
+    intent::{
+        SUBMIT_SUBJECT,
+        asked::{GOVERN_SUBJECT, intent_subject},
+    },
     manifest::{ComponentKind, Permissions, ProcessSpec},
 };
 use hmac::{Hmac, KeyInit, Mac};
@@ -20,10 +23,17 @@ pub(super) const CONTROL_PLANE: &str = "control_plane";
 /// The user for people at this machine: everything is allowed but to speak for the layer that governs.
 pub(super) const OPERATOR: &str = "operator";
 
+/// The user for coding agents of the local user, through `grace hook` and `grace mcp`.
+pub(super) const AGENTS: &str = "agents";
+
 /// Where the layer that governs speaks: what is approved goes to the task manager on the first, and what is decided by comes on the
 /// second. Whoever could publish there would have approved whatever they like, so that nobody may whose own job it is not: not the
 /// operator, and no program, whatever its manifest allows.
 const GOVERNING: [&str; 2] = [SUBMIT_SUBJECT, GOVERN_SUBJECT];
+
+/// The kinds of actors as which a person cannot ask: who asks is to be known from the record. As an agent a person may ask, since an
+/// agent may nothing that a person may not.
+const IMPERSONAL: [&str; 3] = ["kernel", "automation", "program"];
 
 /// The credentials of one boot.
 #[derive(Clone)]
@@ -72,7 +82,12 @@ impl Credentials {
         };
         let mut operator = Permissions::only([">"], [">"]);
         operator.publish.deny.extend(GOVERNING.map(str::to_owned));
-        let mut users = vec![user(CONTROL_PLANE, control_plane_permissions()), user(OPERATOR, operator)];
+        operator.publish.deny.extend(IMPERSONAL.map(|kind| intent_subject(kind, ">")));
+        let mut users = vec![
+            user(CONTROL_PLANE, control_plane_permissions()),
+            user(OPERATOR, operator),
+            user(AGENTS, agents_permissions()),
+        ];
         users.extend(specs.map(|spec| {
             let mut permissions = spec.permissions.clone();
             if spec.kind == ComponentKind::Process {
@@ -82,6 +97,13 @@ impl Credentials {
         }));
         AuthTable { users }
     }
+}
+
+/// An agent asks for intents as an agent, hears what was decided, and does nothing else. Which agent it is, it says itself: they all are
+/// programs of one user, who could start each as any other. Whoever reads this credential's file is that user.
+fn agents_permissions() -> Permissions {
+    let inbox = format!("_INBOX.{AGENTS}.>");
+    Permissions::only([intent_subject("agent", "*")], [inbox, "grace.cortex.decided.*".to_owned()])
 }
 
 fn control_plane_permissions() -> Permissions {

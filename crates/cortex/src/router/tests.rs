@@ -223,12 +223,14 @@ fn a_type_without_a_plan_is_only_decided() {
 fn agents_get_nothing_that_no_policy_names() {
     let mut world = World::new();
     for of in [ActorKind::Agent, ActorKind::Remote, ActorKind::Program, ActorKind::Kernel] {
-        for kind in ["resize_image", "modify_governance", "anything"] {
+        for kind in ["resize_image", "change_charter", "anything"] {
             let decision = world.decide(by(of, "one", kind));
             assert_eq!((decision.outcome, decision.state), (Outcome::Denied, DecisionState::Denied));
         }
     }
     assert_eq!(world.outstanding(), (Vec::new(), Vec::new()));
+    let asked = world.decide(by(ActorKind::Agent, "one", "modify_governance"));
+    assert_eq!((asked.outcome, asked.tier), (Outcome::WaitsForApproval, Some(0)));
     assert_eq!(world.decide(by(ActorKind::Automation, "trigger:a", "resize_image")).tier, Some(2));
 }
 

@@ -36,8 +36,9 @@ fn every_help_page() {
         ("approvals", "list show approve deny enroll dismiss approvers"),
         ("reviews", "list show accept flag"),
     ];
+    let agents = [("hook", "claude-code codex gemini cursor")];
     let ruling = [("emergency", "begin list end"), ("governance", "show history propose lint")];
-    let governing = governing.into_iter().chain(ruling).flat_map(|(group, own)| {
+    let governing = governing.into_iter().chain(ruling).chain(agents).flat_map(|(group, own)| {
         let own = own.split_whitespace().map(move |command| format!("{group} {command}"));
         std::iter::once(group.to_owned()).chain(own)
     });

@@ -2,9 +2,10 @@
 
 use crate::limits::NAME_BYTES;
 
-/// Names that Grace's own components have.
-pub const RESERVED_NAMES: [&str; 28] = [
+/// Names that Grace's own components have, and its users on the bus that are no components.
+pub const RESERVED_NAMES: [&str; 30] = [
     "agentic_spine",
+    "agents",
     "api_server",
     "clarity",
     "coding_agent",
@@ -25,6 +26,7 @@ pub const RESERVED_NAMES: [&str; 28] = [
     "message_bus",
     "meta_loop",
     "notifier",
+    "operator",
     "sandbox",
     "scheduler",
     "secret_manager",

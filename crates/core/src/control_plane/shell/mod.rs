@@ -463,11 +463,13 @@ impl Shell {
 
     fn write_credentials(&mut self) {
         let table = self.credentials.table(self.state.plan.specs().map(AsRef::as_ref));
-        let url = self.credentials.url(super::credentials::OPERATOR) + "\n";
-        let json = serde_json::to_vec(&table).unwrap_or_default();
-        for (path, content) in
-            [(self.instance.bus_auth(), json), (self.instance.operator_url(), url.into_bytes())]
-        {
+        let url = |user| (self.credentials.url(user) + "\n").into_bytes();
+        let files = [
+            (self.instance.bus_auth(), serde_json::to_vec(&table).unwrap_or_default()),
+            (self.instance.operator_url(), url(super::credentials::OPERATOR)),
+            (self.instance.agents_url(), url(super::credentials::AGENTS)),
+        ];
+        for (path, content) in files {
             if let Err(error) = crate::guardian::launch::private_file(&path, &content) {
                 self.warn(error.to_string());
             }

@@ -1,0 +1,123 @@
+//! `grace hook AGENT`: a coding agent's hook, which asks the cortex about what the agent is about to do.
+//!
+//! ```text
+//! standard input (bounded) ─► call ─► mapping (DATA/hooks.yaml, the embedded one) ─► the bus, as `agents` ─► answer, exit status
+//! ```
+//!
+//! Whatever goes wrong on the way is a no in the agent's dialect: most agents take any other end of a hook for "go on". It runs before
+//! each use of a tool, so it reads two small files, opens one connection and is gone.
+
+pub(crate) mod args;
+
+use std::{
+    fs::File,
+    io::{self, Read, Write as _},
+};
+
+use grace_api::{
+    hooks::{
+        agent::Agent,
+        answer::{Answer, Verdict, answer, at_once},
+        ask::{ask, away},
+        call::{self, Call, Heard},
+        mapping::{Mapping, Meaning},
+    },
+    limits,
+};
+use grace_bus::{
+    Bus,
+    client::native::{self, NativeOptions, Target},
+};
+use grace_core::instance::Instance;
+use grace_types::time::SystemClock;
+
+use self::args::Hook;
+use crate::{
+    failure::{Exit, Failure},
+    output::Output,
+};
+
+/// Under which this process is known on the bus; its credential hears on inboxes of this name only.
+const CLIENT: &str = "agents";
+
+/// Runs a command of `grace hook`.
+pub(crate) fn run(instance: &Instance, command: &Hook, out: &mut Output) -> Result<Exit, Failure> {
+    let agent = command.agent();
+    // Nothing here may panic; if something does, the end of the process is still a no.
+    std::panic::set_hook(Box::new(|panic| {
+        let _ = writeln!(io::stderr(), "Grace: {panic}");
+        std::process::exit(2);
+    }));
+    let said = judge(instance, agent, io::stdin());
+    // An answer that could not be given is a no, too.
+    let told = out.write_all(said.stdout.as_bytes()).and_then(|()| out.flush());
+    let _ = io::stderr().write_all(said.stderr.as_bytes());
+    Ok(if said.exit == 0 && told.is_ok() { Exit::Done } else { Exit::Usage })
+}
+
+fn judge(instance: &Instance, agent: Agent, input: impl Read) -> Answer {
+    let heard = bounded(input, limits::HOOK_BYTES)
+        .map_err(|e| format!("the hook's input cannot be read: {e}"))
+        .and_then(|input| call::read(agent, &input));
+    if let Some(said) = at_once(agent, &heard) {
+        return said;
+    }
+    match heard {
+        Ok(Heard::Call(call)) => {
+            let verdict = mapping(instance).map_or_else(Verdict::Deny, |mapping| {
+                mapping.meaning(&call).map_or_else(
+                    || Verdict::Deny(format!("no rule says what {} means", call.tool)),
+                    |meaning| asked(instance, &call, &meaning),
+                )
+            });
+            answer(agent, Some(&call), &verdict)
+        }
+        Ok(Heard::PassedOver) => answer(agent, None, &Verdict::NoObjection),
+        Err(why) => answer(agent, None, &Verdict::Deny(why)),
+    }
+}
+
+/// All of it, and one byte more than may be where it is too long.
+fn bounded(from: impl Read, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The user's rules before Grace's own.
+fn mapping(instance: &Instance) -> Result<Mapping, String> {
+    let path = instance.hooks();
+    let text = match File::open(&path).and_then(|file| bounded(file, limits::HOOK_MAPPING_BYTES)) {
+        Ok(bytes) if bytes.len() > limits::HOOK_MAPPING_BYTES => {
+            let most = limits::HOOK_MAPPING_BYTES;
+            return Err(format!("{}: at most {most} bytes are read, and nothing is allowed", path.display()));
+        }
+        Ok(bytes) => String::from_utf8(bytes).map_err(|e| format!("{}: {e}", path.display()))?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Mapping::read(None).map_err(|e| e.to_string());
+        }
+        Err(e) => return Err(format!("{}: {e}", path.display())),
+    };
+    Mapping::read(Some((&text, &path))).map_err(|e| e.to_string())
+}
+
+fn asked(instance: &Instance, call: &Call, meaning: &Meaning) -> Verdict {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return away(meaning.unreachable, "there is no room for another process");
+    };
+    runtime.block_on(async {
+        match connect(instance) {
+            Ok(bus) => ask(&bus, &SystemClock, call, meaning).await,
+            Err(why) => away(meaning.unreachable, &why),
+        }
+    })
+}
+
+/// The bus of the instance, for agents.
+fn connect(instance: &Instance) -> Result<Bus, String> {
+    let url = std::fs::read_to_string(instance.agents_url())
+        .map_err(|_| format!("Grace is not running in {}", instance.data().display()))?;
+    let mut options = NativeOptions::from_url(url.trim(), CLIENT).map_err(|e| e.to_string())?;
+    options.target = Target::Unix(instance.bus_socket());
+    Ok(native::connect(options))
+}

@@ -1,0 +1,7 @@
+//! Coding agents and clients of MCP under governance: what they may do, what waits for a person, and that no answer is a no.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod instance;
+
+#[path = "agents/hooks.rs"]
+mod hooks;
