@@ -1,17 +1,23 @@
-//! The HTTP interface of a running instance: health, metrics, and events from outside.
+//! The HTTP interface of a running instance: health, metrics, events from outside, and intents of whoever has a token.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod instance;
 
+#[path = "api/caller.rs"]
+mod caller;
 #[path = "api/client.rs"]
 mod client;
 #[path = "api/events.rs"]
 mod events;
 #[path = "api/health.rs"]
 mod health;
+#[path = "api/intents.rs"]
+mod intents;
 #[path = "api/metrics.rs"]
 mod metrics;
 #[path = "api/place.rs"]
 mod place;
+#[path = "api/tokens.rs"]
+mod tokens;
 #[path = "api/trace.rs"]
 mod trace;

@@ -31,7 +31,7 @@ pub(crate) fn url(instance: &Instance) -> String {
 fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(20)))
+        .timeout_global(Some(Duration::from_secs(60)))
         .build();
     ureq::Agent::new_with_config(config)
 }
@@ -55,6 +55,36 @@ pub(crate) fn try_get(instance: &Instance, path: &str) -> Option<Answer> {
 /// GET.
 pub(crate) fn get(instance: &Instance, path: &str) -> Answer {
     try_get(instance, path).unwrap()
+}
+
+/// GET of what this token may see.
+pub(crate) fn get_as(instance: &Instance, token: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = agent().get(format!("{}{path}", url(instance)));
+    for (name, value) in [("authorization", bearer(token).as_str())].iter().chain(headers) {
+        request = request.header(*name, *value);
+    }
+    answer(request.call().unwrap())
+}
+
+/// POST of JSON with this token.
+pub(crate) fn post_as(
+    instance: &Instance,
+    token: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let mut request = agent().post(format!("{}{path}", url(instance)));
+    let own = [("authorization", bearer(token)), ("content-type", "application/json".to_owned())];
+    let own = own.iter().map(|(name, value)| (*name, value.as_str()));
+    for (name, value) in own.chain(headers.iter().copied()) {
+        request = request.header(name, value);
+    }
+    answer(request.send(body.as_bytes()).unwrap())
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
 }
 
 /// POST of events with the instance's token.

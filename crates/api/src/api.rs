@@ -2,7 +2,7 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use axum::{
@@ -22,12 +22,14 @@ use grace_types::{
 use tokio::sync::Semaphore;
 
 use crate::{
+    bearer::{Peer, caller::Allowances, file::Tokens},
     control_plane::ControlPlane,
     events::{self, sender::Sender},
-    health, limits,
+    health, intents, limits,
     metrics::{self, requests::Requests},
     problem::Problem,
     rate::Bucket,
+    road::Road,
     telemetry::Telemetry,
     token::Token,
     trace::Tracer,
@@ -41,13 +43,17 @@ pub struct Api {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) requests: Requests,
     pub(crate) token: Token,
-    pub(crate) wrong_tokens: Mutex<Bucket>,
+    pub(crate) tokens: Tokens,
+    pub(crate) allowances: Allowances,
+    pub(crate) road: Road,
     pub(crate) rate: Mutex<Bucket>,
     pub(crate) sender: Sender,
     /// Where spans go, if they go anywhere.
     pub(crate) tracer: Option<Tracer>,
     /// Room for bodies, in bytes.
     pub(crate) bodies: Semaphore,
+    /// Room for clients that follow intents.
+    pub(crate) streams: Arc<Semaphore>,
 }
 
 impl Api {
@@ -58,7 +64,7 @@ impl Api {
         clock: Arc<dyn Clock>,
         (bus, telemetry): (Bus, Arc<Telemetry>),
         control_plane: ControlPlane,
-        token: Token,
+        (token, tokens): (Token, Tokens),
     ) -> Self {
         let rate = Bucket::new(settings.events_per_second);
         Self {
@@ -68,11 +74,14 @@ impl Api {
             telemetry,
             requests: Requests::default(),
             token,
-            wrong_tokens: Mutex::new(Bucket::new(limits::WRONG_TOKENS_PER_SECOND)),
+            tokens,
+            allowances: Allowances::default(),
+            road: Road::new(bus.clone()),
             rate: Mutex::new(rate),
             sender: Sender::new(bus, clock),
             tracer: None,
             bodies: Semaphore::new(limits::BODIES_BYTES),
+            streams: Arc::new(Semaphore::new(limits::STREAMS)),
         }
     }
 
@@ -88,23 +97,21 @@ impl Api {
         self.clock.now().mono
     }
 
-    /// That the request shows the token.
+    /// That the request shows the token of events.
     ///
     /// # Errors
     /// Status 401; 429 past [`limits::WRONG_TOKENS_PER_SECOND`].
-    pub(crate) fn authorize(&self, headers: &axum::http::HeaderMap) -> Result<(), Problem> {
+    pub(crate) fn authorize(
+        &self,
+        headers: &axum::http::HeaderMap,
+        peer: Option<Peer>,
+    ) -> Result<(), Problem> {
         if self.token.is_shown(headers) {
             return Ok(());
         }
-        let mut wrong = self.wrong_tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        match wrong.take(self.now(), 1) {
-            Ok(()) => Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "this needs `Authorization: Bearer TOKEN`, with the token in the instance's keys/api.token",
-            )),
-            Err(wait) => Err(too_many("too many requests with a wrong token").after(wait)),
-        }
+        let detail =
+            "this needs `Authorization: Bearer TOKEN`, with the token in the instance's keys/api.token";
+        Err(self.refused(peer, detail))
     }
 }
 
@@ -121,6 +128,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/healthz", get(health::ready))
         .route("/metrics", get(metrics::metrics))
         .route("/v1/events", post(events::take))
+        .route("/v1/intents", get(intents::list).post(intents::submit))
+        .route("/v1/intents/{id}", get(intents::show))
+        .route("/v1/intents/{id}/events", get(intents::follow))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "see the Allow header")
         })

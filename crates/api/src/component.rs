@@ -1,7 +1,7 @@
 //! The component: what the control plane must know of it, and its life.
 //!
 //! ```text
-//! run/manifest.json ─► settings      keys/api.token ─► token (made at the first start)
+//! run/manifest.json ─► settings      keys/api.token ─► token of events (made at the first start)      keys/tokens.json ─► tokens of everybody
 //! listen ─► run/api.url ─► ready ─► serve ─► told to end ─► requests under way ─► end
 //! ```
 
@@ -15,7 +15,9 @@ use std::{
 };
 
 use grace_core::{instance::Instance, kernels::BuiltIn};
+use grace_cortex::governance;
 use grace_kernel::process::{Context, Environment, KernelError, life::Signal};
+use grace_orchestration::htm;
 use grace_types::{
     chance::OsEntropy,
     manifest::{ApiSettings, ComponentKind, Manifest, Permissions},
@@ -24,6 +26,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
     api::{Api, router},
+    bearer::file::Tokens,
     control_plane::ControlPlane,
     events::sender::SUBJECTS,
     server,
@@ -49,7 +52,17 @@ pub const BUILT_IN: BuiltIn = BuiltIn {
 
 fn permissions() -> Permissions {
     let inbox = format!("_INBOX.{NAME}.>");
-    Permissions::only([SUBJECTS], [telemetry::SUBJECTS, trace::SUBJECTS, &inbox])
+    // It speaks for agents and remote actors, and looks; it can neither speak as an operator nor have anything done by itself.
+    Permissions::only(
+        [
+            SUBJECTS,
+            "grace.intent.agent.*",
+            "grace.intent.remote.*",
+            htm::shell::LOOK_SUBJECT,
+            governance::shell::DESK_SUBJECT,
+        ],
+        [telemetry::SUBJECTS, trace::SUBJECTS, "grace.cortex.decided.*", "grace.htm.ended.*", &inbox],
+    )
 }
 
 fn run(environment: Environment) -> Result<(), KernelError> {
@@ -85,7 +98,8 @@ pub async fn main(mut context: Context) -> Result<(), KernelError> {
     }
     let control_plane = ControlPlane::at(instance.control_socket(), Arc::clone(&context.clock));
     let clock = Arc::clone(&context.clock);
-    let api = Api::new(manifest.api, clock, (bus, heard), control_plane, token).with_tracer(tracer);
+    let tokens = (token, Tokens::at(instance.tokens()));
+    let api = Api::new(manifest.api, clock, (bus, heard), control_plane, tokens).with_tracer(tracer);
     let (stop, stopped) = oneshot::channel::<()>();
     let address = listener.local_addr().map_err(system("the API's address"))?;
     let mut serving = tokio::spawn(server::serve(listener, router(Arc::new(api)), async {

@@ -3,6 +3,7 @@
 //! ```text
 //! accept (bounded) ─► count ─► host ─► /livez /readyz /healthz    the control plane, over its socket
 //!                                  ├─► /metrics                   what telemetry said last
+//!                                  ├─► /v1/intents ─► token: who asks ─► rate ─► the cortex, on the bus ─► what it decided
 //!                                  └─► /v1/events  ─► token ─► rate ─► read, check ─► a request each on the bus ─► 202
 //! ```
 //!
@@ -16,8 +17,10 @@
 //! | [`events`] | `/v1/events` |
 //! | [`decision`] | what the cortex says to what an agent is about to do |
 //! | [`hooks`] | what a coding agent is about to do, as an intent, and the answer in its dialect |
+//! | [`intents`] | `/v1/intents` |
 //! | [`problem`] | every error as `application/problem+json` |
-//! | [`token`], [`rate`] | who may, and how much |
+//! | [`bearer`], [`token`], [`rate`] | who may, and how much |
+//! | `body`, `params`, `road` | what requests hold, and the way to other components |
 //! | [`telemetry`], [`control_plane`] | what is known of the other components |
 //! | [`trace`] | spans along the road, to an OTLP receiver |
 //! | [`limits`] | every bound |
@@ -28,16 +31,21 @@
 #![warn(clippy::print_stderr)]
 
 pub mod api;
+pub mod bearer;
+mod body;
 pub mod component;
 pub mod control_plane;
 pub mod decision;
 pub mod events;
 pub mod health;
 pub mod hooks;
+pub mod intents;
 pub mod limits;
 pub mod metrics;
+mod params;
 pub mod problem;
 pub mod rate;
+mod road;
 pub mod server;
 pub mod telemetry;
 pub mod token;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use grace_types::limits::EVENT_DATA_BYTES;
 
+use crate::problem::Problem;
+
 /// Connections at one time. Scrapers and a few senders with several connections each; a further one waits in the listen queue
 /// until another ends.
 pub const CONNECTIONS: usize = 256;
@@ -61,7 +63,7 @@ pub const DURABLE_TIME: Duration = Duration::from_secs(5);
 /// What `Retry-After` says where nothing better is known: a restart of the front door is over by then.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Requests with a wrong token in a second that are answered with 401; further ones get 429. Guessing 256 bits is hopeless at any
+/// Requests with a wrong token in a second, of one peer, that are answered with 401; further ones get 429. Guessing 256 bits is hopeless at any
 /// rate: this keeps the log and the processor free.
 pub const WRONG_TOKENS_PER_SECOND: u32 = 20;
 
@@ -98,6 +100,72 @@ pub const OTLP_TIME: Duration = Duration::from_secs(5);
 
 /// Intents whose trace is remembered, and tasks under way of them. The oldest is forgotten: what becomes of it has no span.
 pub const TRACED: usize = 4096;
+
+/// The body of an intent: the largest payload that is taken, and room for what stands around it. A larger one is answered with status 413.
+pub const INTENT_BODY_BYTES: usize = grace_cortex::limits::PAYLOAD_BYTES + (16 << 10);
+
+/// How long an intent may take until it is decided. The cortex is restarted within a second or two, and asked again meanwhile; past it the
+/// answer is status 503, and the same key tells later what became of it.
+pub const ORDER_TIME: Duration = Duration::from_secs(8);
+
+/// How long a component may take for a question, a restart included. Past it the answer is status 503.
+pub const ASK_TIME: Duration = Duration::from_secs(5);
+
+/// Between two tries to ask a component that is away.
+pub const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Rows of a page, where nobody says how many.
+pub const PAGE: usize = 50;
+/// The most rows of a page: small enough to be made between two other requests.
+pub const PAGE_MOST: usize = 100;
+
+/// Clients that follow intents at one time: half of the connections are left to everybody else. Further ones are answered with status 503.
+pub const STREAMS: usize = 128;
+
+/// Between two looks at an intent that is followed, when no hint comes.
+pub const STREAM_LOOK: Duration = Duration::from_millis(500);
+
+/// Between two signs of life on a stream: less than what proxies wait for.
+pub const STREAM_BEAT: Duration = Duration::from_secs(15);
+
+/// How long a stream lasts at most; clients come again by themselves.
+pub const STREAM_TIME: Duration = Duration::from_secs(3600);
+
+/// After which a client whose stream broke is to come again.
+pub const STREAM_RETRY: Duration = Duration::from_secs(1);
+
+/// Bytes of the name for which a token speaks: it is one word of a subject.
+pub const ACTOR_BYTES: usize = 63;
+
+/// Tokens, those that ended lately included. More are not made.
+pub const TOKENS: usize = 1000;
+
+/// The file of all tokens: a thousand of them, with every scope.
+pub const TOKENS_BYTES: u64 = 1 << 20;
+
+/// How long a token that has ended is still listed.
+pub const ENDED_TOKENS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Requests in a second with a token, where its maker does not say how many.
+pub const TOKEN_PER_SECOND: u32 = 100;
+/// The most that its maker can give it.
+pub const TOKEN_PER_SECOND_MOST: u32 = 10_000;
+
+/// The longest that a token may last. Whoever needs one for longer makes another in time.
+pub const TOKEN_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Peers whose wrong tokens are counted one by one. Further ones share a count.
+pub const GUESSERS: usize = 1024;
+
+/// How many rows a page has.
+///
+/// # Errors
+/// Status 400 for none and for too many.
+pub(crate) fn page(asked: Option<usize>) -> Result<usize, Problem> {
+    let rows = asked.unwrap_or(PAGE);
+    let fits = (1..=PAGE_MOST).contains(&rows);
+    fits.then_some(rows).ok_or_else(|| Problem::malformed(format!("`limit` is from 1 to {PAGE_MOST}")))
+}
 
 /// How long requests under way may take at shutdown. What is cut off has not been acknowledged.
 pub const DRAIN: Duration = Duration::from_secs(2);

@@ -38,6 +38,12 @@ impl Bucket {
         }
     }
 
+    /// Whether nothing was taken out of it that has not filled up again.
+    #[must_use]
+    pub const fn is_full(&self, now: Monotonic) -> bool {
+        self.empty_at <= now.as_nanos()
+    }
+
     /// Takes `count` out, if anything is in it.
     ///
     /// # Errors

@@ -4,7 +4,12 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use grace_kernel::process::tell;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -16,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::limits;
+use crate::{bearer::Peer, limits};
 
 /// Connections that wait to be accepted, as many as can be open.
 const BACKLOG: u32 = limits::CONNECTIONS as u32;
@@ -53,8 +58,12 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     let accepting = async {
         loop {
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-            let stream = accept(&listener).await;
-            let service = TowerToHyperService::new(router.clone());
+            let (stream, peer) = accept(&listener).await;
+            let routes = TowerToHyperService::new(router.clone());
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(Peer(peer.ip().to_canonical()));
+                routes.call(request)
+            });
             let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
             tokio::spawn(async move {
                 // Its other end went away, or broke the protocol and was told so.
@@ -71,13 +80,13 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     let _ = timeout(limits::DRAIN, connections.shutdown()).await;
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Answers are small and whole: there is nothing to gather.
                 let _ = stream.set_nodelay(true);
-                return stream;
+                return (stream, peer);
             }
             Err(e) if is_the_clients(&e) => {}
             Err(e) => {

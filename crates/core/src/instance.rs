@@ -7,7 +7,7 @@
 //!   logs/NAME.log[.N]       captured output
 //!   log/                    the tamper-evident log: public files, for anybody to check
 //!   log-pending/            what is sealed and not yet in them, and what its kernel remembers
-//!   keys/                   the log's key, and its public half; the token of the HTTP interface
+//!   keys/                   the log's key, and its public half; the token of events, and what is kept of all other tokens
 //!   faults/ID.json          0600, what undoes an injected fault; absent while there is none
 //!   chaos.lock              held by the chaos run under way; says which
 //!   runs/RUN/               the evidence of each chaos run
@@ -110,6 +110,12 @@ impl Instance {
     #[must_use]
     pub fn hooks(&self) -> PathBuf {
         self.data.join("hooks.yaml")
+    }
+
+    /// What is kept of the tokens with which people and programs ask over HTTP.
+    #[must_use]
+    pub fn tokens(&self) -> PathBuf {
+        self.data.join("keys/tokens.json")
     }
 
     /// The control plane's socket.

@@ -122,6 +122,9 @@ pub enum Query {
         /// Only older ones, for the next page.
         #[serde(default)]
         before: Option<IntentId>,
+        /// Only those of this actor. Whoever is no operator gets its own, whatever stands here.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        actor: Option<Actor>,
     },
     /// What it decides by, and counts.
     Standing,

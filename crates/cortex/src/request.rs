@@ -1,6 +1,7 @@
 //! Who asks for what: the question that a judgement answers.
 
 pub use grace_types::intent::asked::Circumstances;
+use grace_types::intent::asked::Decision;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -62,6 +63,14 @@ pub struct Actor {
     pub kind: ActorKind,
     /// Its name: of an operator the label that it gives, of a kernel or a program the component's, of the others the token's.
     pub name: String,
+}
+
+impl Actor {
+    /// Whether this actor asked for what was decided.
+    #[must_use]
+    pub fn asked_for(&self, decision: &Decision) -> bool {
+        decision.actor == self.name && decision.actor_kind == self.kind.word()
+    }
 }
 
 /// A question.

@@ -201,6 +201,16 @@ Examples:
         #[command(subcommand)]
         command: crate::hook::args::Hook,
     },
+    /// Say who may ask over HTTP, and for what
+    #[command(after_help = "\
+Examples:
+  grace token create --actor ci --scope intents:submit --ttl 24h
+  grace token list
+  grace token revoke tok_4f9a2c1b")]
+    Token {
+        #[command(subcommand)]
+        command: crate::token::args::Token,
+    },
     /// Search what was decided: who, what, when, where, why and how
     Narratives(crate::narratives::args::Narratives),
     /// Show what led to something, and what it led to

@@ -31,6 +31,7 @@ mod status;
 mod style;
 mod systemd;
 mod table;
+mod token;
 mod up;
 mod verify;
 mod why;
@@ -95,6 +96,7 @@ fn run(command: Command, data: Option<std::path::PathBuf>, out: &mut Output) -> 
         Command::Emergency { command } => govern::emergency(&instance, &command, out),
         Command::Governance { command } => govern::governance(&instance, &command, out),
         Command::Hook { command } => hook::run(&instance, &command, out),
+        Command::Token { command } => token::run(&instance, &command, out),
         Command::Log { command } => log::run(&instance, &command, out),
         Command::Verify(args) => verify::run(&args, out),
         Command::Chaos { command } => chaos::run(&instance, &command, out),

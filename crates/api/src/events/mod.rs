@@ -22,16 +22,14 @@ use std::{
 
 use axum::{
     Json,
-    body::{Body, BodyDataStream},
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{StatusCode, request::Parts},
     response::{IntoResponse as _, Response},
 };
-use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt as _, future::join_all};
+use futures_util::future::join_all;
 use grace_types::trace::TraceContext;
 use serde_json::{Value, json};
-use tokio::{sync::SemaphorePermit, time::timeout};
+use tokio::sync::SemaphorePermit;
 
 use self::{
     binding::{Mode, Outgoing},
@@ -39,7 +37,8 @@ use self::{
 };
 use crate::{
     api::{Api, too_many},
-    limits,
+    bearer::Peer,
+    body, limits,
     problem::Problem,
     trace::Span,
 };
@@ -47,17 +46,14 @@ use crate::{
 /// The resource.
 pub async fn take(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let (mode, most, _room) = match admit(&api, &head.headers) {
+    let (mode, most, _room) = match admit(&api, &head) {
         Ok(admitted) => admitted,
         Err(problem) => {
-            // Who asked whether to send it (Expect: 100-continue) has not.
-            if !head.headers.contains_key(header::EXPECT) {
-                drain(&mut body.into_data_stream()).await;
-            }
+            body::refuse(&head.headers, body).await;
             return Err(problem);
         }
     };
-    let body = read(body, most).await?;
+    let body = body::read(body, most).await?;
     let moment = api.sender.moment();
     let events = match mode {
         Mode::Binary => vec![binding::binary(&head.headers, body, moment)],
@@ -85,16 +81,13 @@ pub async fn take(State(api): State<Arc<Api>>, request: Request) -> Result<Respo
 
 /// What is known of a request before its body: how it holds events, and how large it may be. The permit is room for the body, until
 /// its events are durable: the data that are sent are parts of it.
-fn admit<'a>(api: &'a Api, headers: &HeaderMap) -> Result<(Mode, usize, SemaphorePermit<'a>), Problem> {
-    api.authorize(headers)?;
+fn admit<'a>(api: &'a Api, head: &Parts) -> Result<(Mode, usize, SemaphorePermit<'a>), Problem> {
+    let headers = &head.headers;
+    api.authorize(headers, head.extensions.get::<Peer>().copied())?;
     api.rate.lock().unwrap_or_else(PoisonError::into_inner).look(api.now()).map_err(over_the_rate)?;
     let mode = binding::mode(headers)?;
     let most = if mode == Mode::Batch { limits::BATCH_BODY_BYTES } else { limits::EVENT_BODY_BYTES };
-    let expected = expected(headers, most)?;
-    let room = api
-        .bodies
-        .try_acquire_many(u32::try_from(expected).unwrap_or(u32::MAX))
-        .map_err(|_| Problem::unavailable("busy", "too many bodies are being read", limits::RETRY_AFTER))?;
+    let room = body::room(api, headers, most)?;
     Ok((mode, most, room))
 }
 
@@ -131,54 +124,6 @@ async fn traced(api: &Api, mut sent: Outgoing) -> Outcome {
         error,
     });
     outcome
-}
-
-/// How large the body will be at most.
-fn expected(headers: &HeaderMap, most: usize) -> Result<usize, Problem> {
-    let Some(length) = headers.get(header::CONTENT_LENGTH) else { return Ok(most) };
-    let length: Option<usize> = length.to_str().ok().and_then(|text| text.parse().ok());
-    length.filter(|length| *length <= most).ok_or_else(|| too_large(most))
-}
-
-fn too_large(most: usize) -> Problem {
-    Problem::too_large(format!("the body has more than {most} bytes"))
-}
-
-async fn read(body: Body, most: usize) -> Result<Bytes, Problem> {
-    let mut pieces = body.into_data_stream();
-    let mut whole = BytesMut::new();
-    let reading = async {
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|e| Problem::malformed(format!("the body ended early: {e}")))?;
-            if whole.len() + piece.len() > most {
-                return Err(too_large(most));
-            }
-            whole.extend_from_slice(&piece);
-        }
-        Ok(())
-    };
-    let Ok(done) = timeout(limits::BODY_TIME, reading).await else {
-        let detail = format!("the body did not arrive within {:?}", limits::BODY_TIME);
-        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail));
-    };
-    if done.is_err() {
-        drain(&mut pieces).await;
-    }
-    done.map(|()| whole.freeze())
-}
-
-/// Takes what is left of a body and throws it away, within bounds: whoever is cut off while sending does not read the answer.
-async fn drain(pieces: &mut BodyDataStream) {
-    let draining = async {
-        let mut rest = limits::DRAINED_BYTES;
-        while let Some(Ok(piece)) = pieces.next().await {
-            rest = rest.saturating_sub(piece.len());
-            if rest == 0 {
-                return;
-            }
-        }
-    };
-    let _ = timeout(limits::DRAINED_TIME, draining).await;
 }
 
 /// All events of a request, or what is wrong with it.

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{Api, router},
+    bearer::file::Tokens,
     component::{BUILT_IN, NAME},
     control_plane::ControlPlane,
     limits, server,
@@ -69,7 +70,8 @@ impl Bench {
         let clock = Arc::new(SystemClock);
         let control_plane = ControlPlane::at(folder.path().join("control.sock"), clock.clone());
         let heard = Arc::new(Telemetry::default());
-        let api = Api::new(settings, clock, (bus(NAME), heard), control_plane, token);
+        let tokens = (token, Tokens::at(folder.path().join("tokens.json")));
+        let api = Api::new(settings, clock, (bus(NAME), heard), control_plane, tokens);
         let (door_bus, seen) = (bus("trigger_mesh"), Arc::clone(&taken));
         let address = runtime.block_on(async move {
             if let Some(answer) = door {

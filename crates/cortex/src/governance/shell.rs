@@ -16,7 +16,7 @@ use grace_kernel::{
     Envelope, HostError, Outcome,
     process::{
         Context, KernelError,
-        serve::{Shell, Storage, listen, run_decider},
+        serve::{Shell, Storage, hear_also, run_decider},
         tell,
         thread::Commands,
         wire::{self, WireError},
@@ -45,6 +45,8 @@ pub const NAME: &str = "governance";
 pub const WATCHDOG: Duration = Duration::from_secs(2);
 /// Where the cortex says what people owe. Nobody else may publish there.
 pub const OWE_SUBJECT: &str = "grace.governance.owe";
+/// Where it answers questions and takes what an approver has signed, and nothing else: for the HTTP interface, at whose word nothing is done.
+pub const DESK_SUBJECT: &str = "grace.governance.desk";
 
 const CONTROL_PLANE_STATUS: &str = "grace.control_plane.status";
 const EMERGENCIES: &str = "grace.event.control_plane.*";
@@ -54,7 +56,7 @@ const EMERGENCIES: &str = "grace.event.control_plane.*";
 pub fn permissions() -> Permissions {
     Permissions::only(
         ["grace.event.governance.>", GOVERN_SUBJECT, CONTROL_PLANE_STATUS],
-        ["grace.cmd.governance", OWE_SUBJECT, EMERGENCIES, "_INBOX.governance.>"],
+        ["grace.cmd.governance", OWE_SUBJECT, DESK_SUBJECT, EMERGENCIES, "_INBOX.governance.>"],
     )
 }
 
@@ -150,7 +152,8 @@ impl Shell<Governance> for Works {
         }
         tokio::spawn(ticks(commands.clone()));
         let Some(bus) = self.bus.take() else { return };
-        tokio::spawn(owed(bus.clone(), commands.clone()));
+        tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, OWE_SUBJECT), owes, || ()));
+        tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, DESK_SUBJECT), proves_itself, || ()));
         tokio::spawn(emergencies(bus.clone(), commands.clone()));
         let herald = Herald {
             bus,
@@ -202,26 +205,21 @@ async fn ticks(commands: Commands<Governance>) {
     }
 }
 
-/// Takes what the cortex says that people owe.
-async fn owed(bus: Bus, commands: Commands<Governance>) {
-    let mut inbox = match listen(bus.clone(), OWE_SUBJECT.to_owned(), NAME.to_owned()).await {
-        Ok(inbox) => inbox,
-        Err(e) => return tell(&format!("what people owe cannot be heard: {e}")),
-    };
-    while let Some(message) = inbox.next().await {
-        let Some(reply) = message.reply.clone() else { continue };
-        let body = match wire::read_command::<Governance>(&message) {
-            Ok(envelope) if matches!(envelope.command, Command::Owe { .. }) => {
-                wire::answer::<Governance>(&commands.ask(envelope).await)
-            }
-            Ok(_) => {
-                wire::error(&WireError::bad_request("here the cortex says what people owe, and nothing else"))
-            }
-            Err(e) => wire::error(&e),
-        };
-        if let Err(e) = bus.publish(Message::new(reply, body)).await {
-            tell(&format!("an answer to the cortex was not sent, it will ask again: {e}"));
-        }
+/// What the cortex may say.
+fn owes(command: &Command) -> Result<(), WireError> {
+    match command {
+        Command::Owe { .. } => Ok(()),
+        _ => Err(WireError::bad_request("here the cortex says what people owe, and nothing else")),
+    }
+}
+
+/// What needs nobody's trust: questions, and what carries its own proof.
+fn proves_itself(command: &Command) -> Result<(), WireError> {
+    match command {
+        Command::Query(_) | Command::Approve(_) | Command::Deny(_) => Ok(()),
+        _ => Err(WireError::bad_request(
+            "here are taken `query`, and what an approver has signed: `approve`, `deny`",
+        )),
     }
 }
 

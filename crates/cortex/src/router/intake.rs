@@ -185,18 +185,20 @@ impl Intake {
         let query = match query {
             Query::Intent(id) => Query::Intent(id),
             Query::Key { key, .. } => Query::Key { actor: actor.clone(), key },
+            Query::Intents { state, limit, before, .. } => {
+                Query::Intents { state, limit, before, actor: Some(actor.clone()) }
+            }
             _ => {
                 return Err(WireError::bad_request(
-                    "an actor may ask about its own intents: `intent` or `key`",
+                    "an actor may ask about its own intents: `intent`, `key` or `intents`",
                 ));
             }
         };
         let (shared, Some(reply)) = (Arc::clone(&self.shared), message.reply.clone()) else { return Ok(()) };
         tokio::spawn(async move {
             let answer = shared.commands.ask(Envelope::new(Command::Query(query))).await;
-            let own = |one: &Decision| one.actor == actor.name && one.actor_kind == actor.kind.word();
             let answer = match answer {
-                Ok(Said::Done(Reply::Intent(one))) if !own(&one) => {
+                Ok(Said::Done(Reply::Intent(one))) if !actor.asked_for(&one) => {
                     Ok(Said::Refused(refusal("unknown_intent", format!("there is no intent {}", one.id))))
                 }
                 other => other,

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     command::{Decision, DecisionState, Query, Refusal, Reply, Standing},
     limits,
+    request::Actor,
 };
 
 pub(super) fn query(state: &State, query: &Query) -> Result<Decided<Router>, Refusal> {
@@ -21,7 +22,9 @@ pub(super) fn query(state: &State, query: &Query) -> Result<Decided<Router>, Ref
             let keyed = state.keys.get(&key_of(actor, key)).ok_or_else(unknown)?;
             Reply::Intent(Box::new(intent(state, keyed.intent)?))
         }
-        Query::Intents { state: wanted, limit, before } => intents(state, *wanted, *limit, *before),
+        Query::Intents { state: wanted, limit, before, actor } => {
+            intents(state, (*wanted, actor.as_ref()), *limit, *before)
+        }
         Query::Standing => Reply::Standing(Box::new(standing(state))),
         Query::Try(generation) => match Rules::read(Some(generation), &state.declared) {
             Ok(_) => Reply::Sound,
@@ -44,12 +47,18 @@ fn intent(state: &State, id: IntentId) -> Result<Decision, Refusal> {
     })
 }
 
-fn intents(state: &State, wanted: Option<DecisionState>, limit: usize, before: Option<IntentId>) -> Reply {
+fn intents(
+    state: &State,
+    (wanted, actor): (Option<DecisionState>, Option<&Actor>),
+    limit: usize,
+    before: Option<IntentId>,
+) -> Reply {
     let limit = limit.min(limits::ROWS);
     let newest = state.intents.iter().rev().map(|(_, kept)| &kept.decision);
     let mut fitting = newest
         .filter(|one| before.is_none_or(|before| one.id < before))
-        .filter(|one| wanted.is_none_or(|wanted| one.state == wanted));
+        .filter(|one| wanted.is_none_or(|wanted| one.state == wanted))
+        .filter(|one| actor.is_none_or(|actor| actor.asked_for(one)));
     let intents = fitting.by_ref().take(limit).cloned().collect();
     Reply::Intents { intents, more: fitting.next().is_some() }
 }

@@ -189,7 +189,7 @@ pub(super) fn list(
     let mut more = false;
     let decided = state.map(State::decided);
     if decided != Some(None) {
-        let query = Query::Intents { state: decided.flatten(), limit, before: None };
+        let query = Query::Intents { state: decided.flatten(), limit, before: None, actor: None };
         let Reply::Intents { intents, more: rest } = Cortex::to(instance)?.ask(Command::Query(query))? else {
             return Err(odd());
         };

@@ -35,6 +35,7 @@ fn every_help_page() {
     let governing = [
         ("approvals", "list show approve deny enroll dismiss approvers"),
         ("reviews", "list show accept flag"),
+        ("token", "create list revoke"),
     ];
     let agents = [("hook", "claude-code codex gemini cursor")];
     let ruling = [("emergency", "begin list end"), ("governance", "show history propose lint")];

@@ -87,6 +87,39 @@ impl Storage {
     }
 }
 
+/// Takes commands on one more subject, as `component`, for as long as the process lives: for those who may publish there and not on the
+/// component's own. `admit` says which commands that are; `taken` is called for each.
+pub async fn hear_also<D: Decider>(
+    bus: Bus,
+    commands: Commands<D>,
+    (component, subject): (&str, &str),
+    admit: impl Fn(&D::Command) -> Result<(), wire::WireError>,
+    taken: impl Fn(),
+) {
+    let mut inbox = match listen(bus.clone(), subject.to_owned(), component.to_owned()).await {
+        Ok(inbox) => inbox,
+        Err(e) => return tell(&format!("nothing is heard on {subject}: {e}")),
+    };
+    while let Some(message) = inbox.next().await {
+        let reply = message.reply.clone();
+        let told = wire::read_command::<D>(&message).and_then(|envelope| {
+            admit(&envelope.command)?;
+            commands
+                .tell(envelope, message.reply)
+                .map_err(|e| wire::WireError { code: e.code().to_owned(), message: e.to_string() })
+        });
+        match (told, reply) {
+            (Ok(()), _) => taken(),
+            (Err(wrong), Some(reply)) => {
+                // Lost with the connection: whoever asked asks again.
+                let _ = bus.publish(Message::new(reply, wire::error(&wrong))).await;
+            }
+            (Err(_), None) => {}
+        }
+    }
+    tell(&format!("the subscription to {subject} has ended"));
+}
+
 /// Runs the decider `D` as the component that the context names until it is told to stop: orderly, with everything that
 /// was taken decided, synced and answered. What is on record is shipped as evidence all the while ([`evidence`]).
 ///

@@ -3,6 +3,7 @@
 //! ```text
 //! grace.htm.submit (the cortex alone) ─► host ─► journal ─► answers, grace.event.htm.<what>
 //! grace.cmd.htm (operators; everything but `submit`) ─► host
+//! grace.htm.look (who may only look; `query`) ─► host
 //! grace.work.<verb>.<worker> ─► desk (bound to the worker's name; leases wait there) ─► host
 //! host ─► effects ─► grace.htm.ended.<intent>, grace.htm.stop.<worker>, and the desk: tasks wait
 //! ```
@@ -19,10 +20,10 @@ use grace_kernel::{
     Envelope,
     process::{
         Context, KernelError,
-        serve::{Shell, Storage, listen, run_decider},
+        serve::{Shell, Storage, hear_also, run_decider},
         tell,
         thread::Commands,
-        wire::{self, WireError},
+        wire::WireError,
     },
 };
 use grace_types::{
@@ -41,12 +42,15 @@ pub const NAME: &str = "htm";
 /// The interval within which it beats.
 pub const WATCHDOG: Duration = Duration::from_secs(2);
 
+/// Where it answers questions and takes nothing else: for components that may look at work and not change it.
+pub const LOOK_SUBJECT: &str = "grace.htm.look";
+
 /// What it may say and hear on the bus.
 #[must_use]
 pub fn permissions() -> Permissions {
     Permissions::only(
         ["grace.event.htm.>", "grace.htm.ended.*", "grace.htm.stop.*"],
-        ["grace.cmd.htm", SUBMIT_SUBJECT, "grace.work.*.*", "_INBOX.htm.>"],
+        ["grace.cmd.htm", SUBMIT_SUBJECT, LOOK_SUBJECT, "grace.work.*.*", "_INBOX.htm.>"],
     )
 }
 
@@ -106,7 +110,11 @@ impl Shell<Htm> for Manager {
         }
         tokio::spawn(ticks(commands.clone()));
         if let Some(bus) = self.bus.clone() {
-            tokio::spawn(submissions(bus.clone(), commands.clone(), Arc::clone(&self.ready)));
+            let ready = Arc::clone(&self.ready);
+            // Workers that wait are asked for right behind it, into the same batch: one sync for both.
+            let taken = move || ready.notify_one();
+            tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, SUBMIT_SUBJECT), submits, taken));
+            tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, LOOK_SUBJECT), asks, || ()));
             let desk = Desk::new(bus, commands.clone(), Arc::clone(&self.clock), Arc::clone(&self.ready));
             tokio::spawn(desk.run());
         }
@@ -153,30 +161,20 @@ impl Shell<Htm> for Manager {
     }
 }
 
-/// Takes what the cortex submits.
-async fn submissions(bus: Bus, commands: Commands<Htm>, ready: Arc<Notify>) {
-    let mut inbox = match listen(bus.clone(), SUBMIT_SUBJECT.to_owned(), NAME.to_owned()).await {
-        Ok(inbox) => inbox,
-        Err(e) => return tell(&format!("the cortex is not heard: {e}")),
-    };
-    while let Some(message) = inbox.next().await {
-        let reply = message.reply.clone();
-        let taken = wire::read_command::<Htm>(&message).and_then(|envelope| match envelope.command {
-            Command::Submit { .. } => commands
-                .tell(envelope, message.reply)
-                .map_err(|e| WireError { code: e.code().to_owned(), message: e.to_string() }),
-            _ => Err(WireError::bad_request("nothing but `submit` is taken here")),
-        });
-        match (taken, reply) {
-            // Workers that wait are asked for right behind it, into the same batch: one sync for both.
-            (Ok(()), _) => ready.notify_one(),
-            (Err(wrong), Some(reply)) => {
-                let _ = bus.publish(Message::new(reply, wire::error(&wrong))).await;
-            }
-            (Err(_), None) => {}
-        }
+/// What the cortex may say.
+fn submits(command: &Command) -> Result<(), WireError> {
+    match command {
+        Command::Submit { .. } => Ok(()),
+        _ => Err(WireError::bad_request("nothing but `submit` is taken here")),
     }
-    tell("the subscription to the cortex's submissions has ended");
+}
+
+/// What those may say who may only look.
+fn asks(command: &Command) -> Result<(), WireError> {
+    match command {
+        Command::Query(_) => Ok(()),
+        _ => Err(WireError::bad_request("nothing but `query` is taken here")),
+    }
 }
 
 async fn publish(bus: Bus, mut messages: mpsc::Receiver<Message>) {

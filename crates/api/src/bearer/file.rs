@@ -1,0 +1,201 @@
+//! The records of all tokens: a file of the operator's, read by this interface whenever it has changed.
+//!
+//! Whoever changes it holds a lock, writes a whole new file and puts it in the old one's place. A request looks at the file's number, size and
+//! time, which costs one system call, and reads it anew when they differ: what is revoked is revoked with the next request.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use grace_types::time::Timestamp;
+
+use super::record::{Record, Standing};
+use crate::limits;
+
+/// Reads all records; none where there is no file.
+///
+/// # Errors
+/// The file cannot be read, is none of ours, or can be read by others.
+pub fn read(path: &Path) -> io::Result<Vec<Record>> {
+    let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+    match File::open(path) {
+        Ok(file) => records(&file).map_err(named),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(named(e)),
+    }
+}
+
+fn records(file: &File) -> io::Result<Vec<Record>> {
+    let mode = file.metadata()?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(io::Error::other(format!("others can read it (mode {mode:03o}): chmod 600")));
+    }
+    let mut text = Vec::new();
+    file.take(limits::TOKENS_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > limits::TOKENS_BYTES {
+        return Err(io::Error::other(format!("it has more than {} bytes", limits::TOKENS_BYTES)));
+    }
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// Changes the records: `change` sees all of them, and what it leaves is written. Records that ended long ago are dropped.
+///
+/// # Errors
+/// What `change` says, or the file cannot be read or written.
+pub fn change<T, E: From<io::Error>>(
+    path: &Path,
+    now: Timestamp,
+    change: impl FnOnce(&mut Vec<Record>) -> Result<T, E>,
+) -> Result<T, E> {
+    let _lock = lock(path)?;
+    let mut records = read(path)?;
+    let done = change(&mut records)?;
+    let ended = |record: &Record| record.revoked.unwrap_or(record.expires);
+    records.retain(|record| {
+        record.standing(now) == Standing::Live || now.since(ended(record)) < limits::ENDED_TOKENS_KEPT
+    });
+    write(path, &records)?;
+    Ok(done)
+}
+
+/// Held until the file is dropped.
+fn lock(path: &Path) -> io::Result<File> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let lock = path.with_extension("lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(lock)?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// Complete and synced under another name first: after a crash there are the old records or the new ones.
+fn write(path: &Path, records: &[Record]) -> io::Result<()> {
+    let fresh = path.with_extension("json.new");
+    match std::fs::remove_file(&fresh) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    let mut text = serde_json::to_vec_pretty(records)?;
+    text.push(b'\n');
+    file.write_all(&text)?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)?;
+    File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?.sync_all()
+}
+
+/// What tells one file from the next: device, number, size, and when it was changed.
+type Stamp = (u64, u64, u64, i64, i64);
+
+fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
+    match std::fs::metadata(path) {
+        Ok(of) => Ok(Some((of.dev(), of.ino(), of.size(), of.ctime(), of.ctime_nsec()))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The records as they are now.
+#[derive(Debug)]
+pub struct Tokens {
+    path: PathBuf,
+    known: Mutex<(Option<Stamp>, Arc<[Record]>)>,
+}
+
+impl Tokens {
+    /// Those in the file at `path`.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self { path, known: Mutex::new((None, Arc::new([]))) }
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// The file cannot be used: then nobody is known.
+    pub fn now(&self) -> io::Result<Arc<[Record]>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Looked at before it is read: a change in between is seen the next time.
+        let stamp = stamp(&self.path)?;
+        if known.0 != stamp {
+            known.1 = read(&self.path)?.into();
+            known.0 = stamp;
+        } else if stamp.is_none() {
+            known.1 = Arc::new([]);
+        }
+        Ok(Arc::clone(&known.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt as _, time::Duration};
+
+    use grace_types::chance::SeededEntropy;
+
+    use super::*;
+    use crate::bearer::record::{Kind, Scope};
+
+    fn record(seed: u64) -> Record {
+        let end = Timestamp::EPOCH.plus(Duration::from_secs(10));
+        let scopes = (vec![Scope::Evaluate], 5);
+        Record::make(("ci", Kind::Agent), scopes, (Timestamp::EPOCH, end), &mut SeededEntropy::new(seed)).0
+    }
+
+    fn add(path: &Path, record: Record, now: Timestamp) {
+        change::<_, io::Error>(path, now, |all| {
+            all.push(record);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_change_is_seen_at_once_and_only_the_owner_can_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys/tokens.json");
+        let tokens = Tokens::at(path.clone());
+        assert!(tokens.now().unwrap().is_empty());
+        for seed in 1..=20 {
+            add(&path, record(seed), Timestamp::EPOCH);
+            assert_eq!(tokens.now().unwrap().len() as u64, seed);
+        }
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        std::fs::remove_file(&path).unwrap();
+        assert!(tokens.now().unwrap().is_empty(), "nobody is known without a file");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_knows_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.json");
+        add(&path, record(1), Timestamp::EPOCH);
+        let tokens = Tokens::at(path.clone());
+        assert_eq!(tokens.now().unwrap().len(), 1);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(tokens.now().unwrap_err().to_string().contains("others can read it (mode 640)"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(tokens.now().unwrap().len(), 1);
+        for text in ["", "{}", "[{\"id\": 1}]", "[null]"] {
+            std::fs::write(&path, text).unwrap();
+            assert!(tokens.now().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_ended_long_ago_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.json");
+        add(&path, record(1), Timestamp::EPOCH);
+        let later = Timestamp::EPOCH.plus(Duration::from_secs(20));
+        add(&path, record(2), later);
+        assert_eq!(read(&path).unwrap().len(), 2, "an ended one is shown for a while");
+        add(&path, record(3), later.plus(limits::ENDED_TOKENS_KEPT));
+        assert_eq!(read(&path).unwrap().len(), 0, "all of these have ended");
+    }
+}
