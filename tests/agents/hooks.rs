@@ -221,3 +221,42 @@ fn the_agents_credential_asks_as_an_agent_and_does_nothing_else() {
     }
     instance.down();
 }
+
+#[test]
+fn the_hook_is_installed_beside_what_is_there() {
+    let instance = Instance::of("");
+    let path = instance.file("settings.json");
+    std::fs::write(&path, "{\"model\": \"x\"}").unwrap();
+    let file = path.to_string_lossy().into_owned();
+    let dry = instance.grace(&["hook", "install", "claude-code", "--file", &file, "--dry-run"]);
+    assert!(dry.code == Some(0) && dry.out.contains("+       ") && dry.out.contains("|| exit 2"), "{dry}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"model\": \"x\"}");
+    assert_eq!(instance.grace(&["hook", "install", "claude-code", "--file", &file]).code, Some(0));
+    let again = instance.grace(&["hook", "install", "claude-code", "--file", &file]);
+    assert!(again.out.contains("holds it already"), "{again}");
+    let settings: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(settings["model"], "x");
+    let command = settings["hooks"]["PreToolUse"][0]["hooks"][0]["command"].as_str().unwrap();
+    // As the agent's host runs it, with nothing of this process's environment.
+    let ran = |command: &str, input: &[u8]| {
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", command])
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input);
+        child.wait_with_output().unwrap()
+    };
+    let said = ran(command, &shell("claude-code", "s1", "cargo test"));
+    assert!(String::from_utf8(said.stdout).unwrap().contains("\"deny\""));
+    // A program that is gone is a no, too.
+    let gone = command.replace("/grace ", "/no-grace ");
+    assert_eq!(ran(&gone, b"{}").status.code(), Some(2), "{gone}");
+    std::fs::write(&path, "{").unwrap();
+    let bad = instance.grace(&["hook", "install", "claude-code", "--file", &file]);
+    assert!(bad.code == Some(2) && bad.err.contains("bad_settings"), "{bad}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "{");
+}

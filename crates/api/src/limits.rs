@@ -213,3 +213,6 @@ pub const HOOK_ANSWER: Duration = Duration::from_secs(8);
 
 /// How long a hook waits for a vote. The shortest time that an agent gives its hooks is 30 s.
 pub const HOOK_VOTE: Duration = Duration::from_secs(15);
+
+/// How long an agent is told to give the hook: what it waits for at most, and room.
+pub const HOOK_TIMEOUT: Duration = Duration::from_secs(30);

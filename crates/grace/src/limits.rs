@@ -92,3 +92,6 @@ pub(crate) const EVENT_HEAD_BYTES: usize = 256 << 10;
 
 /// Levels of a story's tree that are drawn. Deeper ones are drawn at this depth, so that a long chain of causes stays on the screen.
 pub(crate) const WHY_DEPTH: usize = 12;
+
+/// An agent's settings. A larger file is none, and is left alone.
+pub(crate) const SETTINGS_BYTES: usize = 4 << 20;

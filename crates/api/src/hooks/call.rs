@@ -94,7 +94,7 @@ pub fn read(agent: Agent, input: &[u8]) -> Result<Heard, String> {
 }
 
 /// The events before a tool is used.
-const fn events(agent: Agent) -> &'static [&'static str] {
+pub(super) const fn events(agent: Agent) -> &'static [&'static str] {
     match agent {
         Agent::ClaudeCode | Agent::Codex => &["PreToolUse"],
         Agent::Gemini => &["BeforeTool"],

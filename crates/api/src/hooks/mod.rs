@@ -13,6 +13,7 @@
 //! | [`shell`] | a shell's command line, as far as it can be told |
 //! | [`ask`] | a call put to the cortex, on the bus |
 //! | [`answer`] | a verdict as JSON, standard error and exit status |
+//! | [`settings`] | what an agent is told so that it runs the hook |
 //!
 //! All but [`ask`] is pure: no IO, no clock. Not here: whoever reads a hook's input and gives the answer.
 
@@ -21,4 +22,5 @@ pub mod answer;
 pub mod ask;
 pub mod call;
 pub mod mapping;
+pub mod settings;
 pub mod shell;

@@ -1,6 +1,8 @@
 //! The command lines of `grace hook`.
 
-use clap::Subcommand;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
 use grace_api::hooks::agent::Agent;
 
 /// `grace hook`.
@@ -19,6 +21,30 @@ pub(crate) enum Hook {
     /// Answer a hook of Cursor: beforeShellExecution, beforeMCPExecution, beforeReadFile, preToolUse
     #[command(after_help = EXAMPLE)]
     Cursor,
+    /// Have an agent run its hook: adds it to the agent's settings, and shows what changes
+    #[command(after_help = "\
+Examples:
+  grace hook install claude-code --dry-run    what would change in ./.claude/settings.json
+  grace hook install codex --user             for all projects of this user: ~/.codex/hooks.json
+
+What else is in the settings stays. Done twice it is done once.")]
+    Install(Install),
+}
+
+/// `grace hook install`.
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    /// claude-code, codex, gemini or cursor
+    pub(crate) agent: Agent,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// For all projects of this user, not only the one in this folder
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) user: bool,
+    /// Another settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
 }
 
 const EXAMPLE: &str = "\
@@ -27,15 +53,3 @@ Examples:
   grace hook AGENT < call.json    what it would be told
 
 Reads the hook's JSON on standard input and answers in the agent's own dialect. No answer of Grace's is a no.";
-
-impl Hook {
-    /// Whose hook it is.
-    pub(crate) const fn agent(&self) -> Agent {
-        match self {
-            Self::ClaudeCode => Agent::ClaudeCode,
-            Self::Codex => Agent::Codex,
-            Self::Gemini => Agent::Gemini,
-            Self::Cursor => Agent::Cursor,
-        }
-    }
-}

@@ -8,6 +8,7 @@
 //! each use of a tool, so it reads two small files, opens one connection and is gone.
 
 pub(crate) mod args;
+mod install;
 
 use std::{
     fs::File,
@@ -42,7 +43,13 @@ const CLIENT: &str = "agents";
 
 /// Runs a command of `grace hook`.
 pub(crate) fn run(instance: &Instance, command: &Hook, out: &mut Output) -> Result<Exit, Failure> {
-    let agent = command.agent();
+    let agent = match command {
+        Hook::ClaudeCode => Agent::ClaudeCode,
+        Hook::Codex => Agent::Codex,
+        Hook::Gemini => Agent::Gemini,
+        Hook::Cursor => Agent::Cursor,
+        Hook::Install(args) => return install::install(instance, args, out),
+    };
     // Nothing here may panic; if something does, the end of the process is still a no.
     std::panic::set_hook(Box::new(|panic| {
         let _ = writeln!(io::stderr(), "Grace: {panic}");
