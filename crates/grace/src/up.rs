@@ -95,7 +95,7 @@ fn read(path: &Path) -> Result<Manifest, Failure> {
 fn load(path: &Path) -> Result<Manifest, ManifestErrors> {
     let mut manifest = manifest::load(path)?;
     let about_work = [&manifest.intents, &manifest.triggers, &manifest.policies, &manifest.schedules];
-    if about_work.iter().any(|section| !section.is_empty()) {
+    if !manifest.include.is_empty() || about_work.iter().any(|section| !section.is_empty()) {
         // Of the size and the encoding that were just found sound.
         let text = std::fs::read_to_string(path)
             .map_err(|e| Diagnostic::of_file(path, format!("cannot be read: {e}"), None))?;

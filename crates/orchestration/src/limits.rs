@@ -2,6 +2,14 @@
 
 use std::time::Duration;
 
+/// Files that a manifest includes. With their largest size they stay below 64 MiB, which is held while they are read; further ones are a
+/// fault of the manifest.
+pub const INCLUDED: usize = 64;
+
+/// Names that a pattern of `include` may mean while it is followed, folders included: a pattern such as `/*/*` must not walk a disk. More
+/// are a fault of the manifest.
+pub const LISTED: usize = 1000;
+
 /// Types of intents in one task manager. More are refused when they are defined.
 pub const TYPES: usize = 1000;
 

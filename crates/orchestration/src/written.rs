@@ -5,17 +5,21 @@
 //!                                                                                                       every fault at its place
 //! ```
 //!
-//! A [`Page`] is one text. What several of them say together is checked by [`Page::check_intents`] with what all of them declare.
+//! A [`Page`] is one text. A manifest is one with the files that it names under `include:` ([`include`]): what they say together counts as
+//! if it stood in one, so that no name may be declared twice, and what is submitted in one may be declared in another.
 //!
 //! What was read travels in the manifest as JSON, since the manifest is on floor 0 and knows nothing of work; [`typed`] takes it out
 //! again.
 
-use std::{collections::BTreeMap, path::Path as FilePath};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path as FilePath,
+};
 
 use grace_types::{
     limits::MANIFEST_BYTES,
     manifest::{self, Manifest, ManifestErrors},
-    yaml::{Diagnostic, Document, Path, Step, suggest},
+    yaml::{Diagnostic, Document, Fault, Path, Step, suggest},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -23,7 +27,7 @@ use serde_json::Value;
 use crate::{
     delivery::action::{self, Action, Submit, is_name},
     expression::Mapping,
-    intent::{Definition, Fault, IntentType},
+    intent::{self, Definition, IntentType},
     limits,
     policies::{Policy, Then},
     scheduler::Schedule,
@@ -48,11 +52,16 @@ pub struct Written {
     pub schedules: BTreeMap<String, Schedule>,
 }
 
+mod include;
+
 /// The keys that are read here.
 const SECTIONS: [&str; 4] = ["intents", "triggers", "policies", "schedules"];
 
+/// The most entries of each.
+const MOST: [usize; 4] = [limits::TYPES, limits::SUBSCRIPTIONS, limits::POLICIES, limits::SCHEDULES];
+
 /// Types of intents, compiled.
-pub type Definitions = BTreeMap<String, Definition>;
+type Definitions = BTreeMap<String, Definition>;
 
 /// Reads a file of its own. Keys that begin with `x-` are the user's. Whether there are the intents that it submits is not asked:
 /// they may be declared elsewhere.
@@ -71,15 +80,60 @@ pub fn read_among(text: &str, origin: &FilePath) -> Result<Written, ManifestErro
     Page::read(text, origin, |key| !SECTIONS.contains(&key))?.finish()
 }
 
-/// Reads a manifest, whose other keys are not looked at. What it submits must be declared in it.
+/// Reads a manifest, whose other keys are not looked at, with the files that it includes. What they submit must be declared in one of them.
 ///
 /// # Errors
-/// Everything that is wrong with it, each with its place.
+/// Everything that is wrong with any of them, each with its place.
 pub fn read_manifest(text: &str, origin: &FilePath) -> Result<Written, ManifestErrors> {
-    let mut page = Page::read(text, origin, |key| !SECTIONS.contains(&key))?;
-    let declared = std::mem::take(&mut page.definitions);
-    page.check_intents(&declared);
-    page.finish()
+    let (files, mut errors) = include::files(text, origin);
+    let mut pages = vec![Page::read(text, origin, |key| !SECTIONS.contains(&key))?];
+    for (path, text) in &files {
+        pages.push(Page::read(text, path, |key| key.starts_with("x-"))?);
+    }
+    once(&mut pages);
+    let mut declared = Definitions::new();
+    for page in &mut pages {
+        declared.append(&mut page.definitions);
+    }
+    // What stands in a file that could not be read is not known.
+    if errors.is_empty() {
+        let asked = pages.iter().flat_map(|page| page.written.submits());
+        let asked: BTreeSet<String> = asked.map(|(_, submit)| submit.intent).collect();
+        let wrong =
+            asked.into_iter().filter(|intent| pages.iter().any(|page| page.is_known(intent))).collect();
+        pages.iter_mut().for_each(|page| page.check_intents(&declared, &wrong));
+    }
+    let mut whole = Written::default();
+    for page in pages {
+        match page.finish() {
+            Ok(mut written) => whole.append(&mut written),
+            Err(faults) => errors.extend(faults.errors),
+        }
+    }
+    let counts = whole.counts().into_iter().zip(SECTIONS).zip(MOST);
+    for ((_, section), most) in counts.filter(|((count, _), most)| count > most) {
+        let message = format!("more than {most} {section} in it and the files that it includes");
+        errors.push(Diagnostic::of_file(origin, message, None));
+    }
+    if errors.is_empty() { Ok(whole) } else { Err(ManifestErrors { errors }) }
+}
+
+/// Finds names that are declared twice in different files.
+fn once(pages: &mut [Page<'_>]) {
+    let mut places: BTreeMap<(&str, String), String> = BTreeMap::new();
+    for page in pages {
+        for (section, name) in page.written.names() {
+            let at = Path::default().key(section).key(&name);
+            if let Some(place) = places.get(&(section, name.clone())) {
+                let message = format!("`{name}` is declared in {place}, too");
+                let help = Some("take one of them out, or call it something else".to_owned());
+                page.document.fault_at_key(&at, message, help);
+            } else {
+                let place = page.place(&at);
+                places.insert((section, name), place);
+            }
+        }
+    }
 }
 
 /// Reads a file of one subscription, policy or schedule, whose `faults` the type itself tells.
@@ -117,13 +171,13 @@ fn errors(document: Document, text: &str, origin: &FilePath) -> ManifestErrors {
 
 /// One text, read as far as it can be read alone.
 #[derive(Debug)]
-pub struct Page<'t> {
+struct Page<'t> {
     text: &'t str,
     origin: &'t FilePath,
     document: Document,
     written: Written,
     /// Those of its intents that are sound.
-    pub definitions: Definitions,
+    definitions: Definitions,
 }
 
 impl<'t> Page<'t> {
@@ -131,16 +185,12 @@ impl<'t> Page<'t> {
     ///
     /// # Errors
     /// It is too large.
-    pub fn read(
-        text: &'t str,
-        origin: &'t FilePath,
-        ignored: fn(&str) -> bool,
-    ) -> Result<Self, ManifestErrors> {
+    fn read(text: &'t str, origin: &'t FilePath, ignored: fn(&str) -> bool) -> Result<Self, ManifestErrors> {
         let mut document = parse(text, origin)?;
         document.ignore_root_keys(ignored);
         let written: Written = document.decode().unwrap_or_default();
         let mut definitions = BTreeMap::new();
-        check(&mut document, SECTIONS[0], limits::TYPES, &written.intents, |name, kind| {
+        check(&mut document, 0, &written.intents, |name, kind| {
             match Definition::compile(name, kind.clone()) {
                 Ok(definition) => {
                     definitions.insert(name.to_owned(), definition);
@@ -149,20 +199,15 @@ impl<'t> Page<'t> {
                 Err(faults) => faults,
             }
         });
-        check(&mut document, SECTIONS[1], limits::SUBSCRIPTIONS, &written.triggers, |name, one| {
-            named(name, one.faults())
-        });
-        check(&mut document, SECTIONS[2], limits::POLICIES, &written.policies, |name, one| {
-            named(name, one.faults())
-        });
-        check(&mut document, SECTIONS[3], limits::SCHEDULES, &written.schedules, |name, one| {
-            named(name, one.faults())
-        });
+        check(&mut document, 1, &written.triggers, |name, one| named(name, one.faults()));
+        check(&mut document, 2, &written.policies, |name, one| named(name, one.faults()));
+        check(&mut document, 3, &written.schedules, |name, one| named(name, one.faults()));
         Ok(Self { text, origin, document, written, definitions })
     }
 
-    /// Checks that what is submitted is among `declared`, and that payloads without expressions fit.
-    pub fn check_intents(&mut self, declared: &Definitions) {
+    /// Checks that what is submitted is among `declared`, and that payloads without expressions fit. Nothing is said of what is `wrong`:
+    /// it is declared somewhere, or is no name, and that was told.
+    fn check_intents(&mut self, declared: &Definitions, wrong: &BTreeSet<String>) {
         for (at, submit) in self.written.submits() {
             match declared.get(&submit.intent) {
                 Some(definition) => {
@@ -175,8 +220,7 @@ impl<'t> Page<'t> {
                         self.document.fault(&pointed(&at, &violation.pointer), message, None);
                     }
                 }
-                // It has been found wrong, or is no name.
-                None if self.is_known(&submit.intent) => {}
+                None if wrong.contains(&submit.intent) => {}
                 None => {
                     let near = suggest(&submit.intent, declared.keys().map(String::as_str));
                     let help = near.or_else(|| Some("declare it under `intents:`".to_owned()));
@@ -192,11 +236,19 @@ impl<'t> Page<'t> {
         !is_name(intent) || self.written.intents.contains_key(intent) || self.document.is_lost(&at)
     }
 
+    /// Where the key at the end of `path` stands: `work.yaml:3:5`.
+    fn place(&self, path: &Path) -> String {
+        let span = self.document.key_span(path).unwrap_or_default();
+        let fault = Fault { span, field: String::new(), message: String::new(), help: None };
+        let at = Diagnostic::new(self.origin, self.text, fault);
+        format!("{}:{}:{}", self.origin.display(), at.line, at.column)
+    }
+
     /// What it says, if nothing was found to be wrong.
     ///
     /// # Errors
     /// Everything that is wrong with it, each with its place.
-    pub fn finish(self) -> Result<Written, ManifestErrors> {
+    fn finish(self) -> Result<Written, ManifestErrors> {
         if self.document.is_sound() {
             return Ok(self.written);
         }
@@ -205,6 +257,27 @@ impl<'t> Page<'t> {
 }
 
 impl Written {
+    fn append(&mut self, other: &mut Self) {
+        self.intents.append(&mut other.intents);
+        self.triggers.append(&mut other.triggers);
+        self.policies.append(&mut other.policies);
+        self.schedules.append(&mut other.schedules);
+    }
+
+    fn counts(&self) -> [usize; 4] {
+        [self.intents.len(), self.triggers.len(), self.policies.len(), self.schedules.len()]
+    }
+
+    /// The names that it declares, each with its section.
+    fn names(&self) -> Vec<(&'static str, String)> {
+        let of = |section, name: &String| (SECTIONS[section], name.clone());
+        let intents = self.intents.keys().map(|name| of(0, name));
+        let triggers = self.triggers.keys().map(|name| of(1, name));
+        let policies = self.policies.keys().map(|name| of(2, name));
+        let schedules = self.schedules.keys().map(|name| of(3, name));
+        intents.chain(triggers).chain(policies).chain(schedules).collect()
+    }
+
     /// What is submitted, and where that is said.
     fn submits(&self) -> Vec<(Path, Submit)> {
         let triggers = self.triggers.iter().map(|(name, one)| (SECTIONS[1], name, &one.action));
@@ -271,11 +344,11 @@ pub fn manifest_schema() -> Value {
 
 fn check<T>(
     document: &mut Document,
-    section: &str,
-    most: usize,
+    section: usize,
     entries: &BTreeMap<String, T>,
-    mut faults: impl FnMut(&str, &T) -> Vec<Fault>,
+    mut faults: impl FnMut(&str, &T) -> Vec<intent::Fault>,
 ) {
+    let (section, most) = (SECTIONS[section], MOST[section]);
     let at = Path::default().key(section);
     if entries.len() > most {
         document.fault(&at, format!("more than {most} {section}"), None);
@@ -294,14 +367,14 @@ fn check<T>(
 }
 
 /// A subscription's, a policy's or a schedule's fault, with what is wrong with its name, too.
-fn named(name: &str, faults: Vec<action::Fault>) -> Vec<Fault> {
-    let bad_name = (!is_name(name)).then(|| Fault {
+fn named(name: &str, faults: Vec<action::Fault>) -> Vec<intent::Fault> {
+    let bad_name = (!is_name(name)).then(|| intent::Fault {
         path: Path::default(),
         at_key: true,
         message: format!("a name has letters, digits, `_` and `-`, at most {}", limits::NAME_BYTES),
         help: None,
     });
-    let placed = |fault: action::Fault| Fault {
+    let placed = |fault: action::Fault| intent::Fault {
         path: steps(&fault.path),
         at_key: false,
         message: fault.message,

@@ -26,6 +26,13 @@ fn every_error_text() {
     fs::write(folder.path().join("bad.yaml"), "processes:\n  web:\n    comand: [x]\n  db: {command: []}\n")
         .unwrap();
     fs::write(folder.path().join("request.yaml"), REQUEST).unwrap();
+    fs::create_dir_all(folder.path().join("work")).unwrap();
+    fs::write(folder.path().join("parts.yaml"), "include: [work/*.yaml, wrok/*.yaml]\nintents: {a: 7}\n")
+        .unwrap();
+    let task = "plan: {task: {kind: wait, for: 1s}}";
+    fs::write(folder.path().join("work/one.yaml"), format!("intents:\n  note: {{{task}}}\n")).unwrap();
+    fs::write(folder.path().join("work/two.yaml"), format!("intents:\n  note: {{{task}}}\n  b: {{}}\n"))
+        .unwrap();
     fs::create_dir_all(folder.path().join("data/logs")).unwrap();
     fs::write(folder.path().join("data/logs/web.log"), "t out hello\n").unwrap();
     let cases: &[(&[&str], i32)] = &[
@@ -43,6 +50,7 @@ fn every_error_text() {
         (&["up", "--manifest", "bad.yaml"], 2),
         (&["up", "--check", "--manifest", "missing.yaml"], 2),
         (&["up", "--check", "--manifest", "request.yaml"], 2),
+        (&["up", "--check", "--manifest", "parts.yaml"], 2),
         (&["--data", "data", "status"], 3),
         (&["--data", "data", "status", "--watch"], 3),
         (&["--data", "data", "down"], 3),

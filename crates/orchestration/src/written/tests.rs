@@ -59,9 +59,7 @@ fn the_embedded_examples_can_be_used() {
         }
     }
     let written = read_manifest(&text, FilePath::new("default.yaml")).unwrap_or_else(|e| panic!("{e}"));
-    let counts =
-        [written.intents.len(), written.triggers.len(), written.policies.len(), written.schedules.len()];
-    assert_eq!(counts, [1; 4], "{text}");
+    assert_eq!(written.counts(), [1; 4], "{text}");
 }
 
 #[test]
@@ -128,17 +126,95 @@ fn a_file_of_its_own_may_submit_what_is_declared_elsewhere() {
     assert!(told(text).contains("declare it under `intents:`"));
     let typo = read(&text.replace("triggers", "trigers"), file).unwrap_err().to_string();
     assert!(typo.contains("t.yaml:1:1: error: trigers: unknown key"), "{typo}");
-    let declared = |kind: &str| {
-        let text = format!(
-            "intents: {{b: {{payload: {{properties: {{n: {{type: {kind}}}}}}}, plan: {{task: {{kind: k}}}}}}}}"
-        );
-        Page::read(&text, file, |_| false).unwrap().definitions
-    };
-    for (kind, fits) in [("integer", true), ("string", false)] {
-        let mut page = Page::read(text, file, |_| false).unwrap();
-        page.check_intents(&declared(kind));
-        assert_eq!(page.finish().is_ok(), fits, "{kind}");
+}
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
     }
+    folder
+}
+
+fn read_in(folder: &tempfile::TempDir) -> Result<Written, String> {
+    let path = folder.path().join("grace.yaml");
+    let read = read_manifest(&std::fs::read_to_string(&path).unwrap(), &path);
+    read.map_err(|e| e.to_string().replace(&format!("{}/", folder.path().display()), ""))
+}
+
+const SUBMIT: &str = "triggers: {a: {types: [x], action: {submit: {intent: b, payload: {n: 1}}}}}\n";
+
+fn intent(kind: &str) -> String {
+    format!(
+        "intents: {{b: {{payload: {{properties: {{n: {{type: {kind}}}}}}}, plan: {{task: {{kind: k}}}}}}}}\n"
+    )
+}
+
+#[test]
+fn what_included_files_say_counts_as_if_it_stood_in_one() {
+    let include = "x-mine: 1\ninclude: [work/*.yaml, work/t.yaml, '*.yaml']\nprocesses: {}\n";
+    let files = |kind: &str| {
+        let intent = intent(kind);
+        folder(&[
+            ("grace.yaml", include),
+            ("work/t.yaml", SUBMIT),
+            ("work/.t.yaml", "{"),
+            ("work/notes.txt", "{"),
+            ("work/sub.yaml/x", "{"),
+            ("more.yaml", &intent),
+        ])
+    };
+    let good = files("integer");
+    assert_eq!(read_in(&good).map(|written| written.counts()), Ok([1, 1, 0, 0]));
+    let wrong = read_in(&files("string")).unwrap_err();
+    assert!(
+        wrong.starts_with("work/t.yaml:1:70: error: triggers.a.action.submit.payload.n: it does not fit `b`"),
+        "{wrong}"
+    );
+    // A type that is declared and wrong is told of once.
+    let broken = read_in(&files("strin")).unwrap_err();
+    assert!(broken.starts_with("more.yaml:1:") && !broken.contains("no type of intents"), "{broken}");
+}
+
+#[test]
+fn faults_of_included_files_and_of_the_list_name_their_place() {
+    let twice = intent("integer");
+    let folder = folder(&[
+        (
+            "grace.yaml",
+            "include: [one.yaml, two.yaml]\nschedules: {s: {when: {every: 1h}, action: {submit: {intent: b}}}}\n",
+        ),
+        ("one.yaml", &format!("# one\n{twice}{SUBMIT}")),
+        (
+            "two.yaml",
+            &format!("include: [one.yaml]\nprocesses: {{}}\n{twice}triggers: {{a: {{types: []}}}}\n"),
+        ),
+    ]);
+    let told = read_in(&folder).unwrap_err();
+    for part in [
+        "two.yaml:1:1: error: include: unknown key",
+        "two.yaml:2:1: error: processes: unknown key",
+        "two.yaml:3:11: error: intents.b: `b` is declared in one.yaml:2:11, too",
+    ] {
+        assert!(told.contains(part), "{part}\nis not in\n{told}");
+    }
+    let list = "include:\n  - none.yaml\n  - '*.yml'\n  - ''\n  - one.yaml\nintents: {b: {plan: {task: {kind: wait}}}}\n";
+    std::fs::write(folder.path().join("grace.yaml"), list).unwrap();
+    std::fs::write(folder.path().join("one.yaml"), SUBMIT).unwrap();
+    let told = read_in(&folder).unwrap_err();
+    for part in [
+        "grace.yaml:2:5: error: include[0]: `none.yaml` cannot be read: No such file",
+        "grace.yaml:3:5: error: include[1]: no file is meant by `*.yml`",
+        "help: paths start at the manifest's folder",
+        "grace.yaml:4:5: error: include[2]: expected the path of a file, or a pattern such as `intents/*.yaml`",
+        "grace.yaml:6:",
+    ] {
+        assert!(told.contains(part), "{part}\nis not in\n{told}");
+    }
+    assert!(!told.contains("no type of intents"), "{told}");
 }
 
 #[test]

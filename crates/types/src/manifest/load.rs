@@ -107,7 +107,11 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     if bytes.len() > MANIFEST_BYTES { Err(too_large()) } else { Ok(bytes) }
 }
 
-fn read_text(path: &Path) -> io::Result<String> {
+/// The text of a file that belongs to a manifest.
+///
+/// # Errors
+/// It cannot be read, is no UTF-8 text, or has more than [`MANIFEST_BYTES`].
+pub fn read_text(path: &Path) -> io::Result<String> {
     let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text");
     String::from_utf8(read_bytes(path)?).map_err(not_text)
 }

@@ -26,7 +26,7 @@ pub mod units;
 mod words;
 
 pub use errors::ManifestErrors;
-pub use load::{ReadFile, load, parse, parse_with};
+pub use load::{ReadFile, load, parse, parse_with, read_text};
 pub use model::*;
 pub use names::RESERVED_NAMES;
 pub use plan::{BootPlan, BootStep, PlanError};

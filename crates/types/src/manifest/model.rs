@@ -27,6 +27,9 @@ pub struct Manifest {
     pub processes: BTreeMap<String, ProcessSpec>,
     /// Rules over telemetry that raise alerts.
     pub alerts: Vec<AlertRule>,
+    /// Further files about work, as they were named. What they say stands below.
+    #[serde(skip)]
+    pub include: Vec<String>,
     /// Types of intents by name, as Layer 2 writes them. Reading the manifest only finds out whether there are any; `grace up` fills
     /// this in.
     #[serde(default)]
@@ -58,6 +61,7 @@ impl Default for Manifest {
             telemetry: TelemetrySettings::default(),
             processes: BTreeMap::new(),
             alerts: Vec::new(),
+            include: Vec::new(),
             intents: BTreeMap::new(),
             triggers: BTreeMap::new(),
             policies: BTreeMap::new(),

@@ -34,6 +34,9 @@ pub(super) struct RawManifest {
     pub(super) processes: BTreeMap<String, RawProcess>,
     /// Rules over telemetry that raise alerts.
     pub(super) alerts: Vec<RawAlert>,
+    /// Further files with `intents`, `triggers`, `policies` and `schedules`: paths from this file's folder. `*` stands for any characters
+    /// within a name, as in `work/*.yaml`. No name may be declared twice.
+    pub(super) include: Vec<String>,
     /// What may be asked for, by name: a payload and the tasks that it takes.
     pub(super) intents: BTreeMap<String, serde_json::Value>,
     /// Which events set off what, by name. `grace up --check` checks them.

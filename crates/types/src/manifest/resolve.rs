@@ -50,6 +50,7 @@ impl Checks<'_> {
             telemetry,
             processes,
             alerts,
+            include: raw.include.clone(),
             intents: raw.intents.clone(),
             triggers: raw.triggers.clone(),
             policies: raw.policies.clone(),

@@ -150,7 +150,7 @@ impl Document {
     /// Reports `message` about the key at the end of `path` rather than its value.
     pub fn fault_at_key(&mut self, path: &Path, message: impl Into<String>, help: Option<String>) {
         if !self.is_lost(path) {
-            let span = self.locate_key(path).unwrap_or_else(|| self.locate(path));
+            let span = self.key_span(path).unwrap_or_else(|| self.locate(path));
             let fault = Fault { span, field: path.to_string(), message: message.into(), help };
             self.push(fault);
         }
@@ -249,7 +249,9 @@ impl Document {
         span
     }
 
-    fn locate_key(&self, path: &Path) -> Option<Range<usize>> {
+    /// Where the key at the end of `path` stands; `None` when there is none.
+    #[must_use]
+    pub fn key_span(&self, path: &Path) -> Option<Range<usize>> {
         let (Step::Key(key), parents) = path.0.split_last()? else { return None };
         let mut node = &self.root;
         for step in parents {
