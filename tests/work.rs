@@ -9,6 +9,8 @@ mod bench;
 mod commands;
 #[path = "work/http.rs"]
 mod http;
+#[path = "work/include.rs"]
+mod include;
 #[path = "work/kills.rs"]
 mod kills;
 #[path = "work/liars.rs"]
