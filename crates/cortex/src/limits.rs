@@ -66,7 +66,7 @@ pub const APPROVAL_WAIT: Duration = Duration::from_secs(86_400);
 /// Requests that wait for a flight. When it is full, a further one is answered `busy`.
 pub const REQUESTS: usize = 4096;
 
-/// Flights of the intake that are under way at a time: one is checked by the task manager, one is decided, one syncs, one is on its way
+/// Flights of the intake that are under way at a time: one is gathered, one is decided, one syncs, one is on its way
 /// back. More would only make the batches smaller.
 pub const FLIGHTS: usize = 4;
 
@@ -82,11 +82,11 @@ pub const SUBMISSION_BYTES: usize = 2048;
 /// Cases in one request to governance.
 pub const CASES: usize = 256;
 
-/// How long the task manager may take to say whether it would take an intent. After that it is decided without its word: what is wrong
-/// with it is found out when it is handed on.
+/// How long the task manager may take to say whether it has room for an intent. After that it is decided without its word, and handed on
+/// when there is room.
 pub const CHECK_WAIT: Duration = Duration::from_secs(1);
 
-/// How long whoever asks waits for the task manager to take what is allowed. After that the decision is answered without it.
+/// How long an answer waits at most for the task manager to take what is allowed, where whoever asks lets it wait.
 pub const HAND_WAIT: Duration = Duration::from_secs(2);
 
 /// While it waits, it is looked at this often whether it was taken without anybody having heard.

@@ -13,9 +13,12 @@ use grace_core::{control_plane::kernel_spec, instance::Instance, kernels::BuiltI
 use grace_cortex::{governance, router};
 use grace_kernel::process::{Context, Environment, KernelError, tell};
 use grace_orchestration::{
-    htm, intent::IntentType, policies, scheduler, triggers, watchdog, worker, written,
+    htm,
+    intent::{Definitions, IntentType},
+    policies, scheduler, triggers, watchdog, worker, written,
 };
 use grace_types::{
+    intent::{Refused, asked::Asked},
     manifest::{
         Availability, Backoff, ComponentKind, Condition, Manifest, ManifestErrors, Permissions, ProcessSpec,
     },
@@ -195,8 +198,28 @@ fn run_watchdog(environment: Environment) -> Result<(), KernelError> {
 fn run_cortex(environment: Environment) -> Result<(), KernelError> {
     run(environment, async |context, instance, journal| {
         let types: BTreeMap<String, IntentType> = declared(&instance, |manifest| &manifest.intents);
-        router::shell::main(context, journal, types.into_keys().collect()).await
+        router::shell::main(context, journal, Box::new(Declared(Definitions::new(types)))).await
     })
+}
+
+/// The types of the manifest, as the cortex asks for them.
+struct Declared(Definitions);
+
+impl router::shell::Types for Declared {
+    fn names(&self) -> Vec<String> {
+        self.0.names().map(str::to_owned).collect()
+    }
+
+    fn has(&self, kind: &str) -> bool {
+        self.0.get(kind).is_some()
+    }
+
+    fn fault(&self, asked: &Asked) -> Option<Refused> {
+        let definition = self.0.get(&asked.kind)?;
+        // One that is nested too deep is refused by the cortex itself.
+        let payload = asked.payload.value().ok()?;
+        definition.fits(&payload, asked.deadline_ms, asked.delay_ms).err()
+    }
 }
 
 fn run_governance(environment: Environment) -> Result<(), KernelError> {

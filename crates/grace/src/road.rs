@@ -11,7 +11,10 @@ use grace_kernel::{
     Decider, Envelope, Outcome,
     process::wire::{self, WireError},
 };
-use grace_types::chance::{Entropy as _, OsEntropy};
+use grace_types::{
+    chance::{Entropy as _, OsEntropy},
+    intent::WAIT_HEADER,
+};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -75,8 +78,12 @@ impl<D: Asked> Road<D> {
     }
 
     fn send(&self, envelope: &Envelope<D::Command>, key: Option<&str>) -> Result<D::Reply, Failure> {
-        let message = wire::command(D::COMPONENT, envelope)
+        let mut message = wire::command(D::COMPONENT, envelope)
             .map_err(|e| Failure::new(Exit::Usage, "bad_request", e.to_string()))?;
+        if key.is_some() {
+            // Whoever looks at it next is to find it.
+            message.headers.append(WAIT_HEADER, limits::TAKEN_TIME.as_millis().to_string());
+        }
         let answered = self.runtime.block_on(async {
             match key {
                 Some(key) => self.bus.request_until(message, key, limits::ANSWER_TIME).await,

@@ -23,10 +23,11 @@ use grace_kernel::{Envelope, Outcome, process::wire};
 use grace_orchestration::htm::{
     Command, Htm, IntentId, Json, Reply,
     command::{Ask, Lease, TaskAnswer, Turn, Verdict},
-    desk::{WAIT_HEADER, work_subject},
+    desk::work_subject,
     event::Offer,
     shell,
 };
+use grace_types::intent::WAIT_HEADER;
 use tokio::sync::Notify;
 
 use super::{BODY_BYTES, PACE, PACED, PATIENCE, Queue, Run, SENDERS, WORKERS};

@@ -1,15 +1,19 @@
-//! The way in: who asks is read from the subject, what is asked for is checked with the task manager, and many are decided together.
+//! The way in: who asks is read from the subject, what is asked for is checked against its type, and many are decided together.
 //!
 //! ```text
-//! message ─► who asks? ─► waits for a flight ─► the task manager: would it take these? ─► decided, durable ─► handed on ─► answered
+//! message ─► who asks? ─► fits its type? ─► waits for a flight ─► decided, durable ─► answered ─► handed on
+//!                                                     └─ while the task manager has no room: would it take these? ─┘
 //! ```
 //!
-//! So many flights are under way at a time; what comes meanwhile goes into the next ones together. Where the task manager does not say in
-//! time, intents are decided without its word: what is allowed is handed on when it is back.
+//! So many flights are under way at a time; what comes meanwhile goes into the next ones together. Whoever asks is answered when the
+//! decision is durable, which is when nothing can lose it; with the header `Grace-Wait-Ms`, not before the task manager has taken it, or
+//! that time is over. As long as the task manager has no room it is asked before anything is decided, so that work is shed in its
+//! order, with its reason; where it does not say in time, intents are decided without its word.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use grace_bus::{Bus, Message, Subscription};
@@ -23,7 +27,7 @@ use grace_kernel::{
     },
 };
 use grace_types::{
-    intent::{IntentId, Submission, Submitted},
+    intent::{IntentId, Submission, Submitted, WAIT_HEADER},
     reason::Reason,
     time::{Clock, Monotonic},
 };
@@ -34,8 +38,8 @@ use tokio::{
 
 use super::{
     Router, refusal,
-    road::{self, Waiters},
-    shell::NAME,
+    road::{self, Pressed, Waiters},
+    shell::{NAME, Types},
 };
 use crate::{
     command::{
@@ -60,6 +64,8 @@ struct Request {
     /// What is known of where it comes from.
     cause: Envelope<()>,
     bytes: usize,
+    /// How long its answer may wait for the task manager.
+    patience: Duration,
 }
 
 /// What a flight needs.
@@ -68,7 +74,8 @@ struct Shared {
     commands: Commands<Router>,
     clock: Arc<dyn Clock>,
     waiters: Waiters,
-    declared: BTreeSet<String>,
+    pressed: Pressed,
+    types: Box<dyn Types>,
 }
 
 /// See the module's page.
@@ -84,10 +91,10 @@ impl Intake {
         bus: Bus,
         commands: Commands<Router>,
         clock: Arc<dyn Clock>,
-        waiters: Waiters,
-        declared: BTreeSet<String>,
+        (waiters, pressed): (Waiters, Pressed),
+        types: Box<dyn Types>,
     ) -> Self {
-        let shared = Arc::new(Shared { bus, commands, clock, waiters, declared });
+        let shared = Arc::new(Shared { bus, commands, clock, waiters, pressed, types });
         // As many as there are flights.
         Self { shared, waiting: VecDeque::new(), flights: 0, landed: mpsc::unbounded_channel() }
     }
@@ -145,13 +152,15 @@ impl Intake {
                 let named = |key: &str, n: usize| if alone { key.to_owned() } else { format!("{key}#{n}") };
                 let arrived = |(n, mut asked): (usize, Asked)| {
                     asked.key = asked.key.or_else(|| key.as_deref().map(|key| named(key, n)));
-                    Arrived { actor: actor(&speaker, &asked.actor), asked, wrong: None }
+                    let wrong = (!asked.only_decide).then(|| self.shared.types.fault(&asked)).flatten();
+                    Arrived { actor: actor(&speaker, &asked.actor), asked, wrong }
                 };
                 self.waiting.push_back(Request {
                     reply: message.reply.clone(),
                     intents: intents.into_iter().enumerate().map(arrived).collect(),
                     cause: Envelope { correlation, causation, hops, traceparent, hlc, ..Envelope::default() },
                     bytes: message.payload.len(),
+                    patience: patience(message),
                 });
                 Ok(())
             }
@@ -231,29 +240,34 @@ impl Intake {
 
 impl Shared {
     async fn fly(self: Arc<Self>, mut requests: Vec<Request>) {
-        self.check(&mut requests).await;
+        if self.pressed.load(Ordering::Relaxed) {
+            self.check(&mut requests).await;
+        }
         let mut envelope = caused(&requests);
         let mut asking = Vec::with_capacity(requests.len());
         let mut intents = Vec::new();
         for request in &mut requests {
-            asking.push((request.reply.take(), request.intents.len()));
+            asking.push((request.reply.take(), request.intents.len(), request.patience));
             intents.append(&mut request.intents);
         }
         envelope.command = Command::Decide { intents };
         let answer = self.commands.ask(envelope).await;
         let Ok(Said::Done(Reply::Submitted { results })) = answer else {
             let body = wire::answer::<Router>(&answer);
-            asking.into_iter().filter_map(|(reply, _)| reply).for_each(|reply| self.say(reply, body.clone()));
+            asking
+                .into_iter()
+                .filter_map(|(reply, ..)| reply)
+                .for_each(|reply| self.say(reply, body.clone()));
             return;
         };
         let mut results = results.into_iter();
-        for (reply, count) in asking {
+        for (reply, count, patience) in asking {
             let own: Vec<Answered> = results.by_ref().take(count).collect();
             let Some(reply) = reply else { continue };
-            if own.iter().any(|one| handing(one).is_some()) {
+            if !patience.is_zero() && own.iter().any(|one| handing(one).is_some()) {
                 let shared = Arc::clone(&self);
                 tokio::spawn(async move {
-                    let own = shared.taken(own).await;
+                    let own = shared.taken(own, patience).await;
                     shared.answer(reply, own);
                 });
             } else {
@@ -262,16 +276,21 @@ impl Shared {
         }
     }
 
-    /// Asks the task manager whether it would take those whose type it has a plan for.
+    /// Asks the task manager whether it has room for those whose type it has a plan for.
     async fn check(&self, requests: &mut [Request]) {
         let all = requests.iter_mut().flat_map(|request| &mut request.intents);
-        let mut planned: Vec<&mut Arrived> =
-            all.filter(|one| !one.asked.only_decide && self.declared.contains(&one.asked.kind)).collect();
+        let mut planned: Vec<&mut Arrived> = all
+            .filter(|one| one.wrong.is_none() && !one.asked.only_decide && self.types.has(&one.asked.kind))
+            .collect();
         if planned.is_empty() {
             return;
         }
         let submissions: Vec<Submission> = planned.iter().map(|one| would_be(one)).collect();
         let Some(results) = road::check(&self.bus, &submissions).await else { return };
+        let room = results.iter().all(|result| matches!(result, Submitted::Accepted { .. }));
+        if room {
+            self.pressed.store(false, Ordering::Relaxed);
+        }
         for (one, result) in planned.iter_mut().zip(results) {
             if let Submitted::Refused(refused) = result {
                 one.wrong = Some(refused);
@@ -280,8 +299,8 @@ impl Shared {
     }
 
     /// The answers, once the task manager has said yes or no to those that it is to take; after a while without it.
-    async fn taken(&self, answers: Vec<Answered>) -> Vec<Answered> {
-        let until = self.clock.now().mono.plus(limits::HAND_WAIT);
+    async fn taken(&self, answers: Vec<Answered>, patience: Duration) -> Vec<Answered> {
+        let until = self.clock.now().mono.plus(patience);
         let mut waits: Vec<_> =
             answers.iter().map(|one| handing(one).map(|id| (id, self.waiters.wait(id)))).collect();
         let mut done = Vec::with_capacity(answers.len());
@@ -350,6 +369,12 @@ fn handing(answered: &Answered) -> Option<IntentId> {
     let Answered::Decided(decision) = answered else { return None };
     let handing = decision.outcome == Outcome::Allowed && decision.state == DecisionState::Waiting;
     handing.then_some(decision.id)
+}
+
+/// How long whoever asks lets the answer wait for the task manager.
+fn patience(message: &Message) -> Duration {
+    let asked = message.headers.get(WAIT_HEADER).and_then(|text| text.parse().ok()).unwrap_or(0);
+    Duration::from_millis(asked).min(limits::HAND_WAIT)
 }
 
 /// What one request says of its cause; of several, how many causes lie before them at most.

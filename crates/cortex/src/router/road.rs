@@ -8,7 +8,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use grace_bus::{Bus, Message};
@@ -63,6 +66,9 @@ pub(super) async fn check(bus: &Bus, intents: &[Submission]) -> Option<Vec<Submi
     }
 }
 
+/// Whether the task manager had no room for something lately.
+pub(super) type Pressed = Arc<AtomicBool>;
+
 /// Those who wait for what the task manager says of an intent.
 #[derive(Clone, Default)]
 pub(super) struct Waiters {
@@ -108,6 +114,7 @@ struct Road {
     again: mpsc::UnboundedSender<Submission>,
     settled: mpsc::UnboundedSender<(IntentId, Submitted)>,
     waiters: Waiters,
+    pressed: Pressed,
 }
 
 /// Starts handing on. What is sent to the way that comes back is handed on.
@@ -115,10 +122,11 @@ pub(super) fn hand_on(
     bus: Bus,
     commands: Commands<Router>,
     waiters: Waiters,
+    pressed: Pressed,
 ) -> mpsc::UnboundedSender<Submission> {
     let (queue, wanted) = mpsc::unbounded_channel();
     let (settled, results) = mpsc::unbounded_channel();
-    let road = Road { bus, again: queue.clone(), settled, waiters };
+    let road = Road { bus, again: queue.clone(), settled, waiters, pressed };
     tokio::spawn(road.run(wanted));
     tokio::spawn(settle(results, commands));
     queue
@@ -160,7 +168,10 @@ impl Road {
                 let Some(id) = one.id else { continue };
                 match &result {
                     // With room again it is taken.
-                    Submitted::Refused(refused) if refused.code == "overloaded" => road.again_later(one),
+                    Submitted::Refused(refused) if refused.code == "overloaded" => {
+                        road.pressed.store(true, Ordering::Relaxed);
+                        road.again_later(one);
+                    }
                     _ => {
                         road.waiters.say(id, &result);
                         let _ = road.settled.send((id, result));

@@ -20,7 +20,7 @@ use grace_kernel::{
 };
 use grace_types::{
     chance::{Entropy, OsEntropy},
-    intent::{Era, SUBMIT_SUBJECT, Submission},
+    intent::{Era, Refused, SUBMIT_SUBJECT, Submission},
     manifest::Permissions,
     time::Clock,
 };
@@ -29,11 +29,11 @@ use tokio::sync::mpsc;
 use super::{
     Effect, Router,
     intake::Intake,
-    road::{self, Waiters},
+    road::{self, Pressed, Waiters},
 };
 use crate::{
     case::Case,
-    command::{Command, GOVERN_SUBJECT, decided_subject},
+    command::{Asked, Command, GOVERN_SUBJECT, decided_subject},
     limits,
 };
 
@@ -57,14 +57,24 @@ pub fn permissions() -> Permissions {
     )
 }
 
-/// Runs it until it is told to stop. `journal` is its journal's file, `declared` the types that the manifest defines.
+/// What the manifest says of types of intents.
+pub trait Types: Send + Sync {
+    /// Those that have a plan.
+    fn names(&self) -> Vec<String>;
+    /// Whether this one has.
+    fn has(&self, kind: &str) -> bool;
+    /// Why the task manager would refuse this intent, whatever else there is to do; nothing for a type that it does not know.
+    fn fault(&self, asked: &Asked) -> Option<Refused>;
+}
+
+/// Runs it until it is told to stop. `journal` is its journal's file, `types` what the manifest defines.
 ///
 /// # Errors
 /// The journal cannot be opened or replayed.
-pub async fn main(context: Context, journal: PathBuf, declared: Vec<String>) -> Result<(), KernelError> {
+pub async fn main(context: Context, journal: PathBuf, types: Box<dyn Types>) -> Result<(), KernelError> {
     let storage = Storage::sqlite(journal, context.clock.now().wall);
     let (bus, clock) = (context.bus.clone(), Arc::clone(&context.clock));
-    let process = Process { declared, bus, clock, ways: None };
+    let process = Process { declared: types.names(), types: Some(types), bus, clock, ways: None };
     run_decider::<Router, _>(context, storage, process).await
 }
 
@@ -78,6 +88,8 @@ struct Ways {
 
 struct Process {
     declared: Vec<String>,
+    /// Until the intake takes them.
+    types: Option<Box<dyn Types>>,
     bus: Option<Bus>,
     clock: Arc<dyn Clock>,
     ways: Option<Ways>,
@@ -92,13 +104,13 @@ impl Shell<Router> for Process {
             tell(&format!("the cortex is not set up: {e}"));
         }
         tokio::spawn(ticks(commands.clone(), configure));
-        let Some(bus) = self.bus.clone() else { return };
-        let waiters = Waiters::default();
+        let (Some(bus), Some(types)) = (self.bus.clone(), self.types.take()) else { return };
+        let (waiters, pressed) = (Waiters::default(), Pressed::default());
         let (arriving, messages) = mpsc::channel(limits::REQUESTS);
-        let hand_on = road::hand_on(bus.clone(), commands.clone(), waiters.clone());
+        let hand_on = road::hand_on(bus.clone(), commands.clone(), waiters.clone(), Arc::clone(&pressed));
         let telling = road::tell(bus.clone(), commands.clone());
-        let declared = std::mem::take(&mut self.declared).into_iter().collect();
-        let intake = Intake::new(bus.clone(), commands.clone(), Arc::clone(&self.clock), waiters, declared);
+        let clock = Arc::clone(&self.clock);
+        let intake = Intake::new(bus.clone(), commands.clone(), clock, (waiters, pressed), types);
         tokio::spawn(intake.run(messages));
         self.ways = Some(Ways { bus, arriving, hand_on, tell: telling });
     }

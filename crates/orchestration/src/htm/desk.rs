@@ -33,6 +33,7 @@ use grace_kernel::{
 };
 use grace_types::{
     chance::{Entropy, OsEntropy},
+    intent::WAIT_HEADER,
     time::{Clock, Monotonic},
 };
 use tokio::sync::{Notify, mpsc};
@@ -42,9 +43,6 @@ use super::{
     command::{Ask, Grants, Lease, Turn},
 };
 use crate::limits;
-
-/// The header that says how long a lease may wait for a task, milliseconds.
-pub const WAIT_HEADER: &str = "Grace-Wait-Ms";
 
 /// The subject on which a worker says something.
 #[must_use]

@@ -126,24 +126,7 @@ impl<'s> Batch<'s> {
         }
         let pin = self.pin(&wanted.kind)?;
         let definition = &pin.definition;
-        let violations = definition.check(&value);
-        if let Some(first) = violations.first() {
-            let more = match violations.len() {
-                1 => String::new(),
-                n => format!(", and {} more", n - 1),
-            };
-            let message = format!("the payload does not fit `{}`: {first}{more}", wanted.kind);
-            return Err(Refused { code: "invalid".to_owned(), message, violations });
-        }
-        for (what, span) in [("deadline_ms", wanted.deadline_ms), ("delay_ms", wanted.delay_ms)] {
-            if span.is_some_and(|span| span > limits::LONGEST_MS) {
-                return refuse("bad_request", format!("`{what}` is at most {}", limits::LONGEST_MS));
-            }
-        }
-        let shares = match definition.concurrency_key(&value) {
-            Ok(key) => key,
-            Err(why) => return refuse("invalid", format!("the concurrency key of `{}`: {why}", wanted.kind)),
-        };
+        let shares = definition.fits(&value, wanted.deadline_ms, wanted.delay_ms)?;
         let priority = wanted.priority.unwrap_or(definition.priority);
         self.room(priority, definition.forward as u64)?;
         let next = self.state.base.next_intent + self.taken.len() as u64;

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use grace_types::intent::Refused;
 use serde_json::Value;
 
 use super::{Fault, IntentType, Json, Priority, Schema, Violation, compile};
@@ -12,6 +13,32 @@ use crate::{
     expression::{Failed, Mapping, Scope, Template},
     limits,
 };
+
+/// The types of a manifest.
+#[derive(Debug)]
+pub struct Definitions(BTreeMap<String, Definition>);
+
+impl Definitions {
+    /// Compiles them. One that does not compile is left out: the manifest was checked when it was taken.
+    #[must_use]
+    pub fn new(types: BTreeMap<String, IntentType>) -> Self {
+        let compiled = types
+            .into_iter()
+            .filter_map(|(name, source)| Definition::compile(&name, source).ok().map(|one| (name, one)));
+        Self(compiled.collect())
+    }
+
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The type of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Definition> {
+        self.0.get(name)
+    }
+}
 
 /// A compiled intent type.
 #[derive(Debug)]
@@ -133,6 +160,37 @@ impl Definition {
     #[must_use]
     pub fn check(&self, payload: &Value) -> Vec<Violation> {
         self.schema.as_ref().map(|schema| schema.check(payload)).unwrap_or_default()
+    }
+
+    /// Whether an intent of this type with this payload may be taken, whatever else there is to do; with what it shares a cap with.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the payload, or the first span that is too long.
+    pub fn fits(
+        &self,
+        payload: &Value,
+        deadline_ms: Option<u64>,
+        delay_ms: Option<u64>,
+    ) -> Result<Option<String>, Refused> {
+        let violations = self.check(payload);
+        if let Some(first) = violations.first() {
+            let more = match violations.len() {
+                1 => String::new(),
+                n => format!(", and {} more", n - 1),
+            };
+            let message = format!("the payload does not fit `{}`: {first}{more}", self.name);
+            return Err(Refused { code: "invalid".to_owned(), message, violations });
+        }
+        for (what, span) in [("deadline_ms", deadline_ms), ("delay_ms", delay_ms)] {
+            if span.is_some_and(|span| span > limits::LONGEST_MS) {
+                return Err(Refused::new(
+                    "bad_request",
+                    format!("`{what}` is at most {}", limits::LONGEST_MS),
+                ));
+            }
+        }
+        self.concurrency_key(payload)
+            .map_err(|why| Refused::new("invalid", format!("the concurrency key of `{}`: {why}", self.name)))
     }
 
     /// What the intent shares a cap with, if its type has such caps.

@@ -22,7 +22,7 @@ mod tests;
 pub use grace_types::intent::{Json, Priority, Violation};
 use grace_types::yaml::Path;
 
-pub use definition::{Backoff, Caps, Definition, Needs, RateLimit, TaskSpec};
+pub use definition::{Backoff, Caps, Definition, Definitions, Needs, RateLimit, TaskSpec};
 pub use model::{Concurrency, Expect, IntentType, Limits, Plan, Rate, Retry, Task};
 pub use schema::Schema;
 

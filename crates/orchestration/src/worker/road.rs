@@ -13,6 +13,7 @@ use grace_kernel::{
     Outcome,
     process::{serve::listen, tell, wire},
 };
+use grace_types::intent::WAIT_HEADER;
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 
@@ -21,7 +22,7 @@ use crate::{
     htm::{
         Command, Htm, Refusal, Reply,
         command::{Ask, TaskAnswer, Verdict},
-        desk::{WAIT_HEADER, work_subject},
+        desk::work_subject,
         event::Offer,
         shell::stop_subject,
     },

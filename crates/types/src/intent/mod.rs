@@ -22,6 +22,9 @@ pub use self::{
 };
 use crate::reason::Reason;
 
+/// The header that says how long an answer may wait, milliseconds: of a lease, for a task; of an intent, for the task manager to take it.
+pub const WAIT_HEADER: &str = "Grace-Wait-Ms";
+
 /// Where the task manager takes intents. Nobody but the layer that governs may publish there.
 pub const SUBMIT_SUBJECT: &str = "grace.htm.submit";
 
