@@ -7,6 +7,8 @@
 //! ```
 //!
 //! Who asks is known from the subject, which only the holder of its credential may publish on; what an operator calls itself is a label.
+//! The answer leaves when the decision is durable; with the header [`super::WAIT_HEADER`] it waits for the task manager to take what is
+//! allowed, two seconds at most.
 
 use std::fmt;
 
