@@ -7,6 +7,8 @@ mod instance;
 mod caller;
 #[path = "api/client.rs"]
 mod client;
+#[path = "api/evaluations.rs"]
+mod evaluations;
 #[path = "api/events.rs"]
 mod events;
 #[path = "api/health.rs"]
@@ -15,6 +17,10 @@ mod health;
 mod intents;
 #[path = "api/metrics.rs"]
 mod metrics;
+#[path = "api/openapi.rs"]
+mod openapi;
+#[path = "api/people.rs"]
+mod people;
 #[path = "api/place.rs"]
 mod place;
 #[path = "api/tokens.rs"]

@@ -45,6 +45,7 @@ fn an_intent_is_decided_for_the_tokens_actor_and_nobody_else() {
     let denied = post(&instance, &ci, &[], &json!({"type": "change_charter"}));
     assert_eq!(code(&denied), (403, "denied".to_owned()));
     assert!(denied.json()["decision_id"].as_str().unwrap().starts_with("int_"), "{denied:?}");
+    assert_eq!(denied.json()["detail"], "no policy permits it", "{denied:?}");
     let agent = token(&instance, "claude", &[&ALL[..], &["--kind", "agent"]].concat());
     assert_eq!(code(&post(&instance, &agent, &[], &quick)).0, 403, "what remote actors may, agents may not");
     assert_eq!(post(&instance, &agent, &[], &json!({"type": "query_knowledge"})).status, 201);

@@ -40,7 +40,8 @@ struct PyPi {
     module: &'static str,
 }
 
-const PYPI: [PyPi; 1] = [PyPi { package: "nats-py", module: "nats" }];
+const PYPI: [PyPi; 2] =
+    [PyPi { package: "nats-py", module: "nats" }, PyPi { package: "schemathesis", module: "schemathesis" }];
 
 /// Installs what is missing.
 pub(crate) fn ensure() -> Outcome {

@@ -2,6 +2,7 @@
 
 use std::{
     net::IpAddr,
+    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
@@ -9,7 +10,7 @@ use axum::{
     Router,
     extract::{Request, State},
     http::{StatusCode, header},
-    middleware::{Next, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
@@ -22,11 +23,13 @@ use grace_types::{
 use tokio::sync::Semaphore;
 
 use crate::{
+    authzen,
     bearer::{Peer, caller::Allowances, file::Tokens},
     control_plane::ControlPlane,
     events::{self, sender::Sender},
     health, intents, limits,
     metrics::{self, requests::Requests},
+    narratives, openapi, people,
     problem::Problem,
     rate::Bucket,
     road::Road,
@@ -54,6 +57,9 @@ pub struct Api {
     pub(crate) bodies: Semaphore,
     /// Room for clients that follow intents.
     pub(crate) streams: Arc<Semaphore>,
+    /// The database of narratives, and turns to read it.
+    pub(crate) narratives: PathBuf,
+    pub(crate) readers: Semaphore,
 }
 
 impl Api {
@@ -65,6 +71,7 @@ impl Api {
         (bus, telemetry): (Bus, Arc<Telemetry>),
         control_plane: ControlPlane,
         (token, tokens): (Token, Tokens),
+        narratives: PathBuf,
     ) -> Self {
         let rate = Bucket::new(settings.events_per_second);
         Self {
@@ -82,6 +89,8 @@ impl Api {
             tracer: None,
             bodies: Semaphore::new(limits::BODIES_BYTES),
             streams: Arc::new(Semaphore::new(limits::STREAMS)),
+            narratives,
+            readers: Semaphore::new(limits::READERS),
         }
     }
 
@@ -122,6 +131,10 @@ pub(crate) fn too_many(detail: &str) -> Problem {
 
 /// Every path.
 pub fn router(api: Arc<Api>) -> Router {
+    let questions = Router::new()
+        .route("/access/v1/evaluation", post(authzen::evaluation))
+        .route("/access/v1/evaluations", post(authzen::evaluations))
+        .layer(from_fn(authzen::echo));
     Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
@@ -131,6 +144,16 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/intents", get(intents::list).post(intents::submit))
         .route("/v1/intents/{id}", get(intents::show))
         .route("/v1/intents/{id}/events", get(intents::follow))
+        .route("/v1/approvals", get(people::approvals))
+        .route("/v1/approvals/{id}", get(people::approval))
+        .route("/v1/approvals/{id}/approve", post(people::approve))
+        .route("/v1/approvals/{id}/deny", post(people::deny))
+        .route("/v1/reviews", get(people::reviews))
+        .route("/v1/narratives", get(narratives::search))
+        .route("/v1/narratives/why/{id}", get(narratives::why))
+        .route("/v1/openapi.json", get(openapi::serve))
+        .route("/.well-known/authzen-configuration", get(authzen::configuration))
+        .merge(questions)
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "see the Allow header")
         })

@@ -77,7 +77,7 @@ pub struct Patience {
 
 /// What is to be done about a decision.
 #[derive(Debug, PartialEq, Eq)]
-enum Next {
+pub(crate) enum Next {
     Say(Word),
     /// Somebody will decide.
     Wait,
@@ -102,7 +102,8 @@ pub async fn ask(bus: &Bus, clock: &dyn Clock, question: &Question, patience: &P
     Word::Denied("the same was asked for too often; wait, or ask for something else".to_owned())
 }
 
-fn next(decision: &Decision, same: &str, now: Timestamp, chance: u128) -> Next {
+/// What is to be done about a decision that was asked for under the key `same`, or one that followed from it.
+pub(crate) fn next(decision: &Decision, same: &str, now: Timestamp, chance: u128) -> Next {
     // Tiers 0 and 3: somebody decides, or has decided.
     let by_others = matches!(decision.tier, Some(0 | 3));
     match decision.outcome {

@@ -18,6 +18,10 @@
 //! | [`decision`] | what the cortex says to what an agent is about to do |
 //! | [`hooks`] | what a coding agent is about to do, as an intent, and the answer in its dialect |
 //! | [`intents`] | `/v1/intents` |
+//! | [`people`] | `/v1/approvals`, `/v1/reviews` |
+//! | [`narratives`] | `/v1/narratives` |
+//! | [`authzen`] | `/access/v1/evaluation` and `evaluations`: is it allowed? |
+//! | [`openapi`] | `/v1/openapi.json` |
 //! | [`problem`] | every error as `application/problem+json` |
 //! | [`bearer`], [`token`], [`rate`] | who may, and how much |
 //! | `body`, `params`, `road` | what requests hold, and the way to other components |
@@ -31,6 +35,7 @@
 #![warn(clippy::print_stderr)]
 
 pub mod api;
+pub mod authzen;
 pub mod bearer;
 mod body;
 pub mod component;
@@ -42,7 +47,10 @@ pub mod hooks;
 pub mod intents;
 pub mod limits;
 pub mod metrics;
+pub mod narratives;
+pub mod openapi;
 mod params;
+pub mod people;
 pub mod problem;
 pub mod rate;
 mod road;

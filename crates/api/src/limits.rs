@@ -108,6 +108,9 @@ pub const INTENT_BODY_BYTES: usize = grace_cortex::limits::PAYLOAD_BYTES + (16 <
 /// answer is status 503, and the same key tells later what became of it.
 pub const ORDER_TIME: Duration = Duration::from_secs(8);
 
+/// How long the answer to an intent that is allowed waits for the task manager to take it. Past it the intent is on its way all the same.
+pub const TAKEN_TIME: Duration = Duration::from_secs(2);
+
 /// How long a component may take for a question, a restart included. Past it the answer is status 503.
 pub const ASK_TIME: Duration = Duration::from_secs(5);
 
@@ -156,6 +159,21 @@ pub const TOKEN_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Peers whose wrong tokens are counted one by one. Further ones share a count.
 pub const GUESSERS: usize = 1024;
+
+/// Narratives in one answer of `grace why`, and of `/v1/narratives/why`. A story that is longer is cut, and says so: nobody reads a thousand reasons in one go.
+pub const WHY_NARRATIVES: usize = 1000;
+
+/// Narratives that are read at one time. Each opens the database; further ones wait for their turn.
+pub const READERS: usize = 4;
+
+/// The body of what an approver has signed: a reason, and some lines around it. A larger one is answered with status 413.
+pub const WORD_BODY_BYTES: usize = 32 << 10;
+
+/// The body of questions whether something is allowed. A larger one is answered with status 413.
+pub const EVALUATIONS_BODY_BYTES: usize = 1 << 20;
+
+/// Questions in one request. More are answered with status 413.
+pub const EVALUATIONS: usize = 100;
 
 /// How many rows a page has.
 ///

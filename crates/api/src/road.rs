@@ -3,6 +3,7 @@
 use grace_bus::{Bus, BusError, Message, Subscription};
 use grace_cortex::{
     command::{self as cortex, Query},
+    governance::{self, Governance},
     request::Actor,
     router::Router,
 };
@@ -11,7 +12,7 @@ use grace_kernel::{
     process::wire::{self, WireError},
 };
 use grace_orchestration::htm::{self, Htm};
-use grace_types::intent::asked::intent_subject;
+use grace_types::intent::{WAIT_HEADER, asked::intent_subject};
 use tokio::time::timeout;
 
 use crate::{limits, problem::Problem};
@@ -36,7 +37,9 @@ impl Road {
         envelope: &Envelope<cortex::Command>,
         key: &str,
     ) -> Result<Said<Router>, Problem> {
-        let message = message(envelope, intent_subject(actor.kind.word(), &actor.name))?;
+        let mut message = message(envelope, intent_subject(actor.kind.word(), &actor.name))?;
+        // Whoever asks next finds its tasks.
+        message.headers.append(WAIT_HEADER, limits::TAKEN_TIME.as_millis().to_string());
         let answer = self.bus.request_until(message, key, limits::ORDER_TIME).await;
         read::<Router>("the cortex", answer)
     }
@@ -51,6 +54,12 @@ impl Road {
     pub(crate) async fn work(&self, query: htm::command::Query) -> Result<Said<Htm>, Problem> {
         let subject = htm::shell::LOOK_SUBJECT.to_owned();
         self.ask::<Htm>("the task manager", subject, htm::Command::Query(query)).await
+    }
+
+    /// Asks governance, or hands in what an approver has signed.
+    pub(crate) async fn govern(&self, command: governance::Command) -> Result<Said<Governance>, Problem> {
+        let subject = governance::shell::DESK_SUBJECT.to_owned();
+        self.ask::<Governance>("governance", subject, command).await
     }
 
     /// A question may be sent again while nobody listens: with a key it would be put on record.

@@ -87,9 +87,6 @@ pub(crate) const WATCH_STATUSES: usize = 256;
 /// How long a run may take to end once it is asked to: the injector tries to undo for 30 s, and the evidence is closed.
 pub(crate) const ABORT_TIME: Duration = Duration::from_secs(90);
 
-/// Narratives in one answer of `grace why`. A story that is longer is cut, and says so: nobody reads a thousand reasons in one go.
-pub(crate) const WHY_NARRATIVES: usize = 1000;
-
 /// What an event in a file may have beside its data: its attributes, and blanks between them.
 pub(crate) const EVENT_HEAD_BYTES: usize = 256 << 10;
 

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// One step of an argument: a stable code for machines, a sentence for people.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Reason {
     /// Stable, dotted, lower case: `restart.exit_status`. Queries and tests rely on it.
     pub code: String,

@@ -36,6 +36,7 @@ pub struct Caller {
     /// For whom it speaks.
     pub actor: Actor,
     scopes: Vec<Scope>,
+    per_second: u32,
 }
 
 impl Caller {
@@ -63,10 +64,11 @@ impl FromRequestParts<Arc<Api>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let peer = parts.extensions.get::<Peer>().copied();
-        let record = api.holder(&parts.headers, peer)?;
-        api.allowances.spend(&record, api.now(), 1)?;
-        let actor = Actor { kind: record.kind.into(), name: record.actor };
-        Ok(Self { token: record.id, actor, scopes: record.scopes })
+        let Record { id, actor, kind, scopes, per_second, .. } = api.holder(&parts.headers, peer)?;
+        let actor = Actor { kind: kind.into(), name: actor };
+        let caller = Self { token: id, actor, scopes, per_second };
+        api.spend(&caller, 1)?;
+        Ok(caller)
     }
 }
 
@@ -91,6 +93,14 @@ impl Api {
             Standing::Expired => Err(self.refused(peer, &format!("{id} ended at {}", record.expires))),
             Standing::Revoked => Err(self.refused(peer, &format!("{id} was revoked"))),
         }
+    }
+
+    /// Takes so many requests of what the caller has in a second.
+    ///
+    /// # Errors
+    /// Status 429.
+    pub(crate) fn spend(&self, caller: &Caller, count: usize) -> Result<(), Problem> {
+        self.allowances.spend(caller, self.now(), count)
     }
 
     /// Whether a token can still be used.
@@ -129,14 +139,14 @@ impl Allowances {
     }
 
     /// Takes so much of what a token has in a second.
-    fn spend(&self, record: &Record, now: Monotonic, count: usize) -> Result<(), Problem> {
+    fn spend(&self, caller: &Caller, now: Monotonic, count: usize) -> Result<(), Problem> {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        if requests.len() >= limits::TOKENS && !requests.contains_key(&record.id) {
+        if requests.len() >= limits::TOKENS && !requests.contains_key(&caller.token) {
             requests.retain(|_, bucket| !bucket.is_full(now));
         }
-        let bucket = requests.entry(record.id.clone()).or_insert_with(|| Bucket::new(record.per_second));
+        let bucket = requests.entry(caller.token.clone()).or_insert_with(|| Bucket::new(caller.per_second));
         bucket.take(now, count).map_err(|wait| {
-            too_many(&format!("more than {} requests a second with {}", record.per_second, record.id))
+            too_many(&format!("more than {} requests a second with {}", caller.per_second, caller.token))
                 .after(wait)
         })
     }

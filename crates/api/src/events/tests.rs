@@ -71,7 +71,14 @@ impl Bench {
         let control_plane = ControlPlane::at(folder.path().join("control.sock"), clock.clone());
         let heard = Arc::new(Telemetry::default());
         let tokens = (token, Tokens::at(folder.path().join("tokens.json")));
-        let api = Api::new(settings, clock, (bus(NAME), heard), control_plane, tokens);
+        let api = Api::new(
+            settings,
+            clock,
+            (bus(NAME), heard),
+            control_plane,
+            tokens,
+            folder.path().join("narratives.db"),
+        );
         let (door_bus, seen) = (bus("trigger_mesh"), Arc::clone(&taken));
         let address = runtime.block_on(async move {
             if let Some(answer) = door {

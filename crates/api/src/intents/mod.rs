@@ -23,6 +23,7 @@ use axum::{
 use grace_cortex::command::{
     Answered, Asked, Circumstances, Command, Decision, DecisionState, Outcome, Query, Refusal, Reply,
 };
+use grace_cortex::request::Actor;
 use grace_kernel::{Envelope, Outcome as Said};
 use grace_orchestration::htm;
 use grace_types::{
@@ -30,6 +31,7 @@ use grace_types::{
     intent::{IntentId, Json as Document, Priority, Refused},
     trace::TraceContext,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -47,9 +49,9 @@ use crate::{
 const KEY: &str = "idempotency-key";
 
 /// An intent that is asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wanted {
+pub struct Wanted {
     /// Its type.
     #[serde(rename = "type")]
     kind: String,
@@ -104,7 +106,7 @@ pub(crate) async fn submit(
         only_decide: wanted.only_decide,
         ..Asked::default()
     };
-    let decision = decide(&api, &caller, asked, key, &head.headers).await?;
+    let decision = decide(&api, &caller.actor, asked, key, &head.headers).await?;
     answer(&api, decision).await
 }
 
@@ -121,13 +123,13 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(text.to_owned()))
 }
 
-/// Has an intent decided for the caller.
+/// Has an intent decided for an actor.
 ///
 /// # Errors
 /// It was not decided, and why.
 pub(crate) async fn decide(
     api: &Api,
-    caller: &Caller,
+    actor: &Actor,
     asked: Asked,
     key: Option<String>,
     headers: &HeaderMap,
@@ -136,7 +138,7 @@ pub(crate) async fn decide(
     let mut envelope = Envelope::new(Command::Submit { intents: vec![asked] });
     let trace = headers.get("traceparent").and_then(|value| value.to_str().ok());
     envelope.traceparent = trace.and_then(|text| text.parse::<TraceContext>().ok()).map(|it| it.to_string());
-    let said = api.road.order(&caller.actor, &envelope, &key).await?;
+    let said = api.road.order(actor, &envelope, &key).await?;
     match said {
         Said::Done(Reply::Submitted { results }) => match results.into_iter().next() {
             Some(Answered::Decided(decision)) => Ok(*decision),
@@ -178,12 +180,17 @@ fn no_such() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_found", "the caller has asked for no such intent")
 }
 
+/// What was decided, in a sentence: the last reason that is no score says what became of it.
+pub(crate) fn sentence(decision: &Decision) -> &str {
+    let said = decision.reasons.iter().rfind(|reason| reason.code != "charter.score");
+    said.map_or(decision.outcome.word(), |reason| reason.text.as_str())
+}
+
 /// What was decided, as a status: a client that looks at nothing else does the right thing.
 async fn answer(api: &Api, decision: Decision) -> Result<Response, Problem> {
     let (id, outcome, repeated) = (decision.id, decision.outcome, decision.repeated);
     if outcome == Outcome::Denied {
-        let detail = decision.reasons.last().map_or("denied", |reason| reason.text.as_str());
-        return Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail)
+        return Err(Problem::new(StatusCode::FORBIDDEN, "denied", sentence(&decision))
             .with("decision_id", json!(id))
             .with("tier", json!(decision.tier))
             .with("reasons", json!(decision.reasons))
@@ -234,14 +241,15 @@ pub(crate) async fn show(
 }
 
 /// A page of intents.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Page {
+pub struct Page {
     /// Only those at this state, as far as the cortex knows.
     #[serde(default)]
     state: Option<DecisionState>,
     /// At most so many, 1 to 100.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 100))]
     limit: Option<usize>,
     /// Only older ones: the `next` of the page before.
     #[serde(default)]

@@ -3,10 +3,11 @@
 use grace_cortex::command::Decision;
 use grace_orchestration::htm::view::{IntentState, IntentView, TaskView};
 use grace_types::{intent::IntentId, reason::Reason, time::Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What is known of an intent.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Intent {
     /// Its name.
     pub id: IntentId,
@@ -50,7 +51,7 @@ pub struct Intent {
 }
 
 /// A page of intents.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Intents {
     /// Newest first.
     pub intents: Vec<Intent>,

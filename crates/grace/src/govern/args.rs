@@ -29,7 +29,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   grace approvals approve int_3xq7k-42
-  grace approvals approve int_3xq7k-42 --as ann --reason 'seen and tested'")]
+  grace approvals approve int_3xq7k-42 --as ann --reason 'seen and tested'
+  grace approvals approve int_3xq7k-42 --as ann --case case.json    for an instance elsewhere")]
     Approve(Answer),
     /// Say no, signed with your key
     #[command(after_help = "\
@@ -88,6 +89,10 @@ pub(crate) struct Answer {
     /// The private key's file [default: $XDG_CONFIG_HOME/grace/approvers/NAME.key]
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
+    /// Sign what this file holds (GET /v1/approvals/ID), and print it for POST /v1/approvals/ID/approve or
+    /// deny; Grace need not run here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) case: Option<PathBuf>,
 }
 
 /// `grace reviews`.

@@ -24,6 +24,8 @@ use grace_types::{
     time::{Clock as _, SystemClock},
 };
 
+use serde_json::json;
+
 use self::args::{Answer, Approvals, Emergency, Governance as Rules, Reviews};
 use crate::{
     failure::{Exit, Failure},
@@ -71,6 +73,11 @@ fn me(given: Option<&str>) -> String {
 
 /// Runs a command of `grace approvals`.
 pub(crate) fn approvals(instance: &Instance, command: &Approvals, out: &mut Output) -> Result<Exit, Failure> {
+    match command {
+        Approvals::Approve(args) if args.case.is_some() => return sign(args, binding::Answer::Approve, out),
+        Approvals::Deny(args) if args.case.is_some() => return sign(args, binding::Answer::Deny, out),
+        _ => {}
+    }
     let road = Road::to(instance)?;
     match command {
         Approvals::List { closed } => {
@@ -132,6 +139,35 @@ fn approval(road: &Road, id: IntentId) -> Result<grace_cortex::governance::comma
         Reply::Approval(view) => Ok(*view),
         _ => Err(odd()),
     }
+}
+
+/// What is signed of a case, as `GET /v1/approvals/{id}` shows it.
+#[derive(serde::Deserialize)]
+struct Shown {
+    intent: IntentId,
+    digest: String,
+    instance: String,
+}
+
+/// Signs what a file says of a case, for an instance that is reached over HTTP.
+fn sign(args: &Answer, answer: binding::Answer, out: &mut Output) -> Result<Exit, Failure> {
+    let intent = id(&args.id)?;
+    let name = me(args.who.as_deref());
+    let key = keys::read(&keys::path(&name, args.key.as_deref())?, &name)?;
+    let path = args.case.as_deref().unwrap_or_else(|| Path::new("-"));
+    let bad = |what: String| Failure::new(Exit::Usage, "bad_case", what).at(&path.display());
+    let shown: Shown = serde_json::from_str(&text(path)?)
+        .map_err(|e| bad(format!("this is no approval as /v1/approvals/{intent} shows it: {e}")))?;
+    if shown.intent != intent {
+        return Err(bad(format!("this is the approval of {}", shown.intent)));
+    }
+    let when = (SystemClock.now().wall, args.reason.clone());
+    let said = Said::sign((intent, &shown.digest), answer, when, &key, &shown.instance);
+    let Said { digest, approver, at, reason, signature, .. } = said;
+    let signed =
+        json!({"digest": digest, "approver": approver, "at": at, "reason": reason, "signature": signature});
+    out.json_line(&signed)?;
+    Ok(Exit::Done)
 }
 
 /// Signs what the case holds now, and says it.

@@ -86,7 +86,7 @@ fn find(instance: &Instance, filter: &Filter, out: &mut Output) -> Result<Exit, 
         left -= page.told.len();
         for told in &page.told {
             if out.json {
-                writeln!(out, "{}", tell::object(told))?;
+                writeln!(out, "{}", grace_api::narratives::object(told))?;
             } else {
                 let line = tell::line(told, width, out.style);
                 writeln!(out, "{line}")?;

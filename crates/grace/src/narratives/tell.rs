@@ -1,8 +1,7 @@
-//! One narrative as a line for people, and as JSON for scripts.
+//! One narrative as a line for people. As JSON for scripts: [`grace_api::narratives::object`].
 
 use grace_store::narrative::Told;
 use grace_types::time::Timestamp;
-use serde_json::{Value, json};
 
 use crate::style::{Style, tame};
 
@@ -35,28 +34,4 @@ pub(crate) fn time(time: Timestamp) -> String {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let millis: String = fraction.chars().chain("000".chars()).take(3).collect();
     format!("{seconds}.{millis}Z")
-}
-
-/// As scripts read it. Fields may be added.
-pub(crate) fn object(told: &Told) -> Value {
-    let narrative = &told.narrative;
-    let why: Vec<&str> = narrative.why.iter().map(|reason| reason.text.as_str()).collect();
-    json!({
-        "id": narrative.id,
-        "time": narrative.time,
-        "who": narrative.who,
-        "what": narrative.what,
-        "where": narrative.place,
-        "why": why,
-        "how": narrative.how,
-        "correlation": narrative.correlation,
-        "causation": narrative.causation,
-        "log_index": told.log_index,
-        "reasons": narrative.why,
-        "source": told.source.component,
-        "journal": told.source.journal,
-        "sequence": told.sequence,
-        "event": narrative.event,
-        "cursor": told.position.to_string(),
-    })
 }

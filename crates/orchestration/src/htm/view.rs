@@ -39,7 +39,7 @@ impl IntentState {
 }
 
 /// What a task is at, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
     /// A compensation that is not needed so far.
@@ -97,7 +97,7 @@ pub struct IntentView {
 }
 
 /// A task as it is shown.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TaskView {
     /// Its name.
     pub id: TaskId,

@@ -65,7 +65,7 @@ pub struct Asked {
 }
 
 /// What matters beside who and what.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Circumstances {
     /// People outside would notice.
@@ -73,6 +73,7 @@ pub struct Circumstances {
     /// It is about an emergency.
     pub emergency: bool,
     /// How much revenue depends on it, 0.0 to 1.0.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub revenue_impact: f64,
 }
 
@@ -156,7 +157,7 @@ impl Outcome {
 }
 
 /// What an intent is at, as far as the cortex knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionState {
     /// For people, for a vote, or for the task manager to take it.

@@ -24,6 +24,24 @@ impl Era {
     }
 }
 
+/// An id in its text form.
+macro_rules! text_schema {
+    ($id:ident, $pattern:literal) => {
+        impl schemars::JsonSchema for $id {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($id).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": "string", "pattern": $pattern})
+            }
+        }
+    };
+}
+
+text_schema!(IntentId, "^int_[0-9a-z]{5}-[0-9]+$");
+text_schema!(TaskId, "^tsk_[0-9a-z]{5}-[0-9]+\\.[0-9]+$");
+
 /// Names an intent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IntentId(u64);
