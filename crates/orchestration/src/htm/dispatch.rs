@@ -387,7 +387,7 @@ impl<'s> Picker<'s> {
         if let Some(first) = to.first() {
             let place = if to.len() == 1 { first.name.clone() } else { "htm".to_owned() };
             let what = What::Dispatched { to, fairness: self.fairness };
-            let how = "least loaded worker; weighted shares by priority, oldest first";
+            let how = "least loaded worker; weighted shares by priority, in each by score and age";
             events.push(recorded(self.at, what, place, how, self.because()));
         }
         let reply = Decision::reply(Reply::Leased { grants, wake_ms: self.wake });

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    IntentId, TaskId,
+    IntentId, TaskId, fairness,
     state::{Ending, Intent, PastKey, Pinned, Stage, State, Type},
 };
 use crate::{intent::Needs, limits};
@@ -279,11 +279,12 @@ impl State {
         index.enter(intent, id, stage, cap);
     }
 
-    /// Puts a task at the end of the queue.
+    /// Puts a task into the queue, behind what came before it and does not matter less.
     pub(super) fn set_waiting_last(&mut self, id: TaskId) {
-        let place = self.base.next_place;
+        let order = self.base.next_place;
         if let Some((intent, at)) = self.task_mut(id) {
-            intent.tasks[at].place = place;
+            let score = intent.origin.as_ref().and_then(|origin| origin.score);
+            intent.tasks[at].place = fairness::place(order, score);
             self.base.next_place += 1;
             self.set_stage(id, Stage::Waiting);
         }

@@ -41,7 +41,7 @@ pub(super) struct Base {
     pub(super) era: Era,
     pub(super) settings: Settings,
     pub(super) next_intent: u64,
-    /// Places in the queue.
+    /// Tasks that came into the queue so far.
     pub(super) next_place: u64,
     /// The greatest fencing token given.
     pub(super) last_token: u64,

@@ -585,6 +585,21 @@ fn priorities_share_and_low_does_not_starve() {
 }
 
 #[test]
+fn in_a_priority_what_matters_more_comes_first() {
+    let mut world = World::new(ONE);
+    world.join("w", &["k"], 10);
+    let scored = |score| {
+        let origin = Origin { score: Some(score), ..Origin::default() };
+        Submission { origin: Some(Box::new(origin)), ..intent("one") }
+    };
+    let ids: Vec<IntentId> =
+        [0.2, 0.9, 0.2, 1.0].map(|score| world.submit(scored(score))).into_iter().collect();
+    let order: Vec<IntentId> = world.lease("w", 10).iter().map(|lease| lease.intent).collect();
+    assert_eq!(order, [3, 1, 0, 2].map(|n: usize| ids[n]));
+    world.check();
+}
+
+#[test]
 fn the_least_loaded_worker_that_can_is_chosen() {
     let mut world = World::new(
         "
