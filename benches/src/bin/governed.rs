@@ -77,7 +77,7 @@ fn main() {
 /// Asks for decisions on so many intents; all are allowed.
 async fn decide(bus: &Bus, count: usize) {
     let asked = Asked {
-        kind: "read_data".into(),
+        kind: "query_knowledge".into(),
         actor: "bench".into(),
         payload: Json::of(&serde_json::json!({ "file": "notes/today.md" })),
         only_decide: true,
