@@ -116,3 +116,12 @@ pub const BALLOT_REASONS: usize = 8;
 
 /// Characters of a reason's code, and of its text, on a ballot: a sentence. What is longer is cut.
 pub const BALLOT_LINE_CHARS: usize = 400;
+
+/// Ballots that a voter remembers, so that a proposal that is told again gets the same note again. What is older was decided long ago.
+pub const BALLOTS_KEPT: usize = 256;
+
+/// Files in the folder of voters' keys that are looked at: two for each voter there can be, and room.
+pub const VOTER_FILES: usize = 1024;
+
+/// Bytes of a key's file that are read; a key has about a hundred.
+pub const VOTER_KEY_BYTES: u64 = 4096;

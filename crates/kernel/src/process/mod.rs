@@ -6,6 +6,7 @@
 //! | [`life`] | heartbeats, signals, orderly end |
 //! | [`thread`] | the host on a thread that may block: group commit |
 //! | [`serve`] | a decider on the bus |
+//! | [`voter`] | a kernel as a voter of unified logic |
 //! | [`wire`] | commands and answers as bus messages |
 //!
 //! [`run`] builds the [`Context`] from the environment and a single-threaded runtime, and hands both to the kernel's main
@@ -17,6 +18,7 @@ mod reserve;
 pub mod serve;
 mod tell;
 pub mod thread;
+pub mod voter;
 pub mod wire;
 
 pub use tell::tell;
