@@ -13,3 +13,5 @@ mod line;
 mod many;
 #[path = "cortex/tiers.rs"]
 mod tiers;
+#[path = "cortex/votes.rs"]
+mod votes;

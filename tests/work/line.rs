@@ -19,10 +19,23 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn to(instance: &Instance) -> Self {
-        let url = std::fs::read_to_string(instance.place().operator_url()).unwrap();
+        Self::of(instance, "test", &std::fs::read_to_string(instance.place().operator_url()).unwrap())
+    }
+
+    /// As the component of this name, with its credential.
+    #[allow(dead_code, reason = "not every test binary does")]
+    pub(crate) fn as_component(instance: &Instance, name: &str) -> Self {
+        let pid = instance.ready(name).pid.unwrap();
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+        let environment = String::from_utf8(environment).unwrap();
+        let url = environment.split('\0').find_map(|one| one.strip_prefix("NATS_URL=")).unwrap();
+        Self::of(instance, name, url)
+    }
+
+    fn of(instance: &Instance, name: &str, url: &str) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let mut options = NativeOptions::from_url(url.trim(), "test").unwrap();
+        let mut options = NativeOptions::from_url(url.trim(), name).unwrap();
         options.target = Target::Unix(instance.place().bus_socket());
         let bus = runtime.block_on(async { native::connect(options) });
         Self { runtime, bus }
@@ -37,6 +50,16 @@ impl Line {
             let answer = self.runtime.block_on(asked).ok()?;
             serde_json::from_slice(&answer.payload).ok()
         })
+    }
+
+    /// What is answered to this text, if anything is.
+    #[allow(dead_code, reason = "not every test binary does")]
+    pub(crate) fn try_say(&self, subject: &str, text: &str) -> Option<Value> {
+        let message = Message::new(subject.to_owned(), text.as_bytes().to_vec());
+        let connected = async { self.bus.connected().wait_for(|connected| *connected).await.is_ok() };
+        assert!(self.runtime.block_on(connected));
+        let answer = self.runtime.block_on(self.bus.request(message, Duration::from_secs(5))).ok()?;
+        serde_json::from_slice(&answer.payload).ok()
     }
 
     /// Says it, whether or not anybody hears it.

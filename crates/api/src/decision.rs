@@ -256,6 +256,7 @@ mod tests {
             digest: String::new(),
             since: Timestamp::EPOCH,
             planned: false,
+            ballots: Vec::new(),
         }
     }
 

@@ -72,6 +72,20 @@ pub enum Command {
         /// At most [`crate::limits::BATCH`].
         verdicts: Vec<Verdict>,
     },
+    /// A voter says its public key. The intake makes this out of what comes on the voter's own subject.
+    Voter {
+        /// Whose subject it was.
+        name: String,
+        /// C2SP signed-note, `NAME+ID+BASE64`.
+        key: String,
+    },
+    /// A voter's ballot, in the same way.
+    Ballot {
+        /// Whose subject it was.
+        voter: String,
+        /// A signed note ([`grace_kernel::vote`]).
+        note: String,
+    },
     /// Decide by these from now on.
     Adopt {
         /// Policies and charter; those in force stay when not given.

@@ -18,11 +18,11 @@
 //! | [`limits`] | every bound, with its reason |
 //! | [`policy`] | policies in Cedar: read, checked, and asked |
 //! | [`request`] | who asks for what |
-//! | [`router`] | decides what is asked for, waits for people, and hands on what is allowed: a decider, and its process |
+//! | [`router`] | decides what is asked for, waits for people and votes, and hands on what is allowed: a decider, and its process |
 //! | [`tier`] | the five tiers of autonomy |
 //! | [`unified`] | unified logic: who votes, and how ballots are counted |
 //!
-//! Not here: running anything (Layer 2), and holding votes.
+//! Not here: running anything (Layer 2), and what each voter but governance looks at (the kernels of Layers 1 and 2).
 
 pub mod case;
 pub mod charter;

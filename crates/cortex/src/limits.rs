@@ -29,6 +29,14 @@ pub const VOTERS: usize = 64;
 pub const LEAST_VOTERS: usize = 5;
 /// Voters that have to say yes or no.
 pub const QUORUM: usize = 3;
+/// How long a vote is open. Voters answer within a second; one that was killed is back within a few, on a busy machine within ten.
+pub const VOTE_WAIT: Duration = Duration::from_secs(20);
+/// Votes under way at a time: each is told to every voter every second. A further intent that takes a vote is refused as `overloaded`.
+pub const VOTES: usize = 500;
+/// Between two tellings of what is open.
+pub const VOTE_TOLD: Duration = Duration::from_secs(1);
+/// Ballots of one vote that are refused on record. A further one is refused without.
+pub const BALLOTS_REFUSED: usize = 16;
 /// Weight of one voter, at most: sums stay far from any overflow.
 pub const VOTE_WEIGHT: u32 = 1000;
 

@@ -8,19 +8,31 @@
 //! Fail closed: with too small an electorate, too few ballots, a voter with a veto that stays silent, a tie or the end of its time a
 //! proposal is lost. A poll holds the notes themselves, so that whoever has the electorate's keys can count it again.
 //!
+//! The electorate of a poll is what was known when it began, and who became known since: a voter that gets another key votes with it from
+//! the next poll on. It is in the poll, so that a recount takes nothing else.
+//!
 //! Not here: what each voter looks at, and how ballots travel.
 
 use std::collections::BTreeMap;
 
 use grace_kernel::vote::{BadBallot, Ballot, Proposal, Vote};
 use grace_log::note::{KeyError, VerifierKey};
-use grace_types::{reason::Reason, time::Timestamp};
+use grace_types::{intent::asked::BallotView, reason::Reason, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
 #[cfg(test)]
 mod tests;
+
+/// Who may vote, by name: kernels with views of their own. How much each ballot weighs, and whether its no settles it.
+pub const VOTERS: [(&str, u32, bool); 5] = [
+    ("governance", 1, true),
+    ("health_monitor", 1, false),
+    ("layer2_watchdog", 1, false),
+    ("clarity", 1, false),
+    ("immutable_log", 1, false),
+];
 
 /// One who may vote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,12 +95,33 @@ impl Electorate {
     }
 }
 
+/// The voter of this name with this key, if it is one of [`VOTERS`].
+///
+/// # Errors
+/// Why it is none.
+pub fn voter(name: &str, key: &str) -> Result<Voter, BadVoter> {
+    let Some((_, weight, veto)) = VOTERS.iter().find(|(known, ..)| *known == name) else {
+        return Err(BadVoter { name: name.to_owned(), what: "it has no vote".to_owned() });
+    };
+    let voter = Voter { weight: *weight, veto: *veto, key: key.to_owned() };
+    Electorate::new(BTreeMap::from([(name.to_owned(), voter.clone())]))?;
+    Ok(voter)
+}
+
 /// Why a ballot does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotCounted {
     /// Forged, of nobody who may vote, or no ballot.
     #[error(transparent)]
     Ballot(#[from] BadBallot),
+    /// Signed by another than it came from.
+    #[error("{from} sent a ballot that {signed} signed: nobody votes for another")]
+    Identity {
+        /// Who sent it.
+        from: String,
+        /// Whose key signed.
+        signed: String,
+    },
     /// On something else.
     #[error("the ballot is on another proposal")]
     Other,
@@ -100,12 +133,28 @@ pub enum NotCounted {
     Over(Timestamp),
 }
 
+impl NotCounted {
+    /// A stable code for machines.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Ballot(_) => "ballot.unsound",
+            Self::Identity { .. } => "ballot.identity",
+            Self::Other => "ballot.other",
+            Self::Twice(_) => "ballot.twice",
+            Self::Over(_) => "ballot.late",
+        }
+    }
+}
+
 /// A vote under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Poll {
     /// On what.
     pub proposal: Proposal,
+    /// Who may vote, by name.
+    pub voters: BTreeMap<String, Voter>,
     /// The notes that count, by voter.
     pub notes: BTreeMap<String, String>,
 }
@@ -134,21 +183,29 @@ pub struct Count {
 impl Poll {
     /// Opens a vote.
     #[must_use]
-    pub const fn open(proposal: Proposal) -> Self {
-        Self { proposal, notes: BTreeMap::new() }
+    pub const fn open(proposal: Proposal, voters: BTreeMap<String, Voter>) -> Self {
+        Self { proposal, voters, notes: BTreeMap::new() }
     }
 
-    /// Checks a ballot that came at `now`. `Some` with the voter's name if it is to be added; `None` if it was counted before.
+    /// Its voters, ready to be checked. One that cannot be read is nobody, with whom nothing is carried.
+    fn electorate(&self) -> Electorate {
+        Electorate::new(self.voters.clone()).unwrap_or_default()
+    }
+
+    /// Somebody became known. Whoever was known before keeps the key that it had.
+    pub fn join(&mut self, name: &str, voter: &Voter) {
+        self.voters.entry(name.to_owned()).or_insert_with(|| voter.clone());
+    }
+
+    /// Checks a ballot that came from the voter `from` at `now`. `Some` if it is to be added; `None` if it was counted before.
     ///
     /// # Errors
     /// It does not count.
-    pub fn check(
-        &self,
-        note: &str,
-        electorate: &Electorate,
-        now: Timestamp,
-    ) -> Result<Option<String>, NotCounted> {
-        let ballot = Ballot::read(note, &electorate.keys)?;
+    pub fn check(&self, note: &str, from: &str, now: Timestamp) -> Result<Option<Ballot>, NotCounted> {
+        let ballot = Ballot::read(note, &self.electorate().keys)?;
+        if ballot.voter != from {
+            return Err(NotCounted::Identity { from: from.to_owned(), signed: ballot.voter });
+        }
         if ballot.intent != self.proposal.intent || ballot.digest != self.proposal.digest {
             return Err(NotCounted::Other);
         }
@@ -156,7 +213,7 @@ impl Poll {
             Some(counted) if counted == note => Ok(None),
             Some(_) => Err(NotCounted::Twice(ballot.voter)),
             None if now >= self.proposal.until => Err(NotCounted::Over(self.proposal.until)),
-            None => Ok(Some(ballot.voter)),
+            None => Ok(Some(ballot)),
         }
     }
 
@@ -165,14 +222,28 @@ impl Poll {
         self.notes.insert(voter, note);
     }
 
-    /// Counts. Pure: the same notes, electorate and time give the same count.
+    /// The ballots that count, as they are shown.
     #[must_use]
-    pub fn count(&self, electorate: &Electorate, now: Timestamp) -> Count {
+    pub fn ballots(&self) -> Vec<BallotView> {
+        let electorate = self.electorate();
+        let shown = |(name, note): (&String, &String)| {
+            let Ballot { vote, time, reasons, .. } = Ballot::read(note, &electorate.keys).ok()?;
+            let Voter { weight, veto, .. } = electorate.voters.get(name)?;
+            let vote = vote.word().to_owned();
+            Some(BallotView { voter: name.clone(), vote, weight: *weight, veto: *veto, time, reasons })
+        };
+        self.notes.iter().filter_map(shown).collect()
+    }
+
+    /// Counts. Pure: the same notes, voters and time give the same count.
+    #[must_use]
+    pub fn count(&self, now: Timestamp) -> Count {
+        let electorate = self.electorate();
         let mut reasons = Vec::new();
         let mut tally = Tally::default();
         for (name, voter) in &electorate.voters {
             let note = self.notes.get(name);
-            // A note whose signature is no longer good (the voter has another key since) does not count.
+            // It was good when it came; one that is not by now was changed on its way here.
             let ballot = note.and_then(|note| Ballot::read(note, &electorate.keys).ok());
             tally.add(name, voter, ballot.as_ref().map(|ballot| ballot.vote));
             if let Some(Ballot { vote, reasons: said, .. }) = ballot {
@@ -230,6 +301,10 @@ impl<'e> Tally<'e> {
         let Self { yes, no, out, cast, silent, .. } = *self;
         let (quorum, least) = (limits::QUORUM, limits::LEAST_VOTERS);
         let lost = |code: &str, text: String| (Standing::Lost, Reason::new(code, text));
+        if voters < least && !over {
+            let told = format!("{voters} are known who may vote, and it takes at least {least}");
+            return (Standing::Open, Reason::new("vote.open", told));
+        }
         if voters < least {
             return lost("vote.electorate", format!("{voters} may vote, and it takes at least {least}"));
         }

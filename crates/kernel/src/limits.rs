@@ -117,11 +117,17 @@ pub const BALLOT_REASONS: usize = 8;
 /// Characters of a reason's code, and of its text, on a ballot: a sentence. What is longer is cut.
 pub const BALLOT_LINE_CHARS: usize = 400;
 
-/// Ballots that a voter remembers, so that a proposal that is told again gets the same note again. What is older was decided long ago.
-pub const BALLOTS_KEPT: usize = 256;
+/// Ballots that a voter remembers, so that a proposal that is told again gets the same note again: more than there are votes at a time.
+pub const BALLOTS_KEPT: usize = 512;
 
-/// Files in the folder of voters' keys that are looked at: two for each voter there can be, and room.
-pub const VOTER_FILES: usize = 1024;
+/// How long whoever counts may take to put a voter's key on record, and the wait before it is told again.
+pub const VOTER_KNOWN: Duration = Duration::from_secs(5);
+
+/// See [`VOTER_KNOWN`].
+pub const VOTER_KNOWN_AGAIN: Duration = Duration::from_secs(1);
+
+/// Bytes of a ballot that are read: more than its reasons can have.
+pub const BALLOT_BYTES: usize = 32 << 10;
 
 /// Bytes of a key's file that are read; a key has about a hundred.
 pub const VOTER_KEY_BYTES: u64 = 4096;

@@ -24,7 +24,11 @@
 use std::{fmt, str::FromStr};
 
 use grace_log::note::{Note, NoteError, SignerKey, VerifierKey};
-use grace_types::{intent::IntentId, reason::Reason, time::Timestamp};
+use grace_types::{
+    intent::{IntentId, asked::Circumstances},
+    reason::Reason,
+    time::Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -32,7 +36,7 @@ use crate::limits;
 const HEADING: &str = "grace ballot v1";
 
 /// What is put to the vote.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proposal {
     /// Which intent.
@@ -44,8 +48,13 @@ pub struct Proposal {
     pub kind: String,
     /// Who asked.
     pub actor: String,
+    /// What kind of actor that is, such as `operator`.
+    pub actor_kind: String,
     /// What it is about.
     pub target: String,
+    /// What matters besides.
+    #[serde(default)]
+    pub circumstances: Circumstances,
     /// Since when it is open.
     pub since: Timestamp,
     /// When it ends, decided or not.
@@ -138,6 +147,12 @@ impl Ballot {
         Note { signatures: vec![key.sign(&text)], text }.to_string()
     }
 
+    /// On which intent a note says that it is. Nothing of it is checked.
+    #[must_use]
+    pub fn claims(note: &str) -> Option<IntentId> {
+        note.lines().nth(1)?.strip_prefix("intent ")?.parse().ok()
+    }
+
     /// Reads a ballot that one of `electorate` signed.
     ///
     /// # Errors
@@ -201,7 +216,9 @@ mod tests {
             digest: "9f86".to_owned(),
             kind: "self_improve".to_owned(),
             actor: "ana".to_owned(),
+            actor_kind: "operator".to_owned(),
             target: "instance".to_owned(),
+            circumstances: Circumstances::default(),
             since: Timestamp::from_nanos(0),
             until: Timestamp::from_nanos(60_000_000_000),
         }
@@ -218,6 +235,7 @@ mod tests {
             ("health_monitor", Vote::Yes, proposal().intent)
         );
         assert_eq!(read.time, Timestamp::from_nanos(5));
+        assert_eq!((Ballot::claims(&note), Ballot::claims("x")), (Some(read.intent), None));
         assert_eq!(read.reasons, [reasons[0].clone(), Reason::new("a_b", "-")]);
     }
 

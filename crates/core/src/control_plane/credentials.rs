@@ -26,10 +26,10 @@ pub(super) const OPERATOR: &str = "operator";
 /// The user for coding agents of the local user, through `grace hook` and `grace mcp`.
 pub(super) const AGENTS: &str = "agents";
 
-/// Where the layer that governs speaks: what is approved goes to the task manager on the first, and what is decided by comes on the
-/// second. Whoever could publish there would have approved whatever they like, so that nobody may whose own job it is not: not the
-/// operator, and no program, whatever its manifest allows.
-const GOVERNING: [&str; 2] = [SUBMIT_SUBJECT, GOVERN_SUBJECT];
+/// Where the layer that governs speaks: what is approved goes to the task manager on the first, what is decided by comes on the second,
+/// and votes are told and cast under the third. Whoever could publish there would have approved whatever they like, so that nobody may
+/// whose own job it is not: not the operator, and no program, whatever its manifest allows.
+const GOVERNING: [&str; 3] = [SUBMIT_SUBJECT, GOVERN_SUBJECT, "grace.vote.>"];
 
 /// The kinds of actors as which a person cannot ask: who asks is to be known from the record. As an agent a person may ask, since an
 /// agent may nothing that a person may not.
@@ -90,7 +90,8 @@ impl Credentials {
         ];
         users.extend(specs.map(|spec| {
             let mut permissions = spec.permissions.clone();
-            if spec.kind == ComponentKind::Process {
+            // A worker publishes what plans say, and those are whatever somebody wrote.
+            if matches!(spec.kind, ComponentKind::Process | ComponentKind::Worker) {
                 permissions.publish.deny.extend(GOVERNING.map(str::to_owned));
             }
             user(&spec.name, permissions)

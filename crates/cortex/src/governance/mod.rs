@@ -31,6 +31,7 @@ pub mod shell;
 pub mod state;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use command::{Command, Query, Refusal, Reply};
 pub use decider::Governance;

@@ -19,6 +19,7 @@ use grace_kernel::{
         serve::{Shell, Storage, hear_also, run_decider},
         tell,
         thread::Commands,
+        voter::{self, Voter},
         wire::{self, WireError},
     },
 };
@@ -32,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::{Command, Governance, Reply, command::HandOver};
+use super::{Command, Governance, Reply, command::HandOver, view::OwnView};
 use crate::{
     case::{Generation, Grant, Verdict},
     command::{GOVERN_SUBJECT, Taken},
@@ -54,10 +55,11 @@ const EMERGENCIES: &str = "grace.event.control_plane.*";
 /// What it may say and hear on the bus.
 #[must_use]
 pub fn permissions() -> Permissions {
-    Permissions::only(
+    let own = Permissions::only(
         ["grace.event.governance.>", GOVERN_SUBJECT, CONTROL_PLANE_STATUS],
         ["grace.cmd.governance", OWE_SUBJECT, DESK_SUBJECT, EMERGENCIES, "_INBOX.governance.>"],
-    )
+    );
+    voter::permitted(own, NAME)
 }
 
 /// Runs it until it is told to stop. `journal` is its journal's file, `keys` the folder of the instance's keys, `declared` the types of
@@ -78,7 +80,8 @@ pub async fn main(
     })?;
     let storage = Storage::sqlite(journal, context.clock.now().wall);
     let bus = context.bus.clone();
-    let works = Works { declared, key: Arc::new(key), bus, nudge: Arc::new(Notify::new()) };
+    let voter = Voter::of(&context);
+    let works = Works { declared, key: Arc::new(key), bus, nudge: Arc::new(Notify::new()), voter };
     run_decider::<Governance, _>(context, storage, works).await
 }
 
@@ -135,6 +138,7 @@ struct Works {
     key: Arc<SignerKey>,
     bus: Option<Bus>,
     nudge: Arc<Notify>,
+    voter: Option<Voter>,
 }
 
 impl Shell<Governance> for Works {
@@ -151,6 +155,9 @@ impl Shell<Governance> for Works {
             tell(&format!("governance is not set up: {e}"));
         }
         tokio::spawn(ticks(commands.clone()));
+        if let Some(voter) = self.voter.take() {
+            voter.start(OwnView(commands.clone()));
+        }
         let Some(bus) = self.bus.take() else { return };
         tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, OWE_SUBJECT), owes, || ()));
         tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, DESK_SUBJECT), proves_itself, || ()));

@@ -16,6 +16,7 @@ use super::{
     rules::Rules,
     state::State,
     submit::judged,
+    votes,
 };
 use crate::{
     case::{Generation, Grant, Owed, Verdict, Word},
@@ -163,7 +164,12 @@ fn one(state: &State, at: Timestamp, verdict: &Verdict) -> Result<Option<What>, 
 }
 
 /// Allowed, unless what is in force by now would not even let it be asked for.
-fn still_bearable(state: &State, at: Timestamp, id: IntentId, reasons: &mut Vec<Reason>) -> Outcome {
+pub(super) fn still_bearable(
+    state: &State,
+    at: Timestamp,
+    id: IntentId,
+    reasons: &mut Vec<Reason>,
+) -> Outcome {
     let Some(question) = state.asked_again(id) else { return Outcome::Denied };
     let judgement = judged(state, &question, at);
     if judgement.outcome == Outcome::Denied {
@@ -241,7 +247,9 @@ pub(super) fn tick(state: &State, at: Timestamp) -> Decided<Router> {
         })
     };
     for id in state.waiting.iter().filter(over).take(limits::BATCH) {
-        decision = decision.record(ended(at, *id, expired(*id)));
+        let poll = state.intents.get(id).and_then(|kept| kept.poll.as_deref());
+        let counted = poll.and_then(|poll| votes::counted(state, at, *id, poll));
+        decision = decision.record(counted.unwrap_or_else(|| ended(at, *id, expired(*id))));
     }
     let ended: Vec<String> =
         state.grants.values().filter(|grant| at >= grant.until).map(|grant| grant.id.clone()).collect();

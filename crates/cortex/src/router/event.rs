@@ -1,5 +1,6 @@
 //! What can happen in the cortex. Each is recorded with its reasons; the state moves by these and by nothing else.
 
+use grace_kernel::vote::Vote;
 use grace_types::{
     intent::{Era, IntentId},
     reason::Reason,
@@ -11,6 +12,7 @@ use crate::{
     case::{Generation, Grant, Owed, Word},
     command::{Asked, Decision, Outcome},
     request::Actor,
+    unified::{Standing, Voter},
 };
 
 /// Something that happened, and when by the cortex's own time, which never goes back.
@@ -58,6 +60,44 @@ pub enum What {
         /// Which.
         intent: IntentId,
         /// Why.
+        reasons: Vec<Reason>,
+    },
+    /// The public key of one who may vote. Votes under way keep the key that they know.
+    VoterKnown {
+        /// Who.
+        name: String,
+        /// Its key, and what its ballot weighs.
+        voter: Voter,
+    },
+    /// A ballot that counts.
+    BallotCast {
+        /// On which intent.
+        intent: IntentId,
+        /// Whose.
+        voter: String,
+        /// What it says.
+        vote: Vote,
+        /// As it was signed.
+        note: String,
+    },
+    /// A ballot that does not count.
+    BallotRefused {
+        /// On which intent.
+        intent: IntentId,
+        /// From whom it came.
+        from: String,
+        /// SHA-256 of the note, lowercase hex.
+        digest: String,
+    },
+    /// A vote is over.
+    VoteCounted {
+        /// On which intent.
+        intent: IntentId,
+        /// What the count says.
+        standing: Standing,
+        /// What becomes of it: a vote that the policies in force do not bear any more is a no.
+        outcome: Outcome,
+        /// Every ballot, and what decided.
         reasons: Vec<Reason>,
     },
     /// The task manager took intents.
@@ -112,6 +152,10 @@ impl What {
             },
             Self::Resolved { .. } => "resolved",
             Self::Expired { .. } => "expired",
+            Self::VoterKnown { .. } => "voter_known",
+            Self::BallotCast { .. } => "ballot_cast",
+            Self::BallotRefused { .. } => "ballot_refused",
+            Self::VoteCounted { .. } => "vote_counted",
             Self::HandedOn { .. } => "handed_on",
             Self::Refused { .. } => "refused",
             Self::CasesTold { .. } => "cases_told",

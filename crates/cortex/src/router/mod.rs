@@ -3,7 +3,8 @@
 //! ```text
 //! asked ─► judged ─┬─ allowed ─┬─ its type has a plan ─► handed on to the task manager until it says yes or no
 //!                  │           └─ it has none ─► a decision, on which whoever asked acts
-//!                  ├─ waits ─► a case for governance ─► resolved, or expired, which is a no
+//!                  ├─ waits ─┬─ a case for governance ─► resolved, or expired, which is a no
+//!                  │         └─ a vote of unified logic ─► counted at once when it is settled, or at its end
 //!                  └─ denied
 //! ```
 //!
@@ -14,13 +15,15 @@
 //! - What is owed to governance stays in the state until governance has it on disk.
 //! - An approval counts for the digest of exactly what was asked for, before its end, and only while the policies in force would still
 //!   let it be asked for.
+//! - A vote's ballots are on record as they were signed, with the keys of those who could vote: whoever has the records can count again.
 //! - Policies are put in force when they read and check; else the old ones stay, and the refusal is on record. Time never goes back.
 //!
-//! Not here: talking to the task manager and to governance (`shell`, `intake`, `road`).
+//! Not here: talking to the task manager and to governance (`shell`, `intake`, `road`), and to voters (`polls`).
 
 mod answers;
 pub mod event;
 mod intake;
+mod polls;
 mod query;
 mod road;
 mod rules;
@@ -29,8 +32,9 @@ mod state;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod votes;
 
-use grace_kernel::{Decider, Decision, Recorded};
+use grace_kernel::{Decider, Decision, Recorded, vote::Proposal};
 use grace_types::{
     intent::{IntentId, Submission},
     reason::{Reason, Why},
@@ -55,6 +59,8 @@ pub enum Effect {
     HandOn(Box<Submission>),
     /// Governance is to hold this, until it has it on disk.
     Tell(Box<Case>),
+    /// The voters are to hear of this until it is decided.
+    Propose(Box<Proposal>),
     /// An intent that waited is decided: a hint for whoever waits for it.
     Resolved(IntentId),
 }
@@ -78,7 +84,9 @@ impl Decider for Router {
     fn effects(state: &State, record: &Recorded<Event>) -> Vec<Effect> {
         match &record.event().what {
             What::Decided { decision, .. } => of_intent(state, decision.id),
-            What::Resolved { intent, .. } | What::Expired { intent, .. } => {
+            What::Resolved { intent, .. }
+            | What::Expired { intent, .. }
+            | What::VoteCounted { intent, .. } => {
                 let mut effects = vec![Effect::Resolved(*intent)];
                 effects.extend(of_intent(state, *intent));
                 effects
@@ -90,7 +98,8 @@ impl Decider for Router {
     fn outstanding(state: &State) -> Vec<Effect> {
         let handing = state.handing.iter().filter_map(|id| hand_on(state, *id));
         let cases = state.cases.iter().filter_map(|(id, owed)| tell(state, *id, *owed));
-        handing.chain(cases).collect()
+        let votes = state.voting.iter().filter_map(|id| propose(state, *id));
+        handing.chain(cases).chain(votes).collect()
     }
 
     fn what(event: &Event) -> &'static str {
@@ -106,11 +115,17 @@ fn tell(state: &State, id: IntentId, owed: Owed) -> Option<Effect> {
     state.case(id, owed).map(|case| Effect::Tell(Box::new(case)))
 }
 
+fn propose(state: &State, id: IntentId) -> Option<Effect> {
+    let poll = state.voting.contains(&id).then(|| state.intents.get(&id)?.poll.as_ref()).flatten()?;
+    Some(Effect::Propose(Box::new(poll.proposal.clone())))
+}
+
 /// What is to be done about an intent now.
 fn of_intent(state: &State, id: IntentId) -> Vec<Effect> {
     let handing = state.handing.contains(&id).then(|| hand_on(state, id)).flatten();
     let owed = [Owed::Approval, Owed::Review].into_iter().filter(|owed| state.cases.contains(&(id, *owed)));
-    handing.into_iter().chain(owed.filter_map(|owed| tell(state, id, owed))).collect()
+    let owed = owed.filter_map(|owed| tell(state, id, owed));
+    handing.into_iter().chain(owed).chain(propose(state, id)).collect()
 }
 
 fn decide(state: &State, now: Now, command: &Command) -> Result<Decision<Router>, Refusal> {
@@ -130,6 +145,8 @@ fn decide(state: &State, now: Now, command: &Command) -> Result<Decision<Router>
         Command::Settle { results } => Ok(answers::settle(state, at, results)),
         Command::Told { cases } => Ok(answers::told(state, at, cases)),
         Command::Resolve { verdicts } => answers::resolve(state, at, verdicts),
+        Command::Voter { name, key } => Ok(votes::known(state, at, name, key)),
+        Command::Ballot { voter, note } => Ok(votes::ballot(state, at, voter, note)),
         Command::Adopt { generation, grants } => {
             answers::adopt(state, at, generation.as_deref(), grants.as_deref())
         }

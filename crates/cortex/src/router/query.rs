@@ -36,7 +36,8 @@ pub(super) fn query(state: &State, query: &Query) -> Result<Decided<Router>, Ref
 
 fn intent(state: &State, id: IntentId) -> Result<Decision, Refusal> {
     if let Some(kept) = state.intents.get(&id) {
-        return Ok(kept.decision.clone());
+        let ballots = kept.poll.as_ref().map(|poll| poll.ballots()).unwrap_or_default();
+        return Ok(Decision { ballots, ..kept.decision.clone() });
     }
     let known = state.era == Some(id.era()) && (1..state.next).contains(&id.number());
     Err(if known {

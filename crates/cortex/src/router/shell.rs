@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! grace.cmd.cortex, grace.intent.<kind>.<name>, grace.cortex.govern ─► intake ─► host ─► journal ─► answers, grace.event.cortex.<what>
-//! host ─► effects ─► road: grace.htm.submit, grace.governance.owe; grace.cortex.decided.<id>
+//! host ─► effects ─► road: grace.htm.submit, grace.governance.owe; polls: grace.vote.open; grace.cortex.decided.<id>
 //! ```
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -15,7 +15,7 @@ use grace_kernel::{
         serve::{Shell, Storage, run_decider},
         tell,
         thread::Commands,
-        wire,
+        voter, wire,
     },
 };
 use grace_types::{
@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 use super::{
     Effect, Router,
     intake::Intake,
+    polls::Polls,
     road::{self, Pressed, Waiters},
 };
 use crate::{
@@ -52,8 +53,16 @@ pub fn permissions() -> Permissions {
             SUBMIT_SUBJECT,
             "grace.cmd.htm",
             crate::governance::shell::OWE_SUBJECT,
+            voter::OPEN,
         ],
-        ["grace.cmd.cortex", "grace.intent.*.*", GOVERN_SUBJECT, "_INBOX.cortex.>"],
+        [
+            "grace.cmd.cortex",
+            "grace.intent.*.*",
+            GOVERN_SUBJECT,
+            &format!("{}.*", voter::KEYS),
+            &format!("{}.*", voter::BALLOTS),
+            "_INBOX.cortex.>",
+        ],
     )
 }
 
@@ -84,6 +93,7 @@ struct Ways {
     arriving: mpsc::Sender<Message>,
     hand_on: mpsc::UnboundedSender<Submission>,
     tell: mpsc::UnboundedSender<Case>,
+    polls: Polls,
 }
 
 struct Process {
@@ -112,7 +122,8 @@ impl Shell<Router> for Process {
         let clock = Arc::clone(&self.clock);
         let intake = Intake::new(bus.clone(), commands.clone(), clock, (waiters, pressed), types);
         tokio::spawn(intake.run(messages));
-        self.ways = Some(Ways { bus, arriving, hand_on, tell: telling });
+        let polls = Polls::start(&bus, commands);
+        self.ways = Some(Ways { bus, arriving, hand_on, tell: telling, polls });
     }
 
     fn message(&mut self, message: Message) -> Option<Message> {
@@ -135,7 +146,9 @@ impl Shell<Router> for Process {
         match effect {
             Effect::HandOn(submission) => drop(ways.hand_on.send(*submission)),
             Effect::Tell(case) => drop(ways.tell.send(*case)),
+            Effect::Propose(proposal) => ways.polls.open(*proposal),
             Effect::Resolved(id) => {
+                ways.polls.close(id);
                 // A hint: who waits asks now and then.
                 let (bus, subject) = (ways.bus.clone(), decided_subject(&id.to_string()));
                 tokio::spawn(async move { bus.publish(Message::new(subject, Vec::new())).await });

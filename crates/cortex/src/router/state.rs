@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     event::{Event, What},
     rules::Rules,
+    votes,
 };
 use crate::{
     case::{Case, Generation, Grant, Owed},
@@ -22,6 +23,7 @@ use crate::{
     limits,
     request::{Actor, Request},
     tier::Tier,
+    unified::{Poll, Voter},
 };
 
 /// See the module's page.
@@ -40,8 +42,14 @@ pub struct State {
     pub(super) intents: BTreeMap<IntentId, Kept>,
     /// Those that are over, in the order in which that came.
     over: VecDeque<IntentId>,
-    /// Those that wait for people.
+    /// Those that wait for people or a vote.
     pub(super) waiting: BTreeSet<IntentId>,
+    /// Those of them that wait for a vote.
+    #[serde(default)]
+    pub(super) voting: BTreeSet<IntentId>,
+    /// Whose public keys are known, by name.
+    #[serde(default)]
+    pub(super) voters: BTreeMap<String, Voter>,
     /// Those that the task manager has not taken yet.
     pub(super) handing: BTreeSet<IntentId>,
     /// What governance does not have yet.
@@ -66,6 +74,12 @@ pub(super) struct Kept {
     /// What was asked for, as long as somebody has to be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held: Option<Box<Held>>,
+    /// What it was put to the vote as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) poll: Option<Box<Poll>>,
+    /// SHA-256 of the ballots that do not count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) refused: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -145,9 +159,11 @@ impl State {
         let decision = &kept.decision;
         let given = asked.origin.as_deref().cloned().unwrap_or_default();
         let reasons = given.reasons.into_iter().take(limits::REASONS).chain(decision.reasons.iter().cloned());
-        let by = match decision.reasons.iter().rev().find(|reason| reason.code == "approval.given") {
-            Some(reason) => reason.text.clone(),
-            None => format!("policy {}", decision.policies.join(", ")),
+        let said = |code: &str| decision.reasons.iter().rev().find(|reason| reason.code == code);
+        let by = match (said("approval.given"), said("vote.majority")) {
+            (Some(reason), _) => reason.text.clone(),
+            (None, Some(vote)) => format!("unified logic: {}", vote.text),
+            (None, None) => format!("policy {}", decision.policies.join(", ")),
         };
         let origin = Origin {
             approved_by: Some(by),
@@ -202,6 +218,18 @@ impl State {
             What::Decided { decision, actor, asked } => self.decided(decision, actor, asked),
             What::Resolved { intent, outcome, reasons, .. } => self.resolved(*intent, *outcome, reasons),
             What::Expired { intent, reasons } => self.resolved(*intent, Outcome::Denied, reasons),
+            What::VoterKnown { name, voter } => self.known(name, voter),
+            What::BallotCast { intent, voter, note, .. } => {
+                if let Some(poll) = self.poll(*intent) {
+                    poll.add(voter.clone(), note.clone());
+                }
+            }
+            What::BallotRefused { intent, digest, .. } => {
+                if let Some(kept) = self.intents.get_mut(intent) {
+                    kept.refused.push(digest.clone());
+                }
+            }
+            What::VoteCounted { intent, outcome, reasons, .. } => self.resolved(*intent, *outcome, reasons),
             What::HandedOn { intents } => {
                 for intent in intents {
                     self.handed(*intent, DecisionState::Running, None);
@@ -239,6 +267,7 @@ impl State {
             }
             Outcome::WaitsForVote => {
                 self.waiting.insert(id);
+                self.voting.insert(id);
             }
         }
         if decision.review {
@@ -260,12 +289,34 @@ impl State {
         }
         let held = Box::new(Held { actor: actor.clone(), asked: asked.clone() });
         self.held_bytes += asked.payload.len();
-        self.intents.insert(id, Kept { decision: decision.clone(), key, held: Some(held) });
+        let kept =
+            Kept { decision: decision.clone(), key, held: Some(held), poll: None, refused: Vec::new() };
+        self.intents.insert(id, kept);
+        if self.voting.contains(&id)
+            && let Some(proposal) = votes::proposal(self, id)
+            && let Some(kept) = self.intents.get_mut(&id)
+        {
+            kept.poll = Some(Box::new(Poll::open(proposal, self.voters.clone())));
+        }
         self.let_go(id);
+    }
+
+    fn poll(&mut self, id: IntentId) -> Option<&mut Poll> {
+        self.intents.get_mut(&id)?.poll.as_deref_mut()
+    }
+
+    fn known(&mut self, name: &str, voter: &Voter) {
+        self.voters.insert(name.to_owned(), voter.clone());
+        for id in self.voting.clone() {
+            if let Some(poll) = self.poll(id) {
+                poll.join(name, voter);
+            }
+        }
     }
 
     fn resolved(&mut self, id: IntentId, outcome: Outcome, reasons: &[Reason]) {
         self.waiting.remove(&id);
+        self.voting.remove(&id);
         self.cases.remove(&(id, Owed::Approval));
         if let Some(kept) = self.intents.get_mut(&id) {
             let decision = &mut kept.decision;

@@ -51,6 +51,7 @@ struct Batch<'s> {
     keys: HashMap<String, Decision>,
     /// Added to what is open.
     open: usize,
+    votes: usize,
     bytes: usize,
 }
 
@@ -59,7 +60,8 @@ pub(super) fn decide(state: &State, at: Timestamp, intents: &[Arrived]) -> Resul
         let (most, found) = (limits::BATCH, intents.len());
         return Err(bad_request(format!("1 to {most} intents at a time; these are {found}")));
     }
-    let mut batch = Batch { state, at, events: Vec::new(), keys: HashMap::new(), open: 0, bytes: 0 };
+    let mut batch =
+        Batch { state, at, events: Vec::new(), keys: HashMap::new(), open: 0, votes: 0, bytes: 0 };
     let results = intents.iter().map(|arrived| match batch.take(arrived) {
         Ok(decision) => Answered::Decided(Box::new(decision)),
         Err(refused) => refused,
@@ -108,6 +110,13 @@ impl Batch<'_> {
         }
         self.room(&payload)?;
         let decision = self.decision(actor, asked, &question, digest);
+        if decision.outcome == Outcome::WaitsForVote {
+            let (open, most) = (self.state.voting.len() + self.votes, limits::VOTES);
+            if open >= most {
+                return Err(refused("overloaded", format!("{open} votes are under way; at most {most} may")));
+            }
+            self.votes += 1;
+        }
         self.open += 1;
         self.bytes += payload.len();
         if let Some(key) = key {
@@ -167,6 +176,7 @@ impl Batch<'_> {
             digest: digest.to_owned(),
             since: self.at,
             planned: matches!(state, DecisionState::Running | DecisionState::Failed),
+            ballots: Vec::new(),
         }))
     }
 
@@ -174,7 +184,7 @@ impl Batch<'_> {
     fn room(&self, payload: &Json) -> Result<(), Answered> {
         let state = self.state;
         let places = [
-            (state.waiting.len(), limits::OPEN, "intents wait for people"),
+            (state.waiting.len(), limits::OPEN, "intents wait for people or a vote"),
             (state.handing.len(), limits::OPEN, "intents wait for the task manager to take them"),
             (state.cases.len(), limits::OPEN, "cases wait for governance to take them"),
         ];
@@ -211,7 +221,11 @@ impl Batch<'_> {
             Outcome::Allowed if !planned => DecisionState::Succeeded,
             _ => DecisionState::Waiting,
         };
-        let waits = matches!(outcome, Outcome::WaitsForApproval | Outcome::WaitsForVote);
+        let wait = match outcome {
+            Outcome::WaitsForApproval => Some(limits::APPROVAL_WAIT),
+            Outcome::WaitsForVote => Some(limits::VOTE_WAIT),
+            Outcome::Allowed | Outcome::Denied => None,
+        };
         // `next` is at least one: the first intent of an instance is 1 for people.
         let number = state.next.max(1) + self.events.len() as u64;
         Decision {
@@ -227,19 +241,20 @@ impl Batch<'_> {
             reasons,
             advice,
             review,
-            expires: waits.then(|| self.at.plus(limits::APPROVAL_WAIT)),
+            expires: wait.map(|wait| self.at.plus(wait)),
             repeated: false,
             state: at,
             digest,
             since: self.at,
             planned,
+            ballots: Vec::new(),
         }
     }
 }
 
 /// The judgement by what is in force. What cannot be judged is denied.
 pub(super) fn judged(state: &State, question: &Request, at: Timestamp) -> Judgement {
-    let mut judgement = match state.rules() {
+    match state.rules() {
         Ok(rules) => {
             let standing = Standing { grant: state.grant(&question.actor, at) };
             judge(question, &rules.policies, &rules.charter, &standing)
@@ -256,12 +271,5 @@ pub(super) fn judged(state: &State, question: &Request, at: Timestamp) -> Judgem
                 advice: Vec::new(),
             }
         }
-    };
-    if judgement.outcome == Outcome::WaitsForVote {
-        judgement.outcome = Outcome::Denied;
-        judgement.review = false;
-        let told = "no vote can be held: unified logic does not run";
-        judgement.reasons.push(Reason::new("vote.none", told));
     }
-    judgement
 }

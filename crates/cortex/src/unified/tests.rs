@@ -3,7 +3,7 @@
 use grace_log::note::SignerKey;
 use grace_types::{
     chance::SeededEntropy,
-    intent::{Era, IntentId},
+    intent::{Era, IntentId, asked::Circumstances},
 };
 use proptest::prelude::*;
 
@@ -33,7 +33,9 @@ fn proposal() -> Proposal {
         digest: "9f86".to_owned(),
         kind: "self_improve".to_owned(),
         actor: "ana".to_owned(),
+        actor_kind: "operator".to_owned(),
         target: "instance".to_owned(),
+        circumstances: Circumstances::default(),
         since: Timestamp::from_nanos(0),
         until: UNTIL,
     }
@@ -43,15 +45,15 @@ fn note(name: &str, vote: Vote) -> String {
     Ballot::sign(&proposal(), vote, &[Reason::new("seen", "it is so")], NOW, &key(name))
 }
 
-fn cast(poll: &mut Poll, electorate: &Electorate, name: &str, vote: Vote) {
+fn cast(poll: &mut Poll, name: &str, vote: Vote) {
     let note = note(name, vote);
-    let voter = poll.check(&note, electorate, NOW).unwrap().unwrap();
-    poll.add(voter, note);
+    let ballot = poll.check(&note, name, NOW).unwrap().unwrap();
+    poll.add(ballot.voter, note);
 }
 
 fn poll(electorate: &Electorate, votes: &[(&str, Vote)]) -> Poll {
-    let mut poll = Poll::open(proposal());
-    votes.iter().for_each(|(name, vote)| cast(&mut poll, electorate, name, *vote));
+    let mut poll = Poll::open(proposal(), electorate.voters().clone());
+    votes.iter().for_each(|(name, vote)| cast(&mut poll, name, *vote));
     poll
 }
 
@@ -64,10 +66,10 @@ fn a_majority_with_the_veto_holder_carries_before_the_time_is_over() {
     let all = electorate(&[1; 5]);
     let mut poll =
         poll(&all, &[("clarity", Vote::Yes), ("health_monitor", Vote::Yes), ("immutable_log", Vote::Yes)]);
-    assert_eq!(poll.count(&all, NOW).standing, Standing::Open, "the veto holder may still say no");
-    assert_eq!(why(&poll.count(&all, UNTIL)), "vote.silent");
-    cast(&mut poll, &all, "governance", Vote::Abstain);
-    let count = poll.count(&all, NOW);
+    assert_eq!(poll.count(NOW).standing, Standing::Open, "the veto holder may still say no");
+    assert_eq!(why(&poll.count(UNTIL)), "vote.silent");
+    cast(&mut poll, "governance", Vote::Abstain);
+    let count = poll.count(NOW);
     assert_eq!(count.standing, Standing::Carried);
     assert!(
         count.reasons.iter().any(|reason| reason.text == "clarity (weight 1) says yes: it is so"),
@@ -79,7 +81,7 @@ fn a_majority_with_the_veto_holder_carries_before_the_time_is_over() {
 fn what_has_no_majority_is_lost() {
     let all = electorate(&[1; 5]);
     let (yes, no, abstain) = (Vote::Yes, Vote::No, Vote::Abstain);
-    let count = |votes: &[(&str, Vote)], now| poll(&all, votes).count(&all, now);
+    let count = |votes: &[(&str, Vote)], now| poll(&all, votes).count(now);
     let veto = count(&[("governance", no)], NOW);
     assert_eq!((veto.standing, why(&veto)), (Standing::Lost, "vote.veto"));
     let silence = count(&[], UNTIL);
@@ -94,7 +96,7 @@ fn what_has_no_majority_is_lost() {
         count(&[("governance", yes), ("clarity", yes), ("health_monitor", no), ("immutable_log", no)], UNTIL);
     assert_eq!((tie.standing, why(&tie)), (Standing::Lost, "vote.majority"));
     let few = electorate(&[1; 4]);
-    let few = poll(&few, &[("governance", yes), ("clarity", yes), ("health_monitor", yes)]).count(&few, NOW);
+    let few = poll(&few, &[("governance", yes), ("clarity", yes), ("health_monitor", yes)]).count(UNTIL);
     assert_eq!((few.standing, why(&few)), (Standing::Lost, "vote.electorate"));
 }
 
@@ -102,13 +104,47 @@ fn what_has_no_majority_is_lost() {
 fn a_ballot_counts_once_in_time_and_on_its_own_proposal() {
     let all = electorate(&[1; 5]);
     let poll = poll(&all, &[("clarity", Vote::Yes)]);
-    assert_eq!(poll.check(&note("clarity", Vote::Yes), &all, NOW), Ok(None), "the same again");
-    assert_eq!(poll.check(&note("clarity", Vote::No), &all, NOW), Err(NotCounted::Twice("clarity".into())));
-    assert_eq!(poll.check(&note("governance", Vote::Yes), &all, UNTIL), Err(NotCounted::Over(UNTIL)));
+    assert_eq!(poll.check(&note("clarity", Vote::Yes), "clarity", NOW), Ok(None), "the same again");
+    assert_eq!(
+        poll.check(&note("clarity", Vote::No), "clarity", NOW),
+        Err(NotCounted::Twice("clarity".into()))
+    );
+    assert_eq!(poll.check(&note("governance", Vote::Yes), "governance", UNTIL), Err(NotCounted::Over(UNTIL)));
     let other = Proposal { digest: "0000".into(), ..proposal() };
     let other = Ballot::sign(&other, Vote::Yes, &[Reason::new("a", "b")], NOW, &key("governance"));
-    assert_eq!(poll.check(&other, &all, NOW), Err(NotCounted::Other));
-    assert!(matches!(poll.check(&note("self_healing", Vote::Yes), &all, NOW), Err(NotCounted::Ballot(_))));
+    assert_eq!(poll.check(&other, "governance", NOW), Err(NotCounted::Other));
+    assert!(matches!(
+        poll.check(&note("self_healing", Vote::Yes), "self_healing", NOW),
+        Err(NotCounted::Ballot(_))
+    ));
+}
+
+#[test]
+fn nobody_votes_for_another() {
+    let poll = poll(&electorate(&[1; 5]), &[]);
+    let lie = poll.check(&note("governance", Vote::Yes), "clarity", NOW).unwrap_err();
+    assert_eq!(
+        (lie.code(), lie.to_string().contains("clarity sent a ballot that governance signed")),
+        ("ballot.identity", true)
+    );
+    // Signed by itself under another's name: no key of that name made it.
+    let own = SignerKey::generate("governance", &mut SeededEntropy::new(99)).unwrap();
+    let lie = Ballot::sign(&proposal(), Vote::Yes, &[Reason::new("a", "b")], NOW, &own);
+    assert_eq!(poll.check(&lie, "clarity", NOW).unwrap_err().code(), "ballot.unsound");
+}
+
+#[test]
+fn whoever_becomes_known_late_still_votes_and_a_second_key_does_not() {
+    let mut poll = poll(&electorate(&[1; 4]), &[]);
+    assert_eq!(poll.count(NOW).standing, Standing::Open, "one more may become known");
+    assert!(poll.check(&note("layer2_watchdog", Vote::Yes), "layer2_watchdog", NOW).is_err());
+    let late = voter("layer2_watchdog", &key("layer2_watchdog").verifier().to_string()).unwrap();
+    poll.join("layer2_watchdog", &late);
+    cast(&mut poll, "layer2_watchdog", Vote::Yes);
+    let other = SignerKey::generate("layer2_watchdog", &mut SeededEntropy::new(99)).unwrap();
+    poll.join("layer2_watchdog", &voter("layer2_watchdog", &other.verifier().to_string()).unwrap());
+    assert_eq!(poll.voters["layer2_watchdog"], late);
+    assert!(voter("htm", &key("htm").verifier().to_string()).unwrap_err().to_string().contains("no vote"));
 }
 
 #[test]
@@ -146,10 +182,10 @@ proptest! {
             names.iter().zip(votes).filter_map(|(name, vote)| vote.map(|vote| (*name, vote))).collect()
         };
         let first = poll(&all, &given(&votes));
-        let early = first.count(&all, NOW);
+        let early = first.count(NOW);
         // The rest vote, or do not; then the time is over.
         let both: Vec<Option<Vote>> = votes.iter().zip(&later).map(|(a, b)| a.or(*b)).collect();
-        let last = poll(&all, &given(&both)).count(&all, UNTIL);
+        let last = poll(&all, &given(&both)).count(UNTIL);
         prop_assert_ne!(last.standing, Standing::Open);
         if early.standing != Standing::Open {
             prop_assert_eq!(early.standing, last.standing, "settled early, and then otherwise: {:?} {:?}", early, last);

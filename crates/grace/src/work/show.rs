@@ -84,9 +84,17 @@ pub(super) fn intent(intent: &Shown, out: &mut Output) -> Result<(), Failure> {
     writeln!(out, "  {} {tier}{score}, {}{by}", style.dim("decided:"), intent.word())?;
     if let Some(decision) = &intent.decision {
         if decision.outcome != Outcome::Allowed || intent.work.is_none() {
-            for reason in &decision.reasons {
+            // What voters said stands with their ballots.
+            let told_below = |code: &str| !decision.ballots.is_empty() && is_ballot(code);
+            for reason in decision.reasons.iter().filter(|reason| !told_below(&reason.code)) {
                 writeln!(out, "  {} {}", style.dim("because"), tame(&reason.text))?;
             }
+        }
+        for ballot in &decision.ballots {
+            let said: Vec<&str> = ballot.reasons.iter().map(|reason| reason.text.as_str()).collect();
+            let weight = format!("weight {}{}", ballot.weight, if ballot.veto { ", veto" } else { "" });
+            let (voter, vote) = (tame(&ballot.voter), tame(&ballot.vote));
+            writeln!(out, "  {} {voter} {vote} ({weight}): {}", style.dim("vote:"), tame(&said.join("; ")))?;
         }
         if let Some(end) = decision.expires {
             writeln!(out, "  {} {end}", style.dim("denied if nobody decides by"))?;
@@ -243,6 +251,11 @@ fn paint(state: &str, style: Style) -> String {
 }
 
 /// The stable form: fields may be added, not renamed.
+/// Whether a reason only tells a ballot.
+fn is_ballot(code: &str) -> bool {
+    matches!(code, "vote.yes" | "vote.no" | "vote.abstain")
+}
+
 fn intent_json(intent: &Shown) -> Value {
     let origin = intent.work.as_ref().and_then(|work| work.origin.as_deref());
     let decided = intent.decision.as_ref().map(|decision| &decision.reasons);
@@ -277,6 +290,7 @@ fn intent_json(intent: &Shown) -> Value {
         object["digest"] = json!(decision.digest);
         object["expires"] = json!(decision.expires);
         object["repeated"] = json!(decision.repeated);
+        object["ballots"] = json!(decision.ballots);
     }
     if let Some(work) = &intent.work {
         object["priority"] = json!(work.priority);

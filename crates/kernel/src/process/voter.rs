@@ -1,12 +1,13 @@
 //! A kernel as a voter: it hears what is put to the vote, looks at it from where it stands, and says so under its own key.
 //!
 //! ```text
+//! at its start: grace.vote.key.<voter> (its public key), until the cortex has it on disk
 //! grace.vote.open (a proposal, told again and again while it is open) ─► View::look ─► Ballot::sign ─► grace.vote.ballot.<voter>
 //! ```
 //!
-//! Nothing of it is durable, since nothing needs to be: a proposal is told again until the vote is over, so a voter that was killed
-//! votes when it is back; one that has voted sends the same note again. Its key lies in `DATA/keys/voters`, made at the first start;
-//! the public half beside it is what the electorate is made of.
+//! Whose key it is, the subject says: the broker lets nobody but the component of that name publish there. Nothing of a vote is durable
+//! here, since nothing needs to be: a proposal is told again until the vote is over, so a voter that was killed votes when it is back; one
+//! that has voted sends the same note again. Its key lies in `DATA/keys/voters`, made at the first start.
 //!
 //! Not here: what each kernel looks at, and counting.
 
@@ -20,10 +21,15 @@ use std::{
 };
 
 use grace_bus::{Bus, Message};
-use grace_log::note::{SignerKey, VerifierKey};
-use grace_types::{chance::Entropy, reason::Reason, time::Clock};
+use grace_log::note::SignerKey;
+use grace_types::{
+    chance::{Entropy, OsEntropy},
+    manifest::Permissions,
+    reason::Reason,
+    time::Clock,
+};
 
-use super::{Context, tell};
+use super::{Context, later, tell};
 use crate::{
     limits,
     vote::{Ballot, Proposal, Vote},
@@ -31,11 +37,25 @@ use crate::{
 
 /// Where proposals are told, as JSON.
 pub const OPEN: &str = "grace.vote.open";
+/// Where voters' public keys and ballots go, before the voter's name.
+pub const KEYS: &str = "grace.vote.key";
+/// See [`KEYS`].
+pub const BALLOTS: &str = "grace.vote.ballot";
 
-/// Where a voter's ballots go, as notes.
+fn key_subject(voter: &str) -> String {
+    format!("{KEYS}.{voter}")
+}
+
+fn ballot_subject(voter: &str) -> String {
+    format!("{BALLOTS}.{voter}")
+}
+
+/// What a component may say and hear, and what it takes to vote besides.
 #[must_use]
-pub fn ballot_subject(voter: &str) -> String {
-    format!("grace.vote.ballot.{voter}")
+pub fn permitted(mut own: Permissions, name: &str) -> Permissions {
+    own.publish.allow.extend([key_subject(name), ballot_subject(name)]);
+    own.subscribe.allow.push(OPEN.to_owned());
+    own
 }
 
 /// What a voter looks at. It is the voter's alone: nobody tells it what the others say.
@@ -44,29 +64,57 @@ pub trait View: Send + 'static {
     fn look(&mut self, proposal: &Proposal) -> impl Future<Output = (Vote, Vec<Reason>)> + Send;
 }
 
-/// Votes from now on, on a task of its own. Where there is no bus or no key nobody votes, and it is said.
-pub fn start(context: &mut Context, view: impl View) {
-    let Some(bus) = context.bus.clone() else { return };
-    let name = context.component().to_owned();
-    match own_key(&context.environment.data, &name, &mut *context.entropy) {
-        Ok(key) => {
-            let voter = Voter { bus, clock: Arc::clone(&context.clock), key, view, said: VecDeque::new() };
-            tokio::spawn(voter.run());
+/// A component that may vote, before it does.
+pub struct Voter {
+    bus: Bus,
+    clock: Arc<dyn Clock>,
+    key: Arc<SignerKey>,
+}
+
+impl Voter {
+    /// The component itself as a voter. Where there is no bus or no key nobody votes, and it is said.
+    #[must_use]
+    pub fn of(context: &Context) -> Option<Self> {
+        let bus = context.bus.clone()?;
+        let name = context.component();
+        match own_key(&context.environment.data, name, &mut OsEntropy) {
+            Ok(key) => Some(Self { bus, clock: Arc::clone(&context.clock), key: Arc::new(key) }),
+            Err(e) => {
+                tell(&format!("{name} does not vote: its key: {e}"));
+                None
+            }
         }
-        Err(e) => tell(&format!("{name} does not vote: its key: {e}")),
+    }
+
+    /// Votes from now on, on a task of its own.
+    pub fn start(self, view: impl View) {
+        tokio::spawn(introduce(self.bus.clone(), Arc::clone(&self.key)));
+        let Self { bus, clock, key } = self;
+        tokio::spawn(Voting { bus, clock, key, view, said: VecDeque::new() }.run());
     }
 }
 
-/// The folder of voters' keys, in an instance's data folder.
-fn folder(data: &Path) -> PathBuf {
-    data.join("keys/voters")
+/// Tells the own public key until the cortex has it on disk.
+async fn introduce(bus: Bus, key: Arc<SignerKey>) {
+    loop {
+        let message = Message::new(key_subject(key.verifier().name()), key.verifier().to_string());
+        let answer = bus.request(message, limits::VOTER_KNOWN).await;
+        match answer.map(|answer| serde_json::from_slice::<serde_json::Value>(&answer.payload)) {
+            Ok(Ok(answer)) if answer.get("done").is_some() => return,
+            Ok(Ok(answer)) if answer.get("refused").is_some() => {
+                return tell(&format!("the cortex does not know this voter: {}", answer["message"]));
+            }
+            // Nobody is there yet.
+            _ => later(limits::VOTER_KNOWN_AGAIN).await,
+        }
+    }
 }
 
 /// The key of the voter `name`, made where there is none yet.
 ///
 /// # Errors
 /// It cannot be read or written, or what lies there is not this voter's key.
-pub fn own_key(data: &Path, name: &str, entropy: &mut dyn Entropy) -> io::Result<SignerKey> {
+fn own_key(data: &Path, name: &str, entropy: &mut dyn Entropy) -> io::Result<SignerKey> {
     let folder = folder(data);
     let path = folder.join(format!("{name}.key"));
     let damaged = |e| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display()));
@@ -84,35 +132,12 @@ pub fn own_key(data: &Path, name: &str, entropy: &mut dyn Entropy) -> io::Result
         let what = format!("{}: it is the key of {}", path.display(), key.verifier().name());
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
-    let public = key.verifier().to_string();
-    let known = read(&folder.join(format!("{name}.vkey"))).is_ok_and(|text| text.trim_end() == public);
-    if !known {
-        write(&folder, &format!("{name}.vkey"), &public)?;
-    }
     Ok(key)
 }
 
-/// The public keys of everybody who has voted or may vote in the instance whose files lie in `data`. What is no key there is nobody's.
-///
-/// # Errors
-/// The folder cannot be read. Where there is none, there is nobody.
-pub fn public_keys(data: &Path) -> io::Result<Vec<VerifierKey>> {
-    let entries = match fs::read_dir(folder(data)) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(e),
-    };
-    let mut keys: Vec<VerifierKey> = Vec::new();
-    for entry in entries.take(limits::VOTER_FILES) {
-        let path = entry?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".vkey")) else {
-            continue;
-        };
-        let key = read(&path).ok().and_then(|text| text.trim_end().parse::<VerifierKey>().ok());
-        keys.extend(key.filter(|key| key.name() == name));
-    }
-    keys.sort_by(|a, b| a.name().cmp(b.name()));
-    Ok(keys)
+/// The folder of voters' keys, in an instance's data folder.
+fn folder(data: &Path) -> PathBuf {
+    data.join("keys/voters")
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -131,16 +156,16 @@ fn write(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-struct Voter<V> {
+struct Voting<V> {
     bus: Bus,
     clock: Arc<dyn Clock>,
-    key: SignerKey,
+    key: Arc<SignerKey>,
     view: V,
     /// The last ballots, so that what is told again gets the same note again.
     said: VecDeque<(Proposal, String)>,
 }
 
-impl<V: View> Voter<V> {
+impl<V: View> Voting<V> {
     async fn run(mut self) {
         let mut connected = self.bus.connected();
         loop {
@@ -162,10 +187,14 @@ impl<V: View> Voter<V> {
         if now >= proposal.until {
             return;
         }
+        let name = self.key.verifier().name().to_owned();
         let said = self.said.iter().find(|(known, _)| *known == proposal).map(|(_, note)| note.clone());
         let note = match said {
             Some(note) => note,
             None => {
+                // Whoever counts may have lost it since.
+                let key = Message::new(key_subject(&name), self.key.verifier().to_string());
+                let _ = self.bus.publish(key).await;
                 let (vote, reasons) = self.view.look(&proposal).await;
                 let note = Ballot::sign(&proposal, vote, &reasons, now, &self.key);
                 self.said.truncate(limits::BALLOTS_KEPT - 1);
@@ -174,7 +203,7 @@ impl<V: View> Voter<V> {
             }
         };
         // Lost while the bus is away: the proposal is told again.
-        let _ = self.bus.publish(Message::new(ballot_subject(self.key.verifier().name()), note)).await;
+        let _ = self.bus.publish(Message::new(ballot_subject(&name), note)).await;
     }
 }
 
@@ -190,11 +219,9 @@ mod tests {
     fn a_voters_key_is_made_once_and_is_its_own() {
         let data = tempfile::tempdir().unwrap();
         let mut entropy = SeededEntropy::new(1);
-        assert!(public_keys(data.path()).unwrap().is_empty());
         let first = own_key(data.path(), "clarity", &mut entropy).unwrap();
         let again = own_key(data.path(), "clarity", &mut entropy).unwrap();
         assert_eq!(first.verifier(), again.verifier());
-        assert_eq!(public_keys(data.path()).unwrap(), [first.verifier().clone()]);
         let secret = folder(data.path()).join("clarity.key");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&secret), mode(&folder(data.path()))), (0o600, 0o700));
@@ -205,17 +232,5 @@ mod tests {
         fs::write(&secret, "nonsense").unwrap();
         let damaged = own_key(data.path(), "clarity", &mut entropy).unwrap_err().to_string();
         assert!(damaged.contains("clarity.key: not a key"), "{damaged}");
-    }
-
-    #[test]
-    fn a_public_key_under_anothers_name_is_nobodys() {
-        let data = tempfile::tempdir().unwrap();
-        own_key(data.path(), "clarity", &mut SeededEntropy::new(1)).unwrap();
-        let folder = folder(data.path());
-        fs::copy(folder.join("clarity.vkey"), folder.join("governance.vkey")).unwrap();
-        fs::write(folder.join("htm.vkey"), "nonsense").unwrap();
-        let names: Vec<String> =
-            public_keys(data.path()).unwrap().iter().map(|key| key.name().to_owned()).collect();
-        assert_eq!(names, ["clarity"]);
     }
 }

@@ -15,6 +15,7 @@
 //! | [`score`] | the formula of the health score |
 //! | [`telemetry`] | what is told of each look |
 //! | [`message`], [`decider`] | what is asked, decided and recorded |
+//! | [`view`] | what it says in votes |
 //! | [`shell`] | the looks: every 15 s, and every second until everything was ready once |
 //!
 //! Two things are decided once for each boot of the instance and with each look:
@@ -37,6 +38,7 @@ pub mod shell;
 pub mod telemetry;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 pub use decider::Layer2Watchdog;
 pub use message::{Command, Event, Refusal, Reply, Settings, State};

@@ -13,6 +13,7 @@ use grace_kernel::{
         serve::{Shell, Storage, run_decider},
         tell,
         thread::Commands,
+        voter::{self, Voter},
         wire,
     },
 };
@@ -32,6 +33,7 @@ use super::{
     message::{Command, Reply, Settings},
     sample::{Answer, Firings, Queue, Readiness, Sample, Standing},
     telemetry::Telemetry,
+    view::LastLook,
 };
 use crate::{
     delivery::overview::Overview,
@@ -59,7 +61,8 @@ const ASKED: [&str; 4] = ["htm", "trigger_mesh", "event_policy", "scheduler"];
 pub fn permissions() -> Permissions {
     let asked = ASKED.map(wire::command_subject);
     let own = [TELEMETRY.to_owned(), STATUS.to_owned(), wire::event_subject(NAME, ">")];
-    Permissions::only(own.into_iter().chain(asked), [wire::command_subject(NAME), format!("_INBOX.{NAME}.>")])
+    let heard = [wire::command_subject(NAME), format!("_INBOX.{NAME}.>")];
+    voter::permitted(Permissions::only(own.into_iter().chain(asked), heard), NAME)
 }
 
 /// Watches until it is told to stop. `journal` is its journal's file, `manifest` the file of the manifest that the instance runs.
@@ -73,6 +76,7 @@ pub async fn main(context: Context, journal: PathBuf, manifest: PathBuf) -> Resu
         clock: Arc::clone(&context.clock),
         reloads: watch::Sender::new(0),
         note: watch::Sender::new(None),
+        voter: Voter::of(&context),
     };
     let storage = Storage::sqlite(journal, context.clock.now().wall);
     run_decider::<Layer2Watchdog, _>(context, storage, watchdog).await
@@ -87,10 +91,14 @@ struct Watchdog {
     reloads: watch::Sender<u64>,
     /// What the last look found, in one line.
     note: watch::Sender<Option<String>>,
+    voter: Option<Voter>,
 }
 
 impl Shell<Layer2Watchdog> for Watchdog {
     fn start(&mut self, commands: &Commands<Layer2Watchdog>) {
+        if let Some(voter) = self.voter.take() {
+            voter.start(LastLook(commands.clone()));
+        }
         let Some(bus) = self.bus.clone() else { return };
         let looks = Looks {
             manifest: self.manifest.clone(),

@@ -128,6 +128,26 @@ pub struct Decision {
     pub since: Timestamp,
     /// Whether it goes to the task manager once it is allowed, which knows more of it then.
     pub planned: bool,
+    /// What voters said of it, where it was put to the vote and is asked for by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ballots: Vec<BallotView>,
+}
+
+/// A voter's ballot, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BallotView {
+    /// Who.
+    pub voter: String,
+    /// `yes`, `no` or `abstain`.
+    pub vote: String,
+    /// How much it weighs.
+    pub weight: u32,
+    /// Whether its no settles it.
+    pub veto: bool,
+    /// When, by the voter's clock.
+    pub time: Timestamp,
+    /// Why.
+    pub reasons: Vec<Reason>,
 }
 
 /// What becomes of what is asked for.
@@ -238,7 +258,7 @@ pub enum Reply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// Stable: `not_configured`, `bad_request`, `overloaded`, `unknown_intent`; of the cortex `unknown_key`, `forgotten`, `bad_generation`,
-    /// `old_generation`; of the task manager `unknown_worker`, `unknown_task`, `unknown_type`, `over`, `not_dead`, `compensated`, `full`.
+    /// `old_generation`, and to voters `not_a_voter`, `unknown_vote`, `ballot_refused`; of the task manager `unknown_worker`, `unknown_task`, `unknown_type`, `over`, `not_dead`, `compensated`, `full`.
     pub code: String,
     /// One sentence for people.
     pub message: String,

@@ -30,3 +30,6 @@ pub const KEY_FILE_BYTES: usize = 4096;
 
 /// Journals that a rebuild reads. More than one machine's components ever begin; the rest is reported as lost.
 pub const JOURNALS: usize = 4096;
+
+/// Intents of a type that are looked at when one is put to the vote: what is older tells little of what is now.
+pub const HISTORY: usize = 20;

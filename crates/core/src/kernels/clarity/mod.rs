@@ -12,6 +12,7 @@
 //! | [`journals`] | the journals that lie in an instance's folder |
 //! | `keeper` | the thread that owns the database |
 //! | [`limits`] | every bound, with its reason |
+//! | [`view`] | what it says in votes |
 //!
 //! The kernel is no decider (`docs/decisions/0009-narratives-are-a-read-model.md`): what it keeps are other components' decisions, and
 //! all of it can be made again. Its loss costs nothing but the time until what waits is told, so it is not critical; `grace narratives`
@@ -27,6 +28,7 @@ mod keeper;
 pub mod limits;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -37,7 +39,12 @@ use grace_kernel::{
         Sink,
         wire::{self, Batch, evidence_pattern},
     },
-    process::{Context, Environment, KernelError, life::Signal, tell},
+    process::{
+        Context, Environment, KernelError,
+        life::Signal,
+        tell,
+        voter::{self, Voter},
+    },
 };
 use grace_types::{
     event::Event,
@@ -86,10 +93,11 @@ pub fn database(data: &std::path::Path) -> PathBuf {
 }
 
 fn permissions() -> Permissions {
-    Permissions::only(
+    let own = Permissions::only(
         ["grace.event.clarity.>"],
         [COMMANDS, CHECKPOINTS, &evidence_pattern(Sink::Clarity), "_INBOX.clarity.>"],
-    )
+    );
+    voter::permitted(own, NAME)
 }
 
 fn run(environment: Environment) -> Result<(), KernelError> {
@@ -119,6 +127,9 @@ pub enum Command {
 pub async fn main(mut context: Context) -> Result<(), KernelError> {
     let (said, mut says) = mpsc::channel(limits::SAID);
     let mut keeper = Keeper::start(context.environment.data.clone(), context.clock.clone(), said)?;
+    if let Some(voter) = Voter::of(&context) {
+        voter.start(view::Narratives(context.environment.data.clone()));
+    }
     let bus = context.bus.clone();
     let mut announcer = Announcer::default();
     let publisher = bus.clone().map(Publisher::start);

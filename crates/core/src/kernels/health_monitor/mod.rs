@@ -14,6 +14,7 @@
 //! | [`decider`] | what is worth a record |
 //! | [`sample`] | readings from the status and `/proc` |
 //! | `shell` | the rounds |
+//! | [`view`] | what it says in votes |
 //!
 //! It watches and tells; it restarts nothing. It is critical all the same: while it is away nobody sees that anything else
 //! fails slowly. When the bus is away its rounds are left out, and go on when the client has reconnected.
@@ -25,12 +26,14 @@ pub mod score;
 mod shell;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 use std::time::Duration;
 
 use grace_kernel::process::{
     Context, Environment, KernelError,
     serve::{Storage, run_decider},
+    voter::{self, Voter},
 };
 use grace_types::manifest::{ComponentKind, Permissions};
 
@@ -51,10 +54,11 @@ pub const BUILT_IN: BuiltIn = BuiltIn {
 };
 
 fn permissions() -> Permissions {
-    Permissions::only(
+    let own = Permissions::only(
         [shell::TELEMETRY, "grace.event.health_monitor.>", shell::STATUS],
         ["grace.cmd.health_monitor", "_INBOX.health_monitor.>"],
-    )
+    );
+    voter::permitted(own, BUILT_IN.name)
 }
 
 fn run(environment: Environment) -> Result<(), KernelError> {
@@ -69,6 +73,9 @@ pub async fn main(context: Context) -> Result<(), KernelError> {
     let instance = Instance::at(&context.environment.data);
     let monitor = shell::Monitor::new(instance.clone(), context.bus.clone(), context.clock.clone());
     let path = instance.journal(context.component());
+    if let Some((voter, bus)) = Voter::of(&context).zip(context.bus.clone()) {
+        voter.start(view::StatusOfAll(bus));
+    }
     let storage = Storage::sqlite(path, context.clock.now().wall);
     run_decider::<HealthMonitor, _>(context, storage, monitor).await
 }

@@ -22,6 +22,7 @@
 //! | [`disk`] | all IO, with a twin that crashes |
 //! | `keys` | the log's key |
 //! | `shell` | the bus and the life line |
+//! | `view` | what it says in votes |
 //! | [`limits`] | every bound, with its reason |
 //!
 //! It keeps no journal of its own: the log is one (`docs/decisions/0008-the-log-is-its-own-journal.md`).
@@ -41,12 +42,13 @@ mod sealer;
 mod shell;
 #[cfg(test)]
 mod tests;
+mod view;
 mod workers;
 pub mod writer;
 
 use std::{path::Path, time::Duration};
 
-use grace_kernel::process::{Environment, KernelError};
+use grace_kernel::process::{Environment, KernelError, voter};
 use grace_log::checkpoint::Checkpoint;
 use grace_types::manifest::{ComponentKind, Permissions};
 
@@ -89,10 +91,11 @@ const CURSORS: &str = "log-pending/cursors";
 const KNOWN: &str = "log-pending/known";
 
 fn permissions() -> Permissions {
-    Permissions::only(
+    let own = Permissions::only(
         [CHECKPOINTS],
         ["grace.cmd.immutable_log", "grace.evidence.immutable_log.>", "_INBOX.immutable_log.>"],
-    )
+    );
+    voter::permitted(own, NAME)
 }
 
 fn run(environment: Environment) -> Result<(), KernelError> {

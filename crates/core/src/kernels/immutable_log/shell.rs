@@ -23,6 +23,7 @@ use grace_kernel::{
         Context, KernelError,
         life::{Life, Signal, Stop},
         tell,
+        voter::Voter,
         wire::{WireError, command_subject, error},
     },
 };
@@ -35,6 +36,7 @@ use tokio::{
 use super::{
     CHECKPOINTS, NAME,
     limits::ANNOUNCE,
+    view::LogState,
     writer::{Answer, LogWriter, NotSealed, Published, Running},
 };
 
@@ -57,6 +59,9 @@ pub(super) async fn main(mut context: Context) -> Result<(), KernelError> {
     let (mut is_subscribed, mut stopping) = (false, false);
     if let Some(bus) = context.bus.clone() {
         tokio::spawn(announce(bus, writer.published()));
+    }
+    if let Some(voter) = Voter::of(&context) {
+        voter.start(LogState { writer: writer.clone(), data: context.environment.data.clone() });
     }
     let done = loop {
         tokio::select! {

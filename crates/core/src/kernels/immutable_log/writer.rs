@@ -371,6 +371,13 @@ impl LogWriter {
         self.shared.newest.subscribe()
     }
 
+    /// Batches that wait to be sealed, and what the publisher meets, if it does not get on.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, Option<String>) {
+        let inbox = self.shared.lock();
+        (inbox.batches.len(), inbox.publishing_fails.clone())
+    }
+
     /// The key with which checkpoints are checked.
     #[must_use]
     pub fn key(&self) -> &VerifierKey {
