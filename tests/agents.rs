@@ -5,3 +5,5 @@ mod instance;
 
 #[path = "agents/hooks.rs"]
 mod hooks;
+#[path = "agents/mcp.rs"]
+mod mcp;

@@ -40,8 +40,11 @@ struct PyPi {
     module: &'static str,
 }
 
-const PYPI: [PyPi; 2] =
-    [PyPi { package: "nats-py", module: "nats" }, PyPi { package: "schemathesis", module: "schemathesis" }];
+const PYPI: [PyPi; 3] = [
+    PyPi { package: "nats-py", module: "nats" },
+    PyPi { package: "schemathesis", module: "schemathesis" },
+    PyPi { package: "mcp~=2.3", module: "mcp.server.mcpserver" },
+];
 
 /// Installs what is missing.
 pub(crate) fn ensure() -> Outcome {

@@ -15,6 +15,7 @@
 //! | [`health`] | `/livez`, `/readyz`, `/healthz` |
 //! | [`metrics`] | `/metrics` |
 //! | [`events`] | `/v1/events` |
+//! | [`mcp`] | servers of the Model Context Protocol behind governance |
 //! | [`decision`] | what the cortex says to what an agent is about to do |
 //! | [`hooks`] | what a coding agent is about to do, as an intent, and the answer in its dialect |
 //! | [`intents`] | `/v1/intents` |
@@ -46,6 +47,7 @@ pub mod health;
 pub mod hooks;
 pub mod intents;
 pub mod limits;
+pub mod mcp;
 pub mod metrics;
 pub mod narratives;
 pub mod openapi;

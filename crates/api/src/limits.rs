@@ -234,3 +234,30 @@ pub const HOOK_VOTE: Duration = Duration::from_secs(15);
 
 /// How long an agent is told to give the hook: what it waits for at most, and room.
 pub const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Lines between a client and a server of the Model Context Protocol that wait to be looked at. When it is full, their senders wait.
+pub const MCP_LINES: usize = 64;
+
+/// A client's line: a call with a whole file in it. A longer one ends the connection.
+pub const MCP_CLIENT_LINE: usize = 4 << 20;
+
+/// A server's line: a result with pictures in it. A longer one ends the connection.
+pub const MCP_SERVER_LINE: usize = 64 << 20;
+
+/// Calls that are judged or wait for somebody at one time. A further one is held back.
+pub const MCP_CALLS: usize = 64;
+
+/// Requests for lists of tools that have no answer yet. A further one is passed on, and nothing is learnt from its answer.
+pub const MCP_LISTS: usize = 64;
+
+/// Tools of one server that are known. Further ones cannot be called.
+pub const MCP_TOOLS: usize = 4096;
+
+/// How long a server may take to list its tools when one is called that it has not listed.
+pub const MCP_LIST: Duration = Duration::from_secs(10);
+
+/// How long a server may take to end once its client is gone. Past it, it is killed.
+pub const MCP_END: Duration = Duration::from_secs(5);
+
+/// Narratives or intents in one answer to a model, whose context is dear.
+pub const MCP_NARRATIVES: usize = 100;

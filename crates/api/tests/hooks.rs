@@ -40,7 +40,7 @@ fn told(agent: Agent, input: &[u8], mapping: &Mapping) -> String {
         return spoken("at once", &answer);
     }
     let Ok(Heard::Call(call)) = heard else { panic!("{heard:?}") };
-    let meaning = mapping.meaning(&call).unwrap();
+    let meaning = mapping.meaning(call.used()).unwrap();
     let mut text = format!(
         "  {} {} means {} of {} (attended: {}, while unreachable: {:?})\n  {}\n",
         call.event,
@@ -119,16 +119,16 @@ fn rules_of_ones_own_come_first() {
     let own = "rules:\n  - tools: [\"mcp__*__send\"]\n    arguments: {to: \"*@example.com\"}\n    intent: send_mail\n    target: to\n";
     let mapping = Mapping::read(Some((own, origin))).unwrap();
     let meaning =
-        mapping.meaning(&call("mcp__mail__send", &serde_json::json!({"to": "a@example.com"}))).unwrap();
+        mapping.meaning(call("mcp__mail__send", &serde_json::json!({"to": "a@example.com"})).used()).unwrap();
     assert_eq!((meaning.intent.as_str(), meaning.target.as_str()), ("send_mail", "a@example.com"));
     let meaning =
-        mapping.meaning(&call("mcp__mail__send", &serde_json::json!({"to": "a@elsewhere"}))).unwrap();
+        mapping.meaning(call("mcp__mail__send", &serde_json::json!({"to": "a@elsewhere"})).used()).unwrap();
     assert_eq!(meaning.intent, "call_tool");
     let alone = Mapping::read(Some((&format!("defaults: false\n{own}"), origin))).unwrap();
-    assert_eq!(alone.meaning(&call("Bash", &serde_json::json!({}))), None);
+    assert_eq!(alone.meaning(call("Bash", &serde_json::json!({})).used()), None);
 
     let long = call("Read", &serde_json::json!({"file_path": format!("/{}/end", "ü".repeat(200))}));
-    let target = mapping.meaning(&long).unwrap().target;
+    let target = mapping.meaning(long.used()).unwrap().target;
     assert!(target.len() <= 128 && target.starts_with('…') && target.ends_with("/end"), "{target}");
 }
 
@@ -164,7 +164,7 @@ fn what_the_embedded_rules_make_of_commands_and_files() {
             "hook_event_name": "PreToolUse", "tool_name": tool, "tool_input": input, "cwd": "/home/ann/shop",
         });
         match call::read(Agent::ClaudeCode, hook.to_string().as_bytes()) {
-            Ok(Heard::Call(call)) => mapping.meaning(&call).unwrap().intent,
+            Ok(Heard::Call(call)) => mapping.meaning(call.used()).unwrap().intent,
             other => panic!("{other:?}"),
         }
     };

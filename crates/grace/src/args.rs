@@ -211,6 +211,8 @@ Examples:
         #[command(subcommand)]
         command: crate::token::args::Token,
     },
+    /// Serve Grace's tools over the Model Context Protocol, or put another server behind Grace
+    Mcp(crate::mcp::args::Mcp),
     /// Search what was decided: who, what, when, where, why and how
     Narratives(crate::narratives::args::Narratives),
     /// Show what led to something, and what it led to

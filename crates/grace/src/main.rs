@@ -22,6 +22,7 @@ mod layers;
 mod limits;
 mod log;
 mod logs;
+mod mcp;
 mod narratives;
 mod output;
 mod place;
@@ -97,6 +98,7 @@ fn run(command: Command, data: Option<std::path::PathBuf>, out: &mut Output) -> 
         Command::Governance { command } => govern::governance(&instance, &command, out),
         Command::Hook { command } => hook::run(&instance, &command, out),
         Command::Token { command } => token::run(&instance, &command, out),
+        Command::Mcp(args) => mcp::run(&instance, &args),
         Command::Log { command } => log::run(&instance, &command, out),
         Command::Verify(args) => verify::run(&args, out),
         Command::Chaos { command } => chaos::run(&instance, &command, out),

@@ -6,7 +6,10 @@
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::{agent::Agent, mapping::Meaning};
+use super::{
+    agent::Agent,
+    mapping::{Meaning, Use},
+};
 use crate::{events::json, limits};
 
 /// What a hook was told.
@@ -134,12 +137,17 @@ fn arguments(given: Value) -> Map<String, Value> {
 }
 
 impl Call {
-    /// What is put on record about it. Long texts are told by their digest: contents of files do not belong there.
+    /// What rules look at.
+    #[must_use]
+    pub fn used(&self) -> Use<'_> {
+        let folder = self.folder.as_deref();
+        Use { agent: Some(self.agent), tool: &self.tool, arguments: &self.arguments, folder }
+    }
+
+    /// What is put on record about it.
     #[must_use]
     pub fn payload(&self) -> Value {
-        let mut left = limits::HOOK_PAYLOAD_BYTES;
-        let arguments: Map<String, Value> =
-            self.arguments.iter().map(|(name, value)| told(name, value, &mut left)).collect();
+        let arguments = on_record(&self.arguments);
         serde_json::json!({
             "agent": self.agent.name(),
             "tool": self.tool,
@@ -163,6 +171,13 @@ impl Call {
         ]);
         hex(&Sha256::digest(whole.to_string()))
     }
+}
+
+/// Arguments as they are put on record. Long texts are told by their digest: contents of files do not belong there.
+#[must_use]
+pub fn on_record(arguments: &Map<String, Value>) -> Map<String, Value> {
+    let mut left = limits::HOOK_PAYLOAD_BYTES;
+    arguments.iter().map(|(name, value)| told(name, value, &mut left)).collect()
 }
 
 fn told(name: &str, value: &Value, left: &mut usize) -> (String, Value) {

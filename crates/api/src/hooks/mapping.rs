@@ -12,9 +12,9 @@ use grace_types::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{agent::Agent, call::Call, shell};
+use super::{agent::Agent, shell};
 use crate::limits;
 
 /// The rules that hold where nobody wrote others.
@@ -114,6 +114,19 @@ const fn yes() -> bool {
     true
 }
 
+/// A use of a tool, as far as rules look at it.
+#[derive(Debug, Clone, Copy)]
+pub struct Use<'a> {
+    /// By whom, where it is an agent with a hook.
+    pub agent: Option<Agent>,
+    /// The tool's name.
+    pub tool: &'a str,
+    /// Its arguments.
+    pub arguments: &'a Map<String, Value>,
+    /// The folder in which the agent works.
+    pub folder: Option<&'a str>,
+}
+
 /// What a call means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meaning {
@@ -142,7 +155,7 @@ impl Mapping {
 
     /// What a call means; `None` when no rule fits it, which is a no.
     #[must_use]
-    pub fn meaning(&self, call: &Call) -> Option<Meaning> {
+    pub fn meaning(&self, call: Use<'_>) -> Option<Meaning> {
         let rule = self.rules.iter().find(|rule| rule.fits(call))?;
         Some(Meaning {
             intent: rule.intent.clone(),
@@ -153,9 +166,9 @@ impl Mapping {
 }
 
 impl Rule {
-    fn fits(&self, call: &Call) -> bool {
-        (self.agents.is_empty() || self.agents.contains(&call.agent))
-            && self.tools.iter().any(|pattern| fits(pattern, &call.tool))
+    fn fits(&self, call: Use<'_>) -> bool {
+        (self.agents.is_empty() || call.agent.is_some_and(|agent| self.agents.contains(&agent)))
+            && self.tools.iter().any(|pattern| fits(pattern, call.tool))
             && self
                 .arguments
                 .iter()
@@ -164,7 +177,7 @@ impl Rule {
             && (self.inside.list().is_empty() || self.lies_inside(call))
     }
 
-    fn fits_line(&self, call: &Call) -> bool {
+    fn fits_line(&self, call: Use<'_>) -> bool {
         if self.mentions.is_empty() && self.commands.is_empty() {
             return true;
         }
@@ -180,10 +193,10 @@ impl Rule {
     }
 
     /// Told by the path's text: where links lead is the sandbox's to watch.
-    fn lies_inside(&self, call: &Call) -> bool {
+    fn lies_inside(&self, call: Use<'_>) -> bool {
         let path =
             self.inside.list().iter().find_map(|name| call.arguments.get(name)).and_then(Value::as_str);
-        let (Some(path), Some(folder)) = (path, &call.folder) else { return false };
+        let (Some(path), Some(folder)) = (path, call.folder) else { return false };
         let (folder, mut steps) = (FilePath::new(folder), Vec::new());
         let whole = folder.join(path);
         for step in whole.components() {
@@ -196,9 +209,9 @@ impl Rule {
         folder.is_absolute() && steps.iter().collect::<PathBuf>().starts_with(folder)
     }
 
-    fn target_of(&self, call: &Call) -> String {
+    fn target_of(&self, call: Use<'_>) -> String {
         let found = self.target.list().iter().find_map(|name| call.arguments.get(name).map(plain));
-        let found = found.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| call.tool.clone());
+        let found = found.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| call.tool.to_owned());
         shortened(&found)
     }
 }

@@ -24,10 +24,7 @@ use grace_api::{
         mapping::{Mapping, Meaning},
     },
     limits,
-};
-use grace_bus::{
-    Bus,
-    client::native::{self, NativeOptions, Target},
+    mcp::line::Line,
 };
 use grace_core::instance::Instance;
 use grace_types::time::SystemClock;
@@ -37,9 +34,6 @@ use crate::{
     failure::{Exit, Failure},
     output::Output,
 };
-
-/// Under which this process is known on the bus; its credential hears on inboxes of this name only.
-const CLIENT: &str = "agents";
 
 /// Runs a command of `grace hook`.
 pub(crate) fn run(instance: &Instance, command: &Hook, out: &mut Output) -> Result<Exit, Failure> {
@@ -72,7 +66,7 @@ fn judge(instance: &Instance, agent: Agent, input: impl Read) -> Answer {
     match heard {
         Ok(Heard::Call(call)) => {
             let verdict = mapping(instance).map_or_else(Verdict::Deny, |mapping| {
-                mapping.meaning(&call).map_or_else(
+                mapping.meaning(call.used()).map_or_else(
                     || Verdict::Deny(format!("no rule says what {} means", call.tool)),
                     |meaning| asked(instance, &call, &meaning),
                 )
@@ -92,7 +86,7 @@ fn bounded(from: impl Read, most: usize) -> io::Result<Vec<u8>> {
 }
 
 /// The user's rules before Grace's own.
-fn mapping(instance: &Instance) -> Result<Mapping, String> {
+pub(crate) fn mapping(instance: &Instance) -> Result<Mapping, String> {
     let path = instance.hooks();
     let text = match File::open(&path).and_then(|file| bounded(file, limits::HOOK_MAPPING_BYTES)) {
         Ok(bytes) if bytes.len() > limits::HOOK_MAPPING_BYTES => {
@@ -113,18 +107,9 @@ fn asked(instance: &Instance, call: &Call, meaning: &Meaning) -> Verdict {
         return away(meaning.unreachable, "there is no room for another process");
     };
     runtime.block_on(async {
-        match connect(instance) {
+        match Line::to(instance.clone()).bus() {
             Ok(bus) => ask(&bus, &SystemClock, call, meaning).await,
             Err(why) => away(meaning.unreachable, &why),
         }
     })
-}
-
-/// The bus of the instance, for agents.
-fn connect(instance: &Instance) -> Result<Bus, String> {
-    let url = std::fs::read_to_string(instance.agents_url())
-        .map_err(|_| format!("Grace is not running in {}", instance.data().display()))?;
-    let mut options = NativeOptions::from_url(url.trim(), CLIENT).map_err(|e| e.to_string())?;
-    options.target = Target::Unix(instance.bus_socket());
-    Ok(native::connect(options))
 }

@@ -114,7 +114,7 @@ impl When {
     }
 }
 
-fn when(text: &str) -> Result<When, String> {
+pub(crate) fn when(text: &str) -> Result<When, String> {
     if let Ok(ago) = units::duration(text) {
         return Ok(When::Ago(ago));
     }
@@ -123,7 +123,7 @@ fn when(text: &str) -> Result<When, String> {
         .map_err(|_| "a time such as `90s`, `1h` or `2d` ago, or 2026-11-23T08:15:30Z".to_owned())
 }
 
-fn words(text: &str) -> Result<String, String> {
+pub(crate) fn words(text: &str) -> Result<String, String> {
     if grace_store::narrative::Query::has_words(text) {
         Ok(text.to_owned())
     } else {

@@ -37,7 +37,7 @@ fn every_help_page() {
         ("reviews", "list show accept flag"),
         ("token", "create list revoke"),
     ];
-    let agents = [("hook", "claude-code codex gemini cursor install")];
+    let agents = [("hook", "claude-code codex gemini cursor install"), ("mcp", "proxy")];
     let ruling = [("emergency", "begin list end"), ("governance", "show history propose lint")];
     let governing = governing.into_iter().chain(ruling).chain(agents).flat_map(|(group, own)| {
         let own = own.split_whitespace().map(move |command| format!("{group} {command}"));
