@@ -7,8 +7,12 @@ mod instance;
 mod bench;
 #[path = "work/commands.rs"]
 mod commands;
+#[path = "work/full.rs"]
+mod full;
 #[path = "work/http.rs"]
 mod http;
+#[path = "work/idle.rs"]
+mod idle;
 #[path = "work/include.rs"]
 mod include;
 #[path = "work/kills.rs"]

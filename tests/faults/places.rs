@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::{disk::Mount, instance::Instance};
+use crate::instance::{Instance, disk::Mount};
 
 #[test]
 fn a_taken_port_is_refused_with_its_holder() {

@@ -11,6 +11,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 mod binary;
+pub(crate) mod disk;
 pub(crate) mod durable;
 mod journal;
 mod wait;

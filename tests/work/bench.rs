@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::instance::{Instance, until};
 
 /// The types of every test. `mark` leaves its token in a file; `hold` does so and then waits for another file.
-const MANIFEST: &str = r#"bus: {port: 0}
+pub(crate) const MANIFEST: &str = r#"bus: {port: 0}
 intents:
   mark:
     payload:

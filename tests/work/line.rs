@@ -70,6 +70,18 @@ impl Line {
         let _ = self.runtime.block_on(self.bus.publish(message));
     }
 
+    /// Returns when so many messages were heard from now on.
+    #[allow(dead_code, reason = "not every test binary does")]
+    pub(crate) fn hears(&self, subject: &str, count: usize) {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        self.runtime.block_on(async {
+            let mut inbox = self.bus.subscribe(subject, None).await.unwrap();
+            for _ in 0..count {
+                tokio::time::timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
+            }
+        });
+    }
+
     pub(crate) fn register(&self, worker: &str) {
         let offer = json!({"name": worker, "incarnation": "1", "kinds": ["own"], "slots": 4});
         let answer = self.ask(&format!("grace.work.register.{worker}"), &json!({ "register": offer }));

@@ -365,6 +365,9 @@ pub const FIRINGS_EVERY: Duration = Duration::from_secs(5);
 
 // The task manager's process, and workers.
 
+/// Between two tries to set a task manager up whose journal cannot be written: soon after there is room, and no load meanwhile.
+pub const SET_UP_AGAIN: Duration = Duration::from_millis(500);
+
 /// How often time passes for the task manager: how late a delay or a back-off can be over.
 pub const TICK_EVERY: Duration = Duration::from_millis(100);
 

@@ -1,6 +1,6 @@
 //! The shells around the four deciders, made up: set-up at the start, timers, the front door, the desk, and where answers go.
 
-use std::{fmt::Display, rc::Rc, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, rc::Rc, time::Duration};
 
 use grace_kernel::{Answer, Decider, HostError, Outcome};
 use grace_orchestration::{
@@ -416,7 +416,7 @@ impl World {
         match node {
             Node::Mesh => self.take_mesh(triggers::Command::Tick, To::Nobody),
             Node::Policies => self.take_policies(policies::Command::Tick, To::Nobody),
-            Node::Htm => self.take_htm(htm::Command::Tick { chance }, To::Nobody),
+            Node::Htm => self.take_htm(htm::Command::Tick { chance, heard: BTreeMap::new() }, To::Nobody),
             _ => self.take_scheduler(scheduler::Command::Tick { chance }, To::Nobody),
         }
     }

@@ -132,7 +132,12 @@ impl World {
             Todo::Beat => {
                 if self.workers[worker].registered {
                     let name = self.workers[worker].name.clone();
-                    self.ask_htm(worker, htm::Command::Beat { worker: name }, Purpose::Beat, PATIENCE);
+                    self.ask_htm(
+                        worker,
+                        htm::Command::Beat { worker: name, remembered: false },
+                        Purpose::Beat,
+                        PATIENCE,
+                    );
                 }
                 self.todo(Node::Worker(worker), BEAT, Todo::Beat);
                 self.ask_for_tasks(worker);

@@ -78,6 +78,9 @@ pub enum Command {
     Beat {
         /// The worker's name.
         worker: String,
+        /// The shell keeps it in memory and tells it with each tick: it is not recorded. Nobody says so from outside.
+        #[serde(skip)]
+        remembered: bool,
     },
     /// Workers want tasks. All that ask at the moment are best put into one command: the least loaded is served first.
     Lease {
@@ -141,6 +144,9 @@ pub enum Command {
     Tick {
         /// Random bits for the jitter of retries.
         chance: u64,
+        /// Workers that the shell has heard of late, each with the milliseconds since: signs of life that are not recorded.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        heard: BTreeMap<String, u64>,
     },
     /// What there is. Changes nothing.
     Query(Query),

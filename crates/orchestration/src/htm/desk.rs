@@ -16,7 +16,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -48,6 +48,30 @@ use crate::limits;
 #[must_use]
 pub fn work_subject(verb: &str, worker: &str) -> String {
     format!("grace.work.{verb}.{worker}")
+}
+
+/// When each worker last spoke, kept in memory so that workers that have nothing to do are not written down. After a restart every worker
+/// has its whole time anew (`configured`), so nothing of it is missed.
+#[derive(Clone, Default)]
+pub(super) struct Heard(Arc<Mutex<BTreeMap<String, Monotonic>>>);
+
+impl Heard {
+    fn note(&self, worker: &str, now: Monotonic) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = heard.get_mut(worker) {
+            *last = now;
+        } else if heard.len() < limits::WORKERS {
+            heard.insert(worker.to_owned(), now);
+        }
+    }
+
+    /// The milliseconds since each spoke. Who was silent for too long is lost with the next tick, and forgotten a little later.
+    pub(super) fn ago(&self, now: Monotonic) -> BTreeMap<String, u64> {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ago = |last: &Monotonic| now.as_nanos().saturating_sub(last.as_nanos()) / 1_000_000;
+        heard.retain(|_, last| ago(last) < 2 * limits::WORKER_SILENCE_MS);
+        heard.iter().map(|(worker, last)| (worker.clone(), ago(last))).collect()
+    }
 }
 
 /// An ask that waits for a task.
@@ -82,6 +106,7 @@ pub(super) struct Desk {
     commands: Commands<Htm>,
     clock: Arc<dyn Clock>,
     ready: Arc<Notify>,
+    heard: Heard,
     /// What waits to be told.
     said: VecDeque<Said>,
     /// By worker.
@@ -93,10 +118,16 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(bus: Bus, commands: Commands<Htm>, clock: Arc<dyn Clock>, ready: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        bus: Bus,
+        commands: Commands<Htm>,
+        clock: Arc<dyn Clock>,
+        ready: Arc<Notify>,
+        heard: Heard,
+    ) -> Self {
         let results = mpsc::channel(1);
         let (said, waiting) = (VecDeque::new(), BTreeMap::new());
-        Self { bus, commands, clock, ready, said, waiting, under_way: None, again: false, results }
+        Self { bus, commands, clock, ready, heard, said, waiting, under_way: None, again: false, results }
     }
 
     /// Serves until the process ends.
@@ -134,7 +165,11 @@ impl Desk {
 
     async fn hear(&mut self, message: Message) {
         let Some(reply) = message.reply.clone() else { return };
-        let heard = match bound(&message) {
+        let bound = bound(&message);
+        if let Ok((worker, _)) = &bound {
+            self.heard.note(worker, self.clock.now().mono);
+        }
+        let heard = match bound {
             Ok((worker, Command::Lease { asks })) => match asks.into_iter().next() {
                 Some(ask) => self.wait(worker, ask, &message, reply.clone()).await,
                 None => Ok(()),
@@ -147,7 +182,10 @@ impl Desk {
                 Some(turn) => self.say_later(turn, &message, reply.clone(), false),
                 None => Ok(()),
             },
-            Ok((worker, command)) => {
+            Ok((worker, mut command)) => {
+                if let Command::Beat { remembered, .. } = &mut command {
+                    *remembered = true;
+                }
                 if matches!(command, Command::Register(_) | Command::Leave { .. }) {
                     // What an earlier run of it asked for is not for this one.
                     self.waiting.remove(&worker);
@@ -367,7 +405,7 @@ fn bound(message: &Message) -> Result<(String, Command), WireError> {
                 ));
             }
         },
-        Command::Beat { worker } | Command::Extend { worker, .. } => (verb == "beat", worker.as_str()),
+        Command::Beat { worker, .. } | Command::Extend { worker, .. } => (verb == "beat", worker.as_str()),
         _ => (false, worker),
     };
     if !fits {

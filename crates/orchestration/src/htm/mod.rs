@@ -160,7 +160,7 @@ fn decide(state: &State, now: Now, command: &Command) -> Decided {
         Command::Register(offer) => workers::register(state, at, offer),
         Command::Leave { worker } => workers::gone(state, at, worker, None),
         Command::Lost { worker, reason } => workers::gone(state, at, worker, Some(reason)),
-        Command::Beat { worker } => workers::beat(state, at, worker),
+        Command::Beat { worker, remembered } => workers::beat(state, at, worker, *remembered),
         Command::Lease { asks } => dispatch::lease(state, at, asks),
         Command::Answer { worker, answers, chance } => answers::answer(state, at, worker, answers, *chance),
         Command::Turn { turns, chance } => answers::turn(state, at, turns, *chance),
@@ -169,7 +169,7 @@ fn decide(state: &State, now: Now, command: &Command) -> Decided {
         Command::Retry { task, reason } => control::retry(state, at, *task, reason),
         Command::Pause { name, reason } => control::pause(state, at, name, reason),
         Command::Resume { name, reason } => control::resume(state, at, name, reason),
-        Command::Tick { chance } => Ok(tick::tick(state, at, *chance)),
+        Command::Tick { chance, heard } => Ok(tick::tick(state, at, *chance, heard)),
         Command::Query(query) => query::query(state, at, query),
     }
 }

@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use grace_bus::{Bus, Message};
 use grace_kernel::{
-    Envelope,
+    Envelope, HostError, Outcome,
     process::{
         Context, KernelError,
         serve::{Shell, Storage, hear_also, run_decider},
@@ -34,7 +34,11 @@ use grace_types::{
 };
 use tokio::sync::{Notify, mpsc};
 
-use super::{Command, Effect, Era, Htm, desk::Desk, event::Settings};
+use super::{
+    Command, Effect, Era, Htm,
+    desk::{Desk, Heard},
+    event::Settings,
+};
 use crate::{intent::IntentType, limits};
 
 /// Its name as a component.
@@ -96,26 +100,25 @@ struct Manager {
 
 impl Shell<Htm> for Manager {
     fn start(&mut self, commands: &Commands<Htm>) {
-        // Into the queue before anything from the bus can be.
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let configure = Command::Configure {
             boot: boot.trim().to_owned(),
             era: Era::from_bits(OsEntropy.next_u64()),
             settings: Settings::default(),
         };
-        for command in [configure, Command::Define { types: std::mem::take(&mut self.types) }] {
-            if let Err(e) = commands.tell(Envelope::new(command), None) {
-                tell(&format!("the task manager is not set up: {e}"));
-            }
-        }
-        tokio::spawn(ticks(commands.clone()));
+        let define = Command::Define { types: std::mem::take(&mut self.types) };
+        // The first task: what it asks is in the queue before anything from the bus can be, which takes the broker's answers.
+        tokio::spawn(set_up(commands.clone(), configure, define));
+        let heard = Heard::default();
+        tokio::spawn(ticks(commands.clone(), Arc::clone(&self.clock), heard.clone()));
         if let Some(bus) = self.bus.clone() {
             let ready = Arc::clone(&self.ready);
             // Workers that wait are asked for right behind it, into the same batch: one sync for both.
             let taken = move || ready.notify_one();
             tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, SUBMIT_SUBJECT), submits, taken));
             tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, LOOK_SUBJECT), asks, || ()));
-            let desk = Desk::new(bus, commands.clone(), Arc::clone(&self.clock), Arc::clone(&self.ready));
+            let desk =
+                Desk::new(bus, commands.clone(), Arc::clone(&self.clock), Arc::clone(&self.ready), heard);
             tokio::spawn(desk.run());
         }
     }
@@ -183,17 +186,34 @@ async fn publish(bus: Bus, mut messages: mpsc::Receiver<Message>) {
     }
 }
 
+/// Sets the task manager up; one that cannot be, on a full disk, is set up as soon as there is room. Until then it refuses what comes.
+async fn set_up(commands: Commands<Htm>, configure: Command, define: Command) {
+    let ask = |command: &Command| commands.ask(Envelope::new(command.clone()));
+    let (configured, defined) = tokio::join!(biased; ask(&configure), ask(&define));
+    if matches!((&configured, &defined), (Ok(_), Ok(_))) {
+        return;
+    }
+    tell("the task manager could not be set up; that is tried again");
+    for command in [configure, define] {
+        if commands.insist(command, limits::SET_UP_AGAIN).await.is_err() {
+            return;
+        }
+    }
+    tell("the task manager is set up");
+}
+
 /// Lets time pass. A tick with which nothing is due costs a look at the first timer and is not recorded.
-async fn ticks(commands: Commands<Htm>) {
+async fn ticks(commands: Commands<Htm>, clock: Arc<dyn Clock>, heard: Heard) {
     let mut every = tokio::time::interval(limits::TICK_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         loop {
-            let tick = Command::Tick { chance: OsEntropy.next_u64() };
+            let heard = heard.ago(clock.now().mono);
+            let tick = Command::Tick { chance: OsEntropy.next_u64(), heard };
             match commands.ask(Envelope::new(tick)).await {
-                Ok(grace_kernel::Outcome::Done(super::Reply::Ticked { more: true, .. })) => {}
-                Err(grace_kernel::HostError::Stopping) => return,
+                Ok(Outcome::Done(super::Reply::Ticked { more: true, .. })) => {}
+                Err(HostError::Stopping) => return,
                 // A journal that cannot be written now is tried again with the next tick; the host tells of it.
                 _ => break,
             }

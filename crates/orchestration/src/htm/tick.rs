@@ -1,6 +1,6 @@
 //! What time brings: waits that are over, leases that end, workers that are silent, intents that are late, and the backlog's level.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use grace_kernel::Decision;
 use grace_types::reason::Why;
@@ -16,11 +16,16 @@ use super::{
 };
 use crate::limits;
 
-pub(super) fn tick(state: &State, at: u64, chance: u64) -> Decision<Htm> {
-    let timers = &state.index.timers;
-    let due: Vec<Timer> =
-        timers.iter().take_while(|(due, _)| *due <= at).map(|(_, timer)| *timer).take(limits::TICK).collect();
-    let later = timers.iter().nth(due.len()).map(|(due, _)| due.saturating_sub(at));
+pub(super) fn tick(state: &State, at: u64, chance: u64, heard: &BTreeMap<String, u64>) -> Decision<Htm> {
+    let timers = state.index.timers.iter().filter(|(_, timer)| !speaks(state, heard, *timer));
+    let mut timers = timers.peekable();
+    let mut due: Vec<Timer> = Vec::new();
+    while due.len() < limits::TICK
+        && let Some((_, timer)) = timers.next_if(|(due, _)| *due <= at)
+    {
+        due.push(*timer);
+    }
+    let later = timers.next().map(|(due, _)| due.saturating_sub(at));
     let more = later == Some(0);
     let mut decision = Decision::reply(Reply::Ticked { more, next_ms: later });
     let (mut delays, mut late, mut silent) = (Vec::new(), Vec::new(), BTreeSet::new());
@@ -44,7 +49,7 @@ pub(super) fn tick(state: &State, at: u64, chance: u64) -> Decision<Htm> {
         ));
     }
     for number in &silent {
-        decision = lost(decision, state, at, *number);
+        decision = lost(decision, state, at, *number, heard);
     }
     for timer in due {
         if let Timer::Lease(task) = timer {
@@ -61,10 +66,24 @@ pub(super) fn tick(state: &State, at: u64, chance: u64) -> Decision<Htm> {
     backlog(decision, state, at)
 }
 
-fn lost(decision: Decision<Htm>, state: &State, at: u64, number: u32) -> Decision<Htm> {
+/// Whether this is the silence of a worker that was heard meanwhile, though that is not on record. Its timer stays where it is.
+fn speaks(state: &State, heard: &BTreeMap<String, u64>, timer: Timer) -> bool {
+    let Timer::Silence(number) = timer else { return false };
+    let ago = state.workers.get(&number).and_then(|worker| heard.get(&*worker.name));
+    ago.is_some_and(|ago| *ago < state.base.settings.worker_silence_ms)
+}
+
+fn lost(
+    decision: Decision<Htm>,
+    state: &State,
+    at: u64,
+    number: u32,
+    heard: &BTreeMap<String, u64>,
+) -> Decision<Htm> {
     let Some(worker) = state.workers.get(&number) else { return decision };
     let tasks = state.index.held.get(&number).map_or(0, BTreeSet::len);
-    let silence = at.saturating_sub(worker.seen);
+    let on_record = at.saturating_sub(worker.seen);
+    let silence = heard.get(&*worker.name).map_or(on_record, |ago| on_record.min(*ago));
     let why = Why::because("worker.silent", format!("{} has not spoken for {silence} ms", worker.name))
         .and("worker.tasks", format!("{} of it go back to the queue", counted(tasks, "task")));
     let what = What::WorkerGone { worker: number, name: worker.name.to_string(), lost: true };

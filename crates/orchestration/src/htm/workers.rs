@@ -87,8 +87,9 @@ pub(super) fn gone(state: &State, at: u64, worker: &str, lost: Option<&str>) -> 
     Ok(Decision::reply(Reply::Gone { tasks }).record(event))
 }
 
-/// A sign of life is recorded only if the last one on record is older than the time between two: leases and answers are signs, too.
-pub(super) fn beat(state: &State, at: u64, worker: &str) -> Decided {
+/// A sign of life is recorded only if nobody remembers it and the last one on record is older than the time between two: leases and
+/// answers are signs, too.
+pub(super) fn beat(state: &State, at: u64, worker: &str, remembered: bool) -> Decided {
     let Some((number, known)) = state.worker_named(worker) else {
         return Err(refusal("unknown_worker", "register first: no such worker is known, or it was lost"));
     };
@@ -101,7 +102,7 @@ pub(super) fn beat(state: &State, at: u64, worker: &str) -> Decided {
     let stop = unneeded.take(limits::BATCH).collect();
     let reply = Decision::reply(Reply::Beaten { stop, beat_ms });
     // Beats that come a little early would otherwise be recorded every second time only.
-    if at < known.seen + beat_ms / 2 {
+    if remembered || at < known.seen + beat_ms / 2 {
         return Ok(reply);
     }
     let why = Why::because("worker.alive", format!("{} ms since its last sign of life", at - known.seen));

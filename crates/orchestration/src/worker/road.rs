@@ -116,7 +116,7 @@ impl Road {
             let mut beats = tokio::time::interval(every);
             beats.tick().await;
             beats.tick().await;
-            let command = Command::Beat { worker: self.name.clone() };
+            let command = Command::Beat { worker: self.name.clone(), remembered: false };
             if let Ok(Reply::Beaten { stop, beat_ms }) = self.ask("beat", &command, Duration::ZERO).await {
                 every = Duration::from_millis(beat_ms.max(10));
                 for granted in stop {

@@ -230,7 +230,7 @@ impl Run {
             }
             80..84 => {
                 let worker = WORKERS[self.below(4)];
-                let _ = self.world.ask(Command::Beat { worker: worker.into() });
+                let _ = self.world.ask(Command::Beat { worker: worker.into(), remembered: false });
                 if let Some((worker, granted)) = self.believed.last() {
                     let (worker, tasks) = (WORKERS[*worker].to_owned(), vec![*granted]);
                     let _ = self.world.ask(Command::Extend { worker, tasks });

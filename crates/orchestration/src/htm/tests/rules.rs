@@ -134,7 +134,7 @@ fn running_siblings_of_a_failed_task_are_awaited() {
     world.fail("w", middle[1].task, middle[1].token);
     let stop = Granted { task: middle[0].task, token: middle[0].token };
     assert_eq!(world.effects, [Effect::Stop { worker: "w".into(), granted: stop }]);
-    match world.ask(Command::Beat { worker: "w".into() }) {
+    match world.ask(Command::Beat { worker: "w".into(), remembered: false }) {
         Ok(Reply::Beaten { stop: told, .. }) => assert_eq!(told, [stop]),
         other => panic!("{other:?}"),
     }
@@ -160,8 +160,8 @@ fn stale_answers_are_refused_with_the_reason() {
     // Past its end, but before anybody noticed.
     world.pass(15_001);
     assert!(refused(&world.done("a", first.task, first.token)).contains("the lease ended 1 ms ago"));
-    world.ask(Command::Beat { worker: "a".into() }).unwrap();
-    world.ask(Command::Beat { worker: "b".into() }).unwrap();
+    world.ask(Command::Beat { worker: "a".into(), remembered: false }).unwrap();
+    world.ask(Command::Beat { worker: "b".into(), remembered: false }).unwrap();
     world.tick();
     assert!(refused(&world.done("a", first.task, first.token)).contains("the lease has ended"));
     world.pass(1000);
@@ -354,6 +354,36 @@ fn retrying_a_dead_letter_brings_the_rest_of_its_tree_back() {
 }
 
 #[test]
+fn signs_of_life_that_the_shell_remembers_keep_workers_and_are_not_written_down() {
+    let mut world = World::new(ONE);
+    world.join("a", &["k"], 4);
+    world.join("b", &["k"], 4);
+    let written = world.events.len();
+    let silence = limits::WORKER_SILENCE_MS;
+    for _ in 0..20 {
+        world.pass(silence / 3);
+        for worker in ["a", "b"] {
+            world.ask_directly(&Command::Beat { worker: worker.into(), remembered: true }).unwrap();
+        }
+        world.tick_having_heard(&[("a", 0), ("b", silence - 1)]);
+    }
+    assert_eq!(world.events.len(), written, "nothing is written of workers that only live");
+    world.tick_having_heard(&[("a", 0), ("b", silence)]);
+    let gone = |what: &What| matches!(what, What::WorkerGone { name, lost: true, .. } if name == "b");
+    assert_eq!(world.count(gone), 1, "b has been silent for its whole time");
+    assert!(world.journal.concat().contains(&format!("b has not spoken for {silence} ms")));
+    // A task manager that starts again remembers nothing, and gives each the whole time anew.
+    let settings = world.state.base.settings.clone();
+    world.ask(Command::Configure { boot: "boot-1".into(), era: Era::from_bits(7), settings }).unwrap();
+    world.pass(silence - 1);
+    world.tick();
+    assert_eq!(world.count(|what| matches!(what, What::WorkerGone { .. })), 1);
+    world.pass(1);
+    world.tick();
+    assert_eq!(world.count(|what| matches!(what, What::WorkerGone { .. })), 2);
+}
+
+#[test]
 fn a_lost_workers_tasks_go_to_others_at_their_old_places() {
     let mut world = World::new(ONE);
     world.join("a", &["k"], 4);
@@ -361,7 +391,7 @@ fn a_lost_workers_tasks_go_to_others_at_their_old_places() {
     let ids: Vec<_> = (0..4).map(|_| world.submit(intent("one"))).collect();
     let held = world.lease("a", 2);
     world.pass(limits::WORKER_SILENCE_MS - 1);
-    world.ask(Command::Beat { worker: "b".into() }).unwrap();
+    world.ask(Command::Beat { worker: "b".into(), remembered: false }).unwrap();
     world.tick();
     assert_eq!(world.count(|what| matches!(what, What::WorkerGone { .. })), 0);
     world.pass(1);
@@ -369,7 +399,10 @@ fn a_lost_workers_tasks_go_to_others_at_their_old_places() {
     assert_eq!(world.count(|what| matches!(what, What::WorkerGone { lost: true, .. })), 1);
     let again = world.lease("b", 4);
     assert_eq!(again.iter().map(|l| l.intent).collect::<Vec<_>>(), ids);
-    assert_eq!(world.ask(Command::Beat { worker: "a".into() }).unwrap_err().code, "unknown_worker");
+    assert_eq!(
+        world.ask(Command::Beat { worker: "a".into(), remembered: false }).unwrap_err().code,
+        "unknown_worker"
+    );
     let grants = world.ask(Command::Lease { asks: vec![Ask { worker: "a".into(), max: 1, request: None }] });
     assert!(serde_json::to_string(&grants.unwrap()).unwrap().contains("unknown_worker"));
     world.join("a", &["k"], 4);

@@ -148,8 +148,15 @@ impl World {
     }
 
     pub(super) fn tick(&mut self) {
+        self.tick_having_heard(&[]);
+    }
+
+    /// A tick of a shell that heard these workers, each so many milliseconds ago.
+    pub(super) fn tick_having_heard(&mut self, heard: &[(&str, u64)]) {
+        let heard: BTreeMap<String, u64> =
+            heard.iter().map(|(name, ago)| ((*name).to_owned(), *ago)).collect();
         loop {
-            match self.ask(Command::Tick { chance: self.chance }) {
+            match self.ask(Command::Tick { chance: self.chance, heard: heard.clone() }) {
                 Ok(Reply::Ticked { more: true, .. }) => {}
                 Ok(Reply::Ticked { .. }) => return,
                 other => panic!("{other:?}"),
