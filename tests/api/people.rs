@@ -63,8 +63,8 @@ fn a_signed_yes_is_handed_in_and_nothing_else_counts() {
     let id = submitted(&instance, &ci, "deploy_model");
     let case = approval(&instance, &ci, &id);
     assert_eq!(
-        json!([case["actor"], case["actor_kind"], case["tier"], case["may"], case["word"]]),
-        json!(["ci", "remote", 0, ["ann"], null]),
+        json!([case["actor"], case["actor_kind"], case["tier"], case["payload"], case["may"], case["word"]]),
+        json!(["ci", "remote", 0, null, ["ann"], null]),
         "{case}"
     );
     let waiting = get_as(&instance, &ci, "/v1/approvals", &[]).json();

@@ -46,14 +46,14 @@ use crate::{
 /// Properties, of which this implementation keeps a record and nothing more.
 type Properties = Map<String, Value>;
 
-/// Who wants to do something.
+/// Who wants to do something, or to what.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Subject {
-    /// `agent` or `remote`.
+pub struct Entity {
+    /// Of a subject `agent` or `remote`; of a resource it is put on record.
     #[serde(rename = "type")]
     kind: String,
-    /// Its name.
+    /// Of a subject its name, of a resource the target of the intent.
     id: String,
     /// Put on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,30 +71,16 @@ pub struct Action {
     properties: Option<Properties>,
 }
 
-/// To what.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Resource {
-    /// Put on record.
-    #[serde(rename = "type")]
-    kind: String,
-    /// The target of the intent.
-    id: String,
-    /// Put on record.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    properties: Option<Properties>,
-}
-
 /// A question.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
     /// Who.
-    subject: Subject,
+    subject: Entity,
     /// What.
     action: Action,
     /// To what.
-    resource: Resource,
+    resource: Entity,
     /// Put on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     context: Option<Properties>,
@@ -106,13 +92,13 @@ pub struct Evaluation {
 pub struct Part {
     /// Who.
     #[serde(default)]
-    subject: Option<Subject>,
+    subject: Option<Entity>,
     /// What.
     #[serde(default)]
     action: Option<Action>,
     /// To what.
     #[serde(default)]
-    resource: Option<Resource>,
+    resource: Option<Entity>,
     /// Put on record.
     #[serde(default)]
     context: Option<Properties>,
@@ -146,13 +132,13 @@ pub struct Options {
 pub struct Evaluations {
     /// For questions that do not say.
     #[serde(default)]
-    subject: Option<Subject>,
+    subject: Option<Entity>,
     /// For questions that do not say.
     #[serde(default)]
     action: Option<Action>,
     /// For questions that do not say.
     #[serde(default)]
-    resource: Option<Resource>,
+    resource: Option<Entity>,
     /// For questions that do not say.
     #[serde(default)]
     context: Option<Properties>,
@@ -294,7 +280,7 @@ async fn taken<T: serde::de::DeserializeOwned>(
 }
 
 /// For whom is asked, if the caller may.
-fn subject(caller: &Caller, subject: &Subject) -> Result<Actor, Problem> {
+fn subject(caller: &Caller, subject: &Entity) -> Result<Actor, Problem> {
     let kind = match subject.kind.as_str() {
         "agent" => ActorKind::Agent,
         "remote" => ActorKind::Remote,

@@ -11,7 +11,7 @@ use axum::{
     http::StatusCode,
 };
 use grace_cortex::{
-    case::Word,
+    case::{Case, Word},
     governance::{
         Command, Query, Refusal, Reply,
         binding::{Answer, Said as Signed},
@@ -36,9 +36,9 @@ use crate::{
     problem::Problem,
 };
 
-/// An approval that is owed, or what became of it.
+/// What somebody has to look at.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Approval {
+pub struct Shown {
     /// Which intent.
     intent: IntentId,
     /// Its type.
@@ -54,12 +54,35 @@ pub struct Approval {
     payload: Document,
     /// Its tier.
     tier: u8,
-    /// How many different people have to say yes.
-    quorum: u8,
     /// Why it is owed.
     reasons: Vec<Reason>,
     /// When it was decided that it is owed.
     since: Timestamp,
+}
+
+impl From<Case> for Shown {
+    fn from(case: Case) -> Self {
+        Self {
+            intent: case.intent,
+            kind: case.kind,
+            actor_kind: case.actor.kind.word(),
+            actor: case.actor.name,
+            target: case.target,
+            payload: case.payload,
+            tier: case.tier.number(),
+            reasons: case.reasons,
+            since: case.since,
+        }
+    }
+}
+
+/// An approval that is owed, or what became of it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Approval {
+    #[serde(flatten)]
+    case: Shown,
+    /// How many different people have to say yes.
+    quorum: u8,
     /// When a yes comes too late.
     until: Option<Timestamp>,
     /// `approved`, `denied` or `expired`; `null` while it waits.
@@ -84,25 +107,8 @@ impl From<ApprovalView> for Approval {
             Word::Denied => "denied",
             Word::Expired => "expired",
         });
-        Self {
-            intent: case.intent,
-            kind: case.kind,
-            actor_kind: case.actor.kind.word(),
-            actor: case.actor.name,
-            target: case.target,
-            payload: case.payload,
-            tier: case.tier.number(),
-            quorum: case.quorum,
-            reasons: case.reasons,
-            since: case.since,
-            until: case.until,
-            word,
-            by,
-            may,
-            closed,
-            digest: case.digest,
-            instance,
-        }
+        let (quorum, until, digest) = (case.quorum, case.until, case.digest.clone());
+        Self { case: case.into(), quorum, until, word, by, may, closed, digest, instance }
     }
 }
 
@@ -118,25 +124,8 @@ pub struct Approvals {
 /// A review that is owed, or what came of it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Review {
-    /// Which intent.
-    intent: IntentId,
-    /// Its type.
-    #[serde(rename = "type")]
-    kind: String,
-    /// Who asked.
-    actor: String,
-    /// What kind of actor that is.
-    actor_kind: &'static str,
-    /// What it is about.
-    target: String,
-    /// What was asked for.
-    payload: Document,
-    /// Its tier.
-    tier: u8,
-    /// Why it is owed.
-    reasons: Vec<Reason>,
-    /// Since when.
-    since: Timestamp,
+    #[serde(flatten)]
+    case: Shown,
     /// Whether something is wrong with it; `null` while nobody has looked.
     flagged: Option<bool>,
     /// Who looked.
@@ -150,21 +139,7 @@ pub struct Review {
 impl From<Looked> for Review {
     fn from(looked: Looked) -> Self {
         let Looked { case, flagged, by, note, at } = looked;
-        Self {
-            intent: case.intent,
-            kind: case.kind,
-            actor_kind: case.actor.kind.word(),
-            actor: case.actor.name,
-            target: case.target,
-            payload: case.payload,
-            tier: case.tier.number(),
-            reasons: case.reasons,
-            since: case.since,
-            flagged,
-            by,
-            note,
-            at,
-        }
+        Self { case: case.into(), flagged, by, note, at }
     }
 }
 
