@@ -7,3 +7,15 @@ mod instance;
 mod hooks;
 #[path = "agents/mcp.rs"]
 mod mcp;
+
+use instance::Instance;
+
+/// An instance on which people can be made approvers.
+fn up() -> Instance {
+    let mut instance = Instance::of("");
+    let config = instance.file("config").to_string_lossy().into_owned();
+    instance.set("XDG_CONFIG_HOME", &config);
+    instance.set("USER", "root");
+    instance.up();
+    instance
+}

@@ -12,16 +12,10 @@ use grace_bus::{
 };
 use serde_json::{Value, json};
 
-use crate::instance::{Instance, until};
-
-fn up() -> Instance {
-    let mut instance = Instance::of("");
-    let config = instance.file("config").to_string_lossy().into_owned();
-    instance.set("XDG_CONFIG_HOME", &config);
-    instance.set("USER", "root");
-    instance.up();
-    instance
-}
+use crate::{
+    instance::{Instance, until},
+    up,
+};
 
 /// What the hook said: its exit status, its JSON, and standard error.
 fn hook(instance: &Instance, agent: &str, input: &[u8]) -> (i32, Value, String) {

@@ -5,16 +5,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::instance::{Instance, until};
-
-fn up() -> Instance {
-    let mut instance = Instance::of("");
-    let config = instance.file("config").to_string_lossy().into_owned();
-    instance.set("XDG_CONFIG_HOME", &config);
-    instance.set("USER", "root");
-    instance.up();
-    instance
-}
+use crate::{
+    instance::{Instance, until},
+    up,
+};
 
 /// A client that connects to `argv`, and runs `body` with `client` and `text` (of a result).
 const CLIENT: &str = r#"
