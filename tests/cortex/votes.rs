@@ -96,6 +96,19 @@ fn five_kernels_vote_each_says_why_and_whoever_has_the_records_counts_the_same()
         let why = instance.grace(&["why", &id]).out;
         VOTERS.iter().all(|voter| why.contains(&format!("{voter} says "))).then_some(())
     });
+    // Once it is told how this one ended, clarity has something to say of the next.
+    until("its end is told", || {
+        let told = instance.grace(&["narratives", "--actor", "htm", "--action", "tasks_done"]);
+        (told.code == Some(0) && told.out.contains("tsk_")).then_some(())
+    });
+    let next = submit(&instance);
+    let said = until("clarity has voted", || {
+        let shown = show(&instance, &next);
+        let all = shown["ballots"].as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|ballot| ballot["voter"] == "clarity")
+    });
+    assert_eq!(said["vote"], "yes", "{said}");
+    assert!(said["reasons"][0]["text"].as_str().unwrap().contains("1 ended well, 0 badly"), "{said}");
     instance.down();
     let keys = happened(&instance, "voter_known");
     let keys: Vec<VerifierKey> =

@@ -156,7 +156,7 @@ impl Shell<Governance> for Works {
         }
         tokio::spawn(ticks(commands.clone()));
         if let Some(voter) = self.voter.take() {
-            voter.start(OwnView(commands.clone()));
+            voter.start(OwnView::of(commands.clone()));
         }
         let Some(bus) = self.bus.take() else { return };
         tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, OWE_SUBJECT), owes, || ()));

@@ -72,11 +72,25 @@ pub(super) fn say(seen: &Seen) -> (Vote, Vec<Reason>) {
     (Vote::Yes, reasons)
 }
 
-/// What the texts in force say of a proposal. What cannot be judged is denied.
-fn judged(generation: &Generation, declared: &[String], proposal: &Proposal) -> (Outcome, Vec<String>) {
-    let read = || {
+/// What is decided by, read once for each generation.
+struct Rules {
+    generation: u64,
+    policies: Policies,
+    charter: Charter,
+}
+
+impl Rules {
+    fn read(generation: &Generation, declared: &[String]) -> Option<Self> {
         let policies = Policies::read(&[("policies.cedar", generation.policies.as_str())], declared).ok()?;
         let charter = Charter::read(&generation.charter, std::path::Path::new("charter.yaml")).ok()?;
+        Some(Self { generation: generation.number, policies, charter })
+    }
+}
+
+/// What the texts in force say of a proposal. What cannot be judged is denied.
+fn judged(rules: Option<&Rules>, proposal: &Proposal) -> (Outcome, Vec<String>) {
+    let judgement = || {
+        let Rules { policies, charter, .. } = rules?;
         let kind = ActorKind::ALL.into_iter().find(|kind| kind.word() == proposal.actor_kind)?;
         let request = Request {
             actor: Actor { kind, name: proposal.actor.clone() },
@@ -84,9 +98,9 @@ fn judged(generation: &Generation, declared: &[String], proposal: &Proposal) -> 
             target: proposal.target.clone(),
             circumstances: proposal.circumstances.clone(),
         };
-        Some(judge(&request, &policies, &charter, &judge::Standing::default()))
+        Some(judge(&request, policies, charter, &judge::Standing::default()))
     };
-    read().map_or((Outcome::Denied, Vec::new()), |judgement| (judgement.outcome, judgement.policies))
+    judgement().map_or((Outcome::Denied, Vec::new()), |judgement| (judgement.outcome, judgement.policies))
 }
 
 /// Those that wait and are for the same, and those that change what is decided by.
@@ -99,17 +113,24 @@ fn against(waiting: &[ApprovalView], proposal: &Proposal) -> (usize, usize) {
 }
 
 /// Asks the own decider.
-pub(super) struct OwnView(pub(super) Commands<Governance>);
+pub(super) struct OwnView {
+    commands: Commands<Governance>,
+    rules: Option<Rules>,
+}
 
 impl OwnView {
+    pub(super) const fn of(commands: Commands<Governance>) -> Self {
+        Self { commands, rules: None }
+    }
+
     async fn query(&self, query: Query) -> Option<Reply> {
-        match self.0.ask(Envelope::new(Command::Query(query))).await {
+        match self.commands.ask(Envelope::new(Command::Query(query))).await {
             Ok(Said::Done(reply)) => Some(reply),
             _ => None,
         }
     }
 
-    async fn seen(&self, proposal: &Proposal) -> Option<Seen> {
+    async fn seen(&mut self, proposal: &Proposal) -> Option<Seen> {
         let Reply::Generation(kept) = self.query(Query::Generation(None)).await? else { return None };
         let Reply::Standing(standing) = self.query(Query::Standing).await? else { return None };
         let Reply::Approvals { rows, .. } =
@@ -118,10 +139,14 @@ impl OwnView {
             return None;
         };
         let Standing { grants, declared, on_its_way, .. } = *standing;
-        let (outcome, policies) = judged(&kept.generation, &declared, proposal);
+        let number = kept.generation.number;
+        if self.rules.as_ref().is_none_or(|rules| rules.generation != number) {
+            self.rules = Rules::read(&kept.generation, &declared);
+        }
+        let (outcome, policies) = judged(self.rules.as_ref(), proposal);
         let (same, changes) = against(&rows, proposal);
         Some(Seen {
-            generation: kept.generation.number,
+            generation: number,
             outcome,
             policies,
             emergencies: grants.len(),
@@ -192,7 +217,9 @@ mod tests {
             since: Timestamp::from_nanos(0),
             until: Timestamp::from_nanos(1),
         };
-        let says = |generation: &Generation, kind: &str| judged(generation, &[], &proposal(kind)).0;
+        let says = |generation: &Generation, kind: &str| {
+            judged(Rules::read(generation, &[]).as_ref(), &proposal(kind)).0
+        };
         assert_eq!(says(&generation, "operator"), Outcome::WaitsForVote);
         assert_eq!(says(&generation, "agent"), Outcome::Denied);
         assert_eq!(says(&generation, "nobody"), Outcome::Denied);

@@ -33,6 +33,10 @@ pub struct History {
 pub fn say(kind: &str, history: History) -> (Vote, Vec<Reason>) {
     let History { well, badly, open } = history;
     let ended = well + badly;
+    if ended + open == 0 {
+        let told = format!("no {kind} was allowed before");
+        return (Vote::Abstain, vec![Reason::new("history.none", told)]);
+    }
     let told = format!(
         "of the last {kind} that were allowed, {well} ended well, {badly} badly, {open} tell nothing"
     );
@@ -145,6 +149,8 @@ mod tests {
     fn half_of_them_ended_badly_is_a_no_and_no_history_says_nothing() {
         let says = |well, badly, open| say("self_improve", History { well, badly, open }).0;
         assert_eq!(says(0, 0, 5), Vote::Abstain);
+        let (vote, reasons) = say("self_improve", History::default());
+        assert_eq!((vote, reasons[0].text.as_str()), (Vote::Abstain, "no self_improve was allowed before"));
         assert_eq!(says(1, 0, 0), Vote::Yes);
         assert_eq!(says(1, 1, 0), Vote::Abstain);
         assert_eq!(says(2, 1, 0), Vote::Yes);
