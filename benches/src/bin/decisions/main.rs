@@ -5,14 +5,18 @@
 //! - cedar, built: the request is built each time, as somebody must
 //! - ruling: the policies' answer by slices, request built
 //! - judgement: the ruling with tier, score, reasons and advice
+//! - with `--features peers`: the same rules in Rego, by regorus's interpreter and its machine, and in casbin; each gives the same answers
 //!
-//! `cargo run --release -p grace-benches --bin decisions [-- --seconds S] [--rounds N]`
+//! `cargo run --release -p grace-benches --bin decisions [--features peers] [-- --seconds S] [--rounds N]`
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a benchmark that cannot run should say so and stop"
 )]
+
+#[cfg(feature = "peers")]
+mod peers;
 
 use std::{
     fmt::Write as _,
@@ -52,7 +56,21 @@ fn main() {
     let ready: Vec<CedarRequest> = requests.iter().map(cedar).collect();
     let standing = Standing::default();
 
-    let mut figures: [Vec<f64>; 4] = Default::default();
+    #[cfg(feature = "peers")]
+    let peers = peers::all(&requests);
+    #[cfg(feature = "peers")]
+    for (n, request) in ready.iter().enumerate() {
+        let allowed =
+            authorizer.is_authorized(request, &set, &entities).decision() == cedar_policy::Decision::Allow;
+        for peer in &peers {
+            assert_eq!((peer.decide)(n), allowed, "{} on {:?}", peer.name, requests[n]);
+        }
+    }
+    let mut names =
+        vec!["cedar, request ready", "cedar, request built", "ruling by slices", "whole judgement"];
+    #[cfg(feature = "peers")]
+    names.extend(peers.iter().map(|peer| peer.name));
+    let mut figures = vec![Vec::new(); names.len()];
     for _ in 0..rounds {
         let mut each = |n: usize, work: &dyn Fn(usize)| figures[n].push(rate(time, work));
         each(0, &|n| {
@@ -67,15 +85,23 @@ fn main() {
         each(3, &|n| {
             black_box(judge(&requests[n % requests.len()], &own, &charter, &standing));
         });
+        #[cfg(feature = "peers")]
+        for (at, peer) in peers.iter().enumerate() {
+            each(4 + at, &|n| {
+                black_box((peer.decide)(n));
+            });
+        }
     }
     println!(
         "20 policies, {ACTORS} actors, {rounds} rounds in turn; median [min – max] decisions a second, one thread\n"
     );
-    let names = ["cedar, request ready", "cedar, request built", "ruling by slices", "whole judgement"];
     let medians: Vec<f64> =
         names.iter().zip(&mut figures).map(|(name, figures)| row(name, figures)).collect();
     println!("whole judgement / cedar, request ready: {:.2}", medians[3] / medians[0]);
     println!("whole judgement / cedar, request built: {:.2}", medians[3] / medians[1]);
+    for (name, median) in names.iter().zip(&medians).skip(4) {
+        println!("whole judgement / {name}: {:.2}", medians[3] / median);
+    }
 }
 
 fn row(name: &str, figures: &mut [f64]) -> f64 {
@@ -96,12 +122,17 @@ fn rate(time: Duration, work: &dyn Fn(usize)) -> f64 {
     done as f64 / start.elapsed().as_secs_f64()
 }
 
+/// The kind of actor that may ask for the `n`th type.
+fn kind_of_type(n: usize) -> &'static str {
+    ["Operator", "Agent", "Program"][n % 3]
+}
+
 fn policies() -> String {
     let mut text = String::from(
         "@id(\"governed\") @tier(\"0\") permit (principal is Operator, action == Action::\"modify_governance\", resource);\n",
     );
     for n in 0..TYPES {
-        let (kind, tier) = (["Operator", "Agent", "Program"][n % 3], n % 3);
+        let (kind, tier) = (kind_of_type(n), n % 3);
         writeln!(
             text,
             "@id(\"type-{n}\") @tier(\"{tier}\") permit (principal is {kind}, action == Action::\"type_{n}\", resource) when {{ context.revenue_percent < 90 }};"
