@@ -73,6 +73,8 @@ pub(super) async fn hear(door: Door, wishes: Wishes) {
         tokio::spawn(changes(door.clone(), subject, wishes.clone()));
     }
     let mut heard: BTreeMap<String, Hearing> = BTreeMap::new();
+    // Before anybody has said what is wanted, which may take a while: nothing is to be missed at a start.
+    take_up(&door, &mut heard, EVERYTHING).await;
     let mut of_policies: Option<BTreeSet<String>> = None;
     loop {
         let mut wanted = wishes.at(door.clock.now().mono);
@@ -84,16 +86,7 @@ pub(super) async fn hear(door: Door, wishes: Wishes) {
         }
         let wanted = reduced(&wanted);
         for subject in &wanted {
-            if heard.contains_key(subject) {
-                continue;
-            }
-            match listen(door.bus.clone(), subject.clone(), NAME.to_owned()).await {
-                Ok(inbox) => {
-                    let hearing = tokio::spawn(door.clone().hear(inbox, subject.clone()));
-                    heard.insert(subject.clone(), Hearing(hearing));
-                }
-                Err(e) => tell(&format!("events on {subject} are not heard: {e}")),
-            }
+            take_up(&door, &mut heard, subject).await;
         }
         // Only now: a copy that comes by both ways is known, one that came by neither would be lost.
         heard.retain(|subject, _| wanted.contains(subject));
@@ -102,6 +95,20 @@ pub(super) async fn hear(door: Door, wishes: Wishes) {
             () = wishes.changed.notified() => {}
             () = later(every) => {}
         }
+    }
+}
+
+/// Hears what comes on the subject from now on, if it does not already.
+async fn take_up(door: &Door, heard: &mut BTreeMap<String, Hearing>, subject: &str) {
+    if heard.contains_key(subject) {
+        return;
+    }
+    match listen(door.bus.clone(), subject.to_owned(), NAME.to_owned()).await {
+        Ok(inbox) => {
+            let hearing = tokio::spawn(door.clone().hear(inbox, subject.to_owned()));
+            heard.insert(subject.to_owned(), Hearing(hearing));
+        }
+        Err(e) => tell(&format!("events on {subject} are not heard: {e}")),
     }
 }
 
