@@ -155,6 +155,7 @@ pub(super) fn write(text: &mut Text, telemetry: &Telemetry, now: Monotonic) {
     }
     if let Some(layer2) = telemetry.of::<Layer2>("layer2", now) {
         numbers(text, &LAYER2, &layer2.numbers);
+        alerts(text, &layer2.numbers);
         parts(text, &layer2.components);
     }
     if let Some(bus) = telemetry.of::<BTreeMap<String, Value>>("message_bus", now) {
@@ -227,6 +228,16 @@ fn numbers(text: &mut Text, families: &[Named], numbers: &BTreeMap<String, Value
     }
 }
 
+/// Alerts that stand, one sample for each severity that the watchdog tells of.
+fn alerts(text: &mut Text, numbers: &BTreeMap<String, Value>) {
+    text.family("grace_layer2_alerts", Kind::Gauge, "Alerts that stand.");
+    for (severity, field) in [("warning", "alerts_warning"), ("critical", "alerts_critical")] {
+        if let Some(count) = numbers.get(field).and_then(Value::as_f64) {
+            text.sample(&[("severity", severity)], count);
+        }
+    }
+}
+
 fn parts(text: &mut Text, parts: &BTreeMap<String, Part>) {
     text.family("grace_layer2_health_ratio", Kind::Gauge, "How well a part of Layer 2 is, from 0 to 1.");
     for (name, part) in parts {
@@ -258,7 +269,7 @@ mod tests {
         };
         say(
             "layer2",
-            json!({"htm_queue_depth": 7, "dispatches": 12, "new_field": 1, "workers": "many", "time": "…",
+            json!({"htm_queue_depth": 7, "dispatches": 12, "alerts_critical": 2, "new_field": 1, "workers": "many", "time": "…",
                    "components": {"htm": {"health": 0.5, "ready": true, "more": []}}}),
         );
         say("message_bus", json!({"open_connections": 3, "connections": 9, "violations": [{"user": "x"}]}));
@@ -280,6 +291,7 @@ mod tests {
                 "grace_evidence_rewinds_total{component=\"htm\",sink=\"clarity\"} 2",
                 "grace_layer2_queue_depth 7",
                 "grace_layer2_dispatches_total 12",
+                "grace_layer2_alerts{severity=\"critical\"} 2",
                 "grace_layer2_health_ratio{component=\"htm\"} 0.5",
                 "grace_layer2_ready{component=\"htm\"} 1",
                 "grace_bus_open_connections 3",
