@@ -56,9 +56,7 @@ fn main() {
     let ready: Vec<CedarRequest> = requests.iter().map(cedar).collect();
     let standing = Standing::default();
 
-    #[cfg(feature = "peers")]
-    let peers = peers::all(&requests);
-    #[cfg(feature = "peers")]
+    let peers = others(&requests);
     for (n, request) in ready.iter().enumerate() {
         let allowed =
             authorizer.is_authorized(request, &set, &entities).decision() == cedar_policy::Decision::Allow;
@@ -66,10 +64,8 @@ fn main() {
             assert_eq!((peer.decide)(n), allowed, "{} on {:?}", peer.name, requests[n]);
         }
     }
-    let mut names =
-        vec!["cedar, request ready", "cedar, request built", "ruling by slices", "whole judgement"];
-    #[cfg(feature = "peers")]
-    names.extend(peers.iter().map(|peer| peer.name));
+    let own_names = ["cedar, request ready", "cedar, request built", "ruling by slices", "whole judgement"];
+    let names: Vec<&str> = own_names.into_iter().chain(peers.iter().map(|peer| peer.name)).collect();
     let mut figures = vec![Vec::new(); names.len()];
     for _ in 0..rounds {
         let mut each = |n: usize, work: &dyn Fn(usize)| figures[n].push(rate(time, work));
@@ -85,7 +81,6 @@ fn main() {
         each(3, &|n| {
             black_box(judge(&requests[n % requests.len()], &own, &charter, &standing));
         });
-        #[cfg(feature = "peers")]
         for (at, peer) in peers.iter().enumerate() {
             each(4 + at, &|n| {
                 black_box((peer.decide)(n));
@@ -120,6 +115,22 @@ fn rate(time: Duration, work: &dyn Fn(usize)) -> f64 {
         }
     }
     done as f64 / start.elapsed().as_secs_f64()
+}
+
+/// Another engine with the same rules: whether it allows a request, by its number.
+struct Peer {
+    name: &'static str,
+    decide: Box<dyn Fn(usize) -> bool>,
+}
+
+#[cfg(feature = "peers")]
+fn others(requests: &[Request]) -> Vec<Peer> {
+    peers::all(requests)
+}
+
+#[cfg(not(feature = "peers"))]
+fn others(_: &[Request]) -> Vec<Peer> {
+    Vec::new()
 }
 
 /// The kind of actor that may ask for the `n`th type.

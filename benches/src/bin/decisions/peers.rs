@@ -7,15 +7,9 @@ use grace_cortex::request::Request;
 use regorus::{CompiledPolicy, Engine, Value, languages::rego::compiler::Compiler, rvm::vm::RegoVM};
 use serde_json::json;
 
-use super::{TYPES, kind_of_type};
+use super::{Peer, TYPES, kind_of_type};
 
 const RULE: &str = "data.grace.allow";
-
-/// An engine with the rules: whether it allows a request, by its number.
-pub(super) struct Peer {
-    pub(super) name: &'static str,
-    pub(super) decide: Box<dyn Fn(usize) -> bool>,
-}
 
 pub(super) fn all(requests: &[Request]) -> Vec<Peer> {
     vec![interpreter(requests), machine(requests), enforcer(requests)]
