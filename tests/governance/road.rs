@@ -6,7 +6,7 @@ use grace_bus::Message;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::instance::{Instance, durable::connect, kill, until};
+use crate::instance::{Instance, durable::connect_as, kill, until};
 
 fn up() -> Instance {
     let mut instance = Instance::of("");
@@ -32,10 +32,10 @@ fn refused(instance: &Instance, args: &[&str]) -> String {
     error["error"]["code"].as_str().unwrap().to_owned()
 }
 
-/// Says what people owe, as the cortex would, until it is taken.
+/// Says what people owe, with the cortex's own credential, until it is taken.
 fn owe(instance: &Instance, case: &Value) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let bus = runtime.block_on(async { connect(instance) });
+    let bus = runtime.block_on(async { connect_as(instance, "cortex") });
     let body = json!({"command": {"owe": {"cases": [case]}}}).to_string().into_bytes();
     until("governance takes what is owed", || {
         let message = Message::new("grace.governance.owe", body.clone());

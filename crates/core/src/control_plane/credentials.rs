@@ -11,7 +11,7 @@ use grace_kernel::evidence;
 use grace_types::{
     intent::{
         SUBMIT_SUBJECT,
-        asked::{GOVERN_SUBJECT, intent_subject},
+        asked::{GOVERN_SUBJECT, OWE_SUBJECT, intent_subject},
     },
     manifest::{ComponentKind, Permissions, ProcessSpec},
 };
@@ -27,9 +27,10 @@ pub(super) const OPERATOR: &str = "operator";
 pub(super) const AGENTS: &str = "agents";
 
 /// Where the layer that governs speaks: what is approved goes to the task manager on the first, what is decided by comes on the second,
-/// and votes are told and cast under the third. Whoever could publish there would have approved whatever they like, so that nobody may
-/// whose own job it is not: not the operator, and no program, whatever its manifest allows.
-const GOVERNING: [&str; 3] = [SUBMIT_SUBJECT, GOVERN_SUBJECT, "grace.vote.>"];
+/// what people owe is told on the third, and votes are told and cast under the fourth. Whoever could publish there would have approved
+/// whatever they like, or would have others approve what nobody asked for, so that nobody may whose own job it is not: not the
+/// operator, and no program, whatever its manifest allows.
+const GOVERNING: [&str; 4] = [SUBMIT_SUBJECT, GOVERN_SUBJECT, OWE_SUBJECT, "grace.vote.>"];
 
 /// The kinds of actors as which a person cannot ask: who asks is to be known from the record. As an agent a person may ask, since an
 /// agent may nothing that a person may not.

@@ -44,8 +44,7 @@ use crate::{
 pub const NAME: &str = "governance";
 /// The interval within which it beats.
 pub const WATCHDOG: Duration = Duration::from_secs(2);
-/// Where the cortex says what people owe. Nobody else may publish there.
-pub const OWE_SUBJECT: &str = "grace.governance.owe";
+pub use grace_types::intent::asked::OWE_SUBJECT;
 /// Where it answers questions and takes what an approver has signed, and nothing else: for the HTTP interface, at whose word nothing is done.
 pub const DESK_SUBJECT: &str = "grace.governance.desk";
 

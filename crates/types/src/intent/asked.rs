@@ -26,6 +26,9 @@ pub fn intent_subject(kind: &str, name: &str) -> String {
 /// The subject on which the kernel `governance` speaks to the cortex. Nobody else may publish there.
 pub const GOVERN_SUBJECT: &str = "grace.cortex.govern";
 
+/// The subject on which the cortex tells the kernel `governance` what people owe. Nobody else may publish there.
+pub const OWE_SUBJECT: &str = "grace.governance.owe";
+
 /// An intent that somebody asks for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
