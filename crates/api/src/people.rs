@@ -164,7 +164,7 @@ pub struct Which {
     after: Option<IntentId>,
 }
 
-/// What an approver has signed: `grace approvals approve ID --print` makes it.
+/// What an approver has signed: `grace approvals approve ID --as NAME --case FILE` prints it.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignedWord {

@@ -9,7 +9,10 @@ use grace_cortex::{
 };
 use grace_kernel::{
     Decider, Envelope, Outcome,
-    process::wire::{self, WireError},
+    process::{
+        later,
+        wire::{self, WireError},
+    },
 };
 use grace_orchestration::htm::{self, Htm};
 use grace_types::intent::{WAIT_HEADER, asked::intent_subject};
@@ -73,7 +76,9 @@ impl Road {
         let asking = async {
             loop {
                 match self.bus.request(message.clone(), limits::ASK_TIME).await {
-                    Err(BusError::NoResponders { .. } | BusError::NotConnected) => pause().await,
+                    Err(BusError::NoResponders { .. } | BusError::NotConnected) => {
+                        later(limits::ASK_AGAIN).await;
+                    }
                     done => return done,
                 }
             }
@@ -87,11 +92,6 @@ impl Road {
     pub(crate) async fn hear(&self, subject: &str) -> Option<Subscription> {
         self.bus.subscribe(subject, None).await.ok()
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the shell's own timer: between two tries")]
-async fn pause() {
-    tokio::time::sleep(limits::ASK_AGAIN).await;
 }
 
 fn message<C: serde::Serialize>(envelope: &Envelope<C>, subject: String) -> Result<Message, Problem> {

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use grace_kernel::process::tell;
+use grace_kernel::process::{later, tell};
 use hyper::{
     Request,
     body::Incoming,
@@ -92,7 +92,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Err(e) => {
                 // No descriptors, most likely: some will be free in a moment.
                 tell(&format!("a connection could not be accepted: {e}"));
-                pause().await;
+                later(Duration::from_secs(1)).await;
             }
         }
     }
@@ -101,9 +101,4 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 fn is_the_clients(e: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the shell's own timer: between two tries")]
-async fn pause() {
-    tokio::time::sleep(Duration::from_secs(1)).await;
 }

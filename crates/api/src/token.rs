@@ -4,14 +4,15 @@
 //! in their configuration.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
 };
 
 use axum::http::{HeaderMap, header};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use grace_kernel::private;
 use grace_types::chance::Entropy;
 use subtle::ConstantTimeEq as _;
 
@@ -65,24 +66,11 @@ fn read(file: File) -> io::Result<Token> {
     Ok(Token(token.to_owned()))
 }
 
-/// Complete and synced under another name first: after a crash there is a whole one or none.
 fn make(path: &Path, entropy: &mut dyn Entropy) -> io::Result<Token> {
     let mut bytes = [0; BYTES];
     entropy.fill(&mut bytes);
     let token = URL_SAFE_NO_PAD.encode(bytes);
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let fresh = path.with_extension("token.new");
-    // What a crash left under that name may be anybody's to read.
-    match std::fs::remove_file(&fresh) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    file.write_all(format!("{token}\n").as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, path)?;
-    File::open(folder)?.sync_all()?;
+    private::write(path, format!("{token}\n").as_bytes())?;
     Ok(Token(token))
 }
 

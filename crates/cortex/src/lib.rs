@@ -19,6 +19,7 @@
 //! | [`policy`] | policies in Cedar: read, checked, and asked |
 //! | [`request`] | who asks for what |
 //! | [`router`] | decides what is asked for, waits for people and votes, and hands on what is allowed: a decider, and its process |
+//! | `rules` | what is decided by, read once for each generation |
 //! | [`tier`] | the five tiers of autonomy |
 //! | [`unified`] | unified logic: who votes, and how ballots are counted |
 //!
@@ -33,5 +34,6 @@ pub mod limits;
 pub mod policy;
 pub mod request;
 pub mod router;
+mod rules;
 pub mod tier;
 pub mod unified;

@@ -11,6 +11,7 @@
 //! | [`entry`] | the journal record: 5W1H, causes, and the answer to a keyed command |
 //! | [`host`] | the core of the host, without threads or clocks |
 //! | [`evidence`] | how a journal's records reach the log and the narratives |
+//! | [`private`] | files that only their owner may read |
 //! | [`process`] | the shell: a process of its own |
 //! | [`vote`] | what is put to the vote, and signed ballots |
 //! | [`limits`] | every bound, with its reason |
@@ -25,6 +26,7 @@ pub mod evidence;
 pub mod host;
 mod keys;
 pub mod limits;
+pub mod private;
 pub mod process;
 pub mod vote;
 

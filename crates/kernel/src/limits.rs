@@ -129,5 +129,5 @@ pub const VOTER_KNOWN_AGAIN: Duration = Duration::from_secs(1);
 /// Bytes of a ballot that are read: more than its reasons can have.
 pub const BALLOT_BYTES: usize = 32 << 10;
 
-/// Bytes of a key's file that are read; a key has about a hundred.
-pub const VOTER_KEY_BYTES: u64 = 4096;
+/// Bytes of a key's file, at most; a key has about a hundred.
+pub const KEY_FILE_BYTES: u64 = 4096;

@@ -5,12 +5,13 @@
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
+use grace_kernel::private;
 use grace_types::time::Timestamp;
 
 use super::record::{Record, Standing};
@@ -22,24 +23,10 @@ use crate::limits;
 /// The file cannot be read, is none of ours, or can be read by others.
 pub fn read(path: &Path) -> io::Result<Vec<Record>> {
     let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-    match File::open(path) {
-        Ok(file) => records(&file).map_err(named),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(named(e)),
+    match private::read(path, limits::TOKENS_BYTES).map_err(named)? {
+        Some(text) => serde_json::from_slice(&text).map_err(|e| named(e.into())),
+        None => Ok(Vec::new()),
     }
-}
-
-fn records(file: &File) -> io::Result<Vec<Record>> {
-    let mode = file.metadata()?.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(io::Error::other(format!("others can read it (mode {mode:03o}): chmod 600")));
-    }
-    let mut text = Vec::new();
-    file.take(limits::TOKENS_BYTES + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > limits::TOKENS_BYTES {
-        return Err(io::Error::other(format!("it has more than {} bytes", limits::TOKENS_BYTES)));
-    }
-    Ok(serde_json::from_slice(&text)?)
 }
 
 /// Changes the records: `change` sees all of them, and what it leaves is written. Records that ended long ago are dropped.
@@ -58,7 +45,9 @@ pub fn change<T, E: From<io::Error>>(
     records.retain(|record| {
         record.standing(now) == Standing::Live || now.since(ended(record)) < limits::ENDED_TOKENS_KEPT
     });
-    write(path, &records)?;
+    let mut text = serde_json::to_vec_pretty(&records).map_err(io::Error::from)?;
+    text.push(b'\n');
+    private::write(path, &text)?;
     Ok(done)
 }
 
@@ -70,22 +59,6 @@ fn lock(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(lock)?;
     file.lock()?;
     Ok(file)
-}
-
-/// Complete and synced under another name first: after a crash there are the old records or the new ones.
-fn write(path: &Path, records: &[Record]) -> io::Result<()> {
-    let fresh = path.with_extension("json.new");
-    match std::fs::remove_file(&fresh) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    let mut text = serde_json::to_vec_pretty(records)?;
-    text.push(b'\n');
-    file.write_all(&text)?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, path)?;
-    File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?.sync_all()
 }
 
 /// What tells one file from the next: device, number, size, and when it was changed.

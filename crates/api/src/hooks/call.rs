@@ -3,8 +3,8 @@
 //! The input is written by the agent's host, but what stands in it comes from a model: names and arguments are data, bounded, and never
 //! looked at for instructions.
 
+use grace_cortex::case::sha256;
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
 use super::{
     agent::Agent,
@@ -169,7 +169,7 @@ impl Call {
             self.arguments,
             means
         ]);
-        hex(&Sha256::digest(whole.to_string()))
+        sha256(whole.to_string().as_bytes())
     }
 }
 
@@ -187,15 +187,7 @@ fn told(name: &str, value: &Value, left: &mut usize) -> (String, Value) {
         *left -= cost;
         return (name.to_owned(), value.clone());
     }
-    let digest = hex(&Sha256::digest(&written));
+    let digest = sha256(written.as_bytes());
     let name: String = name.chars().take(limits::HOOK_NAME_BYTES / 4).collect();
     (name, serde_json::json!({"sha256": digest, "bytes": written.len()}))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

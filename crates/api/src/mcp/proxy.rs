@@ -11,12 +11,13 @@ use std::{
     time::Duration,
 };
 
+use grace_cortex::case::sha256;
+use grace_kernel::process::later;
 use grace_types::{
     intent::Json,
     time::{Clock, SystemClock},
 };
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -233,7 +234,7 @@ impl<W: AsyncWrite + Unpin> Between<W> {
         let Some(adds) = self.gate.adds(&called.tool) else {
             let asks = self.gate.ask_for_tools(called.meta.as_ref());
             let late = tokio::spawn(async move {
-                let () = wait(limits::MCP_LIST).await;
+                let () = later(limits::MCP_LIST).await;
                 let _ = say.send(Happening::Unlisted(number)).await;
             });
             self.under.insert(number, Under { called, judging: late.abort_handle(), listing: true });
@@ -283,14 +284,6 @@ impl<W: AsyncWrite + Unpin> Between<W> {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell's own timer: how long a server may take for its list"
-)]
-async fn wait(time: Duration) {
-    tokio::time::sleep(time).await;
-}
-
 impl Proxy {
     /// The line for the server, or else for the client.
     async fn judge(&self, called: &Called, adds: &[&str]) -> Result<String, String> {
@@ -320,8 +313,7 @@ impl Proxy {
 
     fn question(&self, called: &Called, tool: &str, meaning: &Meaning, kind: &str) -> Question {
         let whole: Value = json!([self.agent, tool, called.arguments, kind, meaning.target]);
-        let digest: String =
-            Sha256::digest(whole.to_string()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = sha256(whole.to_string().as_bytes());
         let payload = json!({
             "agent": self.agent,
             "tool": called.tool,

@@ -3,9 +3,6 @@
 //! The key signs emergency grants on their way to the cortex; it is in a file of its own (`keys/governance.key`), and never in a record.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -13,7 +10,7 @@ use std::{
 
 use grace_bus::{Bus, Message};
 use grace_kernel::{
-    Envelope, HostError, Outcome,
+    Envelope, HostError, Outcome, private,
     process::{
         Context, KernelError,
         serve::{Shell, Storage, hear_also, run_decider},
@@ -73,48 +70,13 @@ pub async fn main(
     declared: Vec<String>,
 ) -> Result<(), KernelError> {
     let path = keys.join("governance.key");
-    let key = key(&path, &mut OsEntropy).map_err(|e| KernelError::System {
-        what: "governance's key",
-        source: io::Error::new(e.kind(), format!("{}: {e}", path.display())),
-    })?;
+    let key = private::signer_key(&path, NAME, &mut OsEntropy)
+        .map_err(|source| KernelError::System { what: "governance's key", source })?;
     let storage = Storage::sqlite(journal, context.clock.now().wall);
     let bus = context.bus.clone();
     let voter = Voter::of(&context);
     let works = Works { declared, key: Arc::new(key), bus, nudge: Arc::new(Notify::new()), voter };
     run_decider::<Governance, _>(context, storage, works).await
-}
-
-/// The key in the file, or a new one. Complete and synced under another name first: after a crash there is a whole one or none.
-fn key(path: &Path, entropy: &mut dyn Entropy) -> io::Result<SignerKey> {
-    let bad = |e: &dyn std::fmt::Display| io::Error::other(e.to_string());
-    match File::open(path) {
-        Ok(file) => {
-            let mode = file.metadata()?.permissions().mode() & 0o777;
-            if mode & 0o077 != 0 {
-                return Err(bad(&format!("others can read it (mode {mode:03o}): chmod 600")));
-            }
-            let mut text = String::new();
-            file.take(1024).read_to_string(&mut text)?;
-            SignerKey::from_secret_text(text.trim_end()).map_err(|e| bad(&e))
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let key = SignerKey::generate(NAME, entropy).map_err(|e| bad(&e))?;
-            let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-            let fresh = path.with_extension("key.new");
-            match std::fs::remove_file(&fresh) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-            file.write_all(format!("{}\n", key.to_secret_text()).as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&fresh, path)?;
-            File::open(folder)?.sync_all()?;
-            Ok(key)
-        }
-        Err(e) => Err(e),
-    }
 }
 
 /// The grant with its signature: a note's line over everything else in it.
@@ -212,17 +174,19 @@ async fn ticks(commands: Commands<Governance>) {
 }
 
 /// What the cortex may say.
-fn owes(command: &Command) -> Result<(), WireError> {
-    match command {
-        Command::Owe { .. } => Ok(()),
+fn owes(message: &Message) -> Result<Envelope<Command>, WireError> {
+    let envelope = wire::read_command::<Governance>(message)?;
+    match envelope.command {
+        Command::Owe { .. } => Ok(envelope),
         _ => Err(WireError::bad_request("here the cortex says what people owe, and nothing else")),
     }
 }
 
 /// What needs nobody's trust: questions, and what carries its own proof.
-fn proves_itself(command: &Command) -> Result<(), WireError> {
-    match command {
-        Command::Query(_) | Command::Approve(_) | Command::Deny(_) => Ok(()),
+fn proves_itself(message: &Message) -> Result<Envelope<Command>, WireError> {
+    let envelope = wire::read_command::<Governance>(message)?;
+    match envelope.command {
+        Command::Query(_) | Command::Approve(_) | Command::Deny(_) => Ok(envelope),
         _ => Err(WireError::bad_request(
             "here are taken `query`, and what an approver has signed: `approve`, `deny`",
         )),

@@ -13,12 +13,10 @@ use super::{
     command::{ApprovalView, Command, Query, Reply, Standing},
 };
 use crate::{
-    case::Generation,
-    charter::Charter,
     command::Outcome,
     judge::{self, judge},
-    policy::Policies,
     request::{Actor, ActorKind, Request},
+    rules::Rules,
 };
 
 /// What it looks at.
@@ -72,25 +70,10 @@ pub(super) fn say(seen: &Seen) -> (Vote, Vec<Reason>) {
     (Vote::Yes, reasons)
 }
 
-/// What is decided by, read once for each generation.
-struct Rules {
-    generation: u64,
-    policies: Policies,
-    charter: Charter,
-}
-
-impl Rules {
-    fn read(generation: &Generation, declared: &[String]) -> Option<Self> {
-        let policies = Policies::read(&[("policies.cedar", generation.policies.as_str())], declared).ok()?;
-        let charter = Charter::read(&generation.charter, std::path::Path::new("charter.yaml")).ok()?;
-        Some(Self { generation: generation.number, policies, charter })
-    }
-}
-
 /// What the texts in force say of a proposal. What cannot be judged is denied.
 fn judged(rules: Option<&Rules>, proposal: &Proposal) -> (Outcome, Vec<String>) {
     let judgement = || {
-        let Rules { policies, charter, .. } = rules?;
+        let Rules { policies, charter } = rules?;
         let kind = ActorKind::ALL.into_iter().find(|kind| kind.word() == proposal.actor_kind)?;
         let request = Request {
             actor: Actor { kind, name: proposal.actor.clone() },
@@ -115,7 +98,8 @@ fn against(waiting: &[ApprovalView], proposal: &Proposal) -> (usize, usize) {
 /// Asks the own decider.
 pub(super) struct OwnView {
     commands: Commands<Governance>,
-    rules: Option<Rules>,
+    /// What is in force, with its generation; `None` as long as it cannot be read.
+    rules: Option<(u64, Rules)>,
 }
 
 impl OwnView {
@@ -140,10 +124,10 @@ impl OwnView {
         };
         let Standing { grants, declared, on_its_way, .. } = *standing;
         let number = kept.generation.number;
-        if self.rules.as_ref().is_none_or(|rules| rules.generation != number) {
-            self.rules = Rules::read(&kept.generation, &declared);
+        if self.rules.as_ref().is_none_or(|(read, _)| *read != number) {
+            self.rules = Rules::read(Some(&kept.generation), &declared).ok().map(|rules| (number, rules));
         }
-        let (outcome, policies) = judged(self.rules.as_ref(), proposal);
+        let (outcome, policies) = judged(self.rules.as_ref().map(|(_, rules)| rules), proposal);
         let (same, changes) = against(&rows, proposal);
         Some(Seen {
             generation: number,
@@ -173,7 +157,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{charter, policy};
+    use crate::{case::Generation, charter, policy};
 
     fn clear() -> Seen {
         Seen {
@@ -218,7 +202,7 @@ mod tests {
             until: Timestamp::from_nanos(1),
         };
         let says = |generation: &Generation, kind: &str| {
-            judged(Rules::read(generation, &[]).as_ref(), &proposal(kind)).0
+            judged(Rules::read(Some(generation), []).ok().as_ref(), &proposal(kind)).0
         };
         assert_eq!(says(&generation, "operator"), Outcome::WaitsForVote);
         assert_eq!(says(&generation, "agent"), Outcome::Denied);

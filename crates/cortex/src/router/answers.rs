@@ -13,7 +13,6 @@ use super::{
     Router, bad_request, because,
     event::{Event, What},
     recorded, refusal,
-    rules::Rules,
     state::State,
     submit::judged,
     votes,
@@ -22,6 +21,7 @@ use crate::{
     case::{Generation, Grant, Owed, Verdict, Word},
     command::{DecisionState, Outcome, Refusal, Reply, Taken},
     limits,
+    rules::Rules,
 };
 
 const PLACE: &str = "cortex";

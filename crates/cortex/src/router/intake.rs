@@ -10,11 +10,7 @@
 //! that time is over. As long as the task manager has no room it is asked before anything is decided, so that work is shed in its
 //! order, with its reason; where it does not say in time, intents are decided without its word.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use grace_bus::{Bus, Message, Subscription};
 use grace_kernel::{
@@ -27,7 +23,7 @@ use grace_kernel::{
     },
 };
 use grace_types::{
-    intent::{IntentId, Submission, Submitted, WAIT_HEADER},
+    intent::{IntentId, Submission, Submitted},
     reason::Reason,
     time::{Clock, Monotonic},
 };
@@ -38,7 +34,7 @@ use tokio::{
 
 use super::{
     Router, refusal,
-    road::{self, Pressed, Waiters},
+    road::{self, Waiters},
     shell::{NAME, Types},
 };
 use crate::{
@@ -74,7 +70,6 @@ struct Shared {
     commands: Commands<Router>,
     clock: Arc<dyn Clock>,
     waiters: Waiters,
-    pressed: Pressed,
     types: Box<dyn Types>,
 }
 
@@ -91,10 +86,10 @@ impl Intake {
         bus: Bus,
         commands: Commands<Router>,
         clock: Arc<dyn Clock>,
-        (waiters, pressed): (Waiters, Pressed),
+        waiters: Waiters,
         types: Box<dyn Types>,
     ) -> Self {
-        let shared = Arc::new(Shared { bus, commands, clock, waiters, pressed, types });
+        let shared = Arc::new(Shared { bus, commands, clock, waiters, types });
         // As many as there are flights.
         Self { shared, waiting: VecDeque::new(), flights: 0, landed: mpsc::unbounded_channel() }
     }
@@ -160,7 +155,7 @@ impl Intake {
                     intents: intents.into_iter().enumerate().map(arrived).collect(),
                     cause: Envelope { correlation, causation, hops, traceparent, hlc, ..Envelope::default() },
                     bytes: message.payload.len(),
-                    patience: patience(message),
+                    patience: wire::patience(message, limits::HAND_WAIT),
                 });
                 Ok(())
             }
@@ -183,7 +178,7 @@ impl Intake {
 
     fn tell(&self, envelope: Envelope<Command>, message: &Message) -> Result<(), WireError> {
         let told = self.shared.commands.tell(envelope, message.reply.clone());
-        told.map_err(|e| WireError { code: e.code().to_owned(), message: e.to_string() })
+        told.map_err(WireError::from)
     }
 
     /// An actor sees its own intents; what Grace's own components ask is theirs to know.
@@ -240,7 +235,7 @@ impl Intake {
 
 impl Shared {
     async fn fly(self: Arc<Self>, mut requests: Vec<Request>) {
-        if self.pressed.load(Ordering::Relaxed) {
+        if self.waiters.is_pressed() {
             self.check(&mut requests).await;
         }
         let mut envelope = caused(&requests);
@@ -287,9 +282,8 @@ impl Shared {
         }
         let submissions: Vec<Submission> = planned.iter().map(|one| would_be(one)).collect();
         let Some(results) = road::check(&self.bus, &submissions).await else { return };
-        let room = results.iter().all(|result| matches!(result, Submitted::Accepted { .. }));
-        if room {
-            self.pressed.store(false, Ordering::Relaxed);
+        if results.iter().all(|result| matches!(result, Submitted::Accepted { .. })) {
+            self.waiters.press(false);
         }
         for (one, result) in planned.iter_mut().zip(results) {
             if let Submitted::Refused(refused) = result {
@@ -369,12 +363,6 @@ fn handing(answered: &Answered) -> Option<IntentId> {
     let Answered::Decided(decision) = answered else { return None };
     let handing = decision.outcome == Outcome::Allowed && decision.state == DecisionState::Waiting;
     handing.then_some(decision.id)
-}
-
-/// How long whoever asks lets the answer wait for the task manager.
-fn patience(message: &Message) -> Duration {
-    let asked = message.headers.get(WAIT_HEADER).and_then(|text| text.parse().ok()).unwrap_or(0);
-    Duration::from_millis(asked).min(limits::HAND_WAIT)
 }
 
 /// What one request says of its cause; of several, how many causes lie before them at most.

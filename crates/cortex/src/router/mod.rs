@@ -26,7 +26,6 @@ mod intake;
 mod polls;
 mod query;
 mod road;
-mod rules;
 pub mod shell;
 mod state;
 mod submit;

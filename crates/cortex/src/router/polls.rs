@@ -16,14 +16,7 @@ use grace_bus::{Bus, Message};
 use grace_kernel::{
     Envelope,
     limits::BALLOT_BYTES,
-    process::{
-        later,
-        serve::listen,
-        tell,
-        thread::Commands,
-        voter,
-        wire::{self, WireError},
-    },
+    process::{later, serve::hear_also, thread::Commands, voter, wire::WireError},
     vote::Proposal,
 };
 use grace_types::intent::IntentId;
@@ -43,7 +36,11 @@ impl Polls {
     pub(super) fn start(bus: &Bus, commands: &Commands<Router>) -> Self {
         let polls = Self { bus: bus.clone(), open: Arc::default() };
         for kind in [voter::KEYS, voter::BALLOTS] {
-            tokio::spawn(hear(bus.clone(), commands.clone(), kind));
+            let (bus, commands) = (bus.clone(), commands.clone());
+            tokio::spawn(async move {
+                let subject = format!("{kind}.*");
+                hear_also(bus, commands, (NAME, &subject), |message| said(kind, message), || ()).await;
+            });
         }
         tokio::spawn(polls.clone().again());
         polls
@@ -82,26 +79,8 @@ impl Polls {
     }
 }
 
-/// Takes in what voters say on their subjects of this kind.
-async fn hear(bus: Bus, commands: Commands<Router>, kind: &'static str) {
-    let mut inbox = match listen(bus.clone(), format!("{kind}.*"), NAME.to_owned()).await {
-        Ok(inbox) => inbox,
-        Err(e) => return tell(&format!("voters are not heard: {e}")),
-    };
-    while let Some(message) = inbox.next().await {
-        let taken = command(kind, &message).and_then(|command| {
-            let told = commands.tell(Envelope::new(command), message.reply.clone());
-            told.map_err(|e| WireError { code: e.code().to_owned(), message: e.to_string() })
-        });
-        if let (Err(wrong), Some(reply)) = (taken, message.reply) {
-            // Whoever does not get it says the same again.
-            let _ = bus.publish(Message::new(reply, wire::error(&wrong))).await;
-        }
-    }
-    tell("the subscription to voters has ended");
-}
-
-fn command(kind: &str, message: &Message) -> Result<Command, WireError> {
+/// What a voter says on its subject of this kind.
+fn said(kind: &str, message: &Message) -> Result<Envelope<Command>, WireError> {
     let from = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
     if message.payload.len() > BALLOT_BYTES {
         let (found, most) = (message.payload.len(), BALLOT_BYTES);
@@ -110,8 +89,8 @@ fn command(kind: &str, message: &Message) -> Result<Command, WireError> {
     let text = std::str::from_utf8(&message.payload)
         .map_err(|e| WireError::bad_request(format!("not a text: {e}")))?
         .to_owned();
-    Ok(match kind {
+    Ok(Envelope::new(match kind {
         voter::KEYS => Command::Voter { name: from, key: text },
         _ => Command::Ballot { voter: from, note: text },
-    })
+    }))
 }

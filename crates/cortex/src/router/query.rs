@@ -5,13 +5,13 @@ use grace_types::intent::IntentId;
 
 use super::{
     Router, refusal,
-    rules::Rules,
     state::{State, key_of},
 };
 use crate::{
     command::{Decision, DecisionState, Query, Refusal, Reply, Standing},
     limits,
     request::Actor,
+    rules::Rules,
 };
 
 pub(super) fn query(state: &State, query: &Query) -> Result<Decided<Router>, Refusal> {

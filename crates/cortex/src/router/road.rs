@@ -66,13 +66,11 @@ pub(super) async fn check(bus: &Bus, intents: &[Submission]) -> Option<Vec<Submi
     }
 }
 
-/// Whether the task manager had no room for something lately.
-pub(super) type Pressed = Arc<AtomicBool>;
-
-/// Those who wait for what the task manager says of an intent.
+/// Those who wait for what the task manager says of an intent, and what it said lately.
 #[derive(Clone, Default)]
 pub(super) struct Waiters {
     by_intent: Arc<Mutex<HashMap<IntentId, Vec<oneshot::Sender<Submitted>>>>>,
+    pressed: Arc<AtomicBool>,
 }
 
 impl Waiters {
@@ -97,6 +95,15 @@ impl Waiters {
         }
     }
 
+    /// Whether it had no room for something lately.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.pressed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn press(&self, pressed: bool) {
+        self.pressed.store(pressed, Ordering::Relaxed);
+    }
+
     fn say(&self, id: IntentId, submitted: &Submitted) {
         let waiting = self.by_intent.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         for one in waiting.into_iter().flatten() {
@@ -114,7 +121,6 @@ struct Road {
     again: mpsc::UnboundedSender<Submission>,
     settled: mpsc::UnboundedSender<(IntentId, Submitted)>,
     waiters: Waiters,
-    pressed: Pressed,
 }
 
 /// Starts handing on. What is sent to the way that comes back is handed on.
@@ -122,11 +128,10 @@ pub(super) fn hand_on(
     bus: Bus,
     commands: Commands<Router>,
     waiters: Waiters,
-    pressed: Pressed,
 ) -> mpsc::UnboundedSender<Submission> {
     let (queue, wanted) = mpsc::unbounded_channel();
     let (settled, results) = mpsc::unbounded_channel();
-    let road = Road { bus, again: queue.clone(), settled, waiters, pressed };
+    let road = Road { bus, again: queue.clone(), settled, waiters };
     tokio::spawn(road.run(wanted));
     tokio::spawn(settle(results, commands));
     queue
@@ -169,7 +174,7 @@ impl Road {
                 match &result {
                     // With room again it is taken.
                     Submitted::Refused(refused) if refused.code == "overloaded" => {
-                        road.pressed.store(true, Ordering::Relaxed);
+                        road.waiters.press(true);
                         road.again_later(one);
                     }
                     _ => {

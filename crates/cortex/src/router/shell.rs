@@ -30,7 +30,7 @@ use super::{
     Effect, Router,
     intake::Intake,
     polls::Polls,
-    road::{self, Pressed, Waiters},
+    road::{self, Waiters},
 };
 use crate::{
     case::Case,
@@ -83,7 +83,7 @@ pub trait Types: Send + Sync {
 pub async fn main(context: Context, journal: PathBuf, types: Box<dyn Types>) -> Result<(), KernelError> {
     let storage = Storage::sqlite(journal, context.clock.now().wall);
     let (bus, clock) = (context.bus.clone(), Arc::clone(&context.clock));
-    let process = Process { declared: types.names(), types: Some(types), bus, clock, ways: None };
+    let process = Process { types: Some(types), bus, clock, ways: None };
     run_decider::<Router, _>(context, storage, process).await
 }
 
@@ -97,7 +97,6 @@ struct Ways {
 }
 
 struct Process {
-    declared: Vec<String>,
     /// Until the intake takes them.
     types: Option<Box<dyn Types>>,
     bus: Option<Bus>,
@@ -107,20 +106,21 @@ struct Process {
 
 impl Shell<Router> for Process {
     fn start(&mut self, commands: &Commands<Router>) {
+        let Some(types) = self.types.take() else { return };
         // Into the queue before anything from the bus can be.
         let era = Era::from_bits(OsEntropy.next_u64());
-        let configure = Command::Configure { era, declared: self.declared.clone() };
+        let configure = Command::Configure { era, declared: types.names() };
         if let Err(e) = commands.tell(Envelope::new(configure.clone()), None) {
             tell(&format!("the cortex is not set up: {e}"));
         }
         tokio::spawn(ticks(commands.clone(), configure));
-        let (Some(bus), Some(types)) = (self.bus.clone(), self.types.take()) else { return };
-        let (waiters, pressed) = (Waiters::default(), Pressed::default());
+        let Some(bus) = self.bus.clone() else { return };
+        let waiters = Waiters::default();
         let (arriving, messages) = mpsc::channel(limits::REQUESTS);
-        let hand_on = road::hand_on(bus.clone(), commands.clone(), waiters.clone(), Arc::clone(&pressed));
+        let hand_on = road::hand_on(bus.clone(), commands.clone(), waiters.clone());
         let telling = road::tell(bus.clone(), commands.clone());
         let clock = Arc::clone(&self.clock);
-        let intake = Intake::new(bus.clone(), commands.clone(), clock, (waiters, pressed), types);
+        let intake = Intake::new(bus.clone(), commands.clone(), clock, waiters, types);
         tokio::spawn(intake.run(messages));
         let polls = Polls::start(&bus, commands);
         self.ways = Some(Ways { bus, arriving, hand_on, tell: telling, polls });
@@ -130,8 +130,7 @@ impl Shell<Router> for Process {
         let ways = self.ways.as_ref()?;
         if let Err(unheard) = ways.arriving.try_send(message) {
             let message = unheard.into_inner();
-            let busy = HostError::Busy;
-            let error = wire::WireError { code: busy.code().to_owned(), message: busy.to_string() };
+            let error = wire::WireError::from(HostError::Busy);
             if let Some(reply) = message.reply {
                 let bus = ways.bus.clone();
                 tokio::spawn(async move { bus.publish(Message::new(reply, wire::error(&error))).await });

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     event::{Event, What},
-    rules::Rules,
     votes,
 };
 use crate::{
@@ -22,6 +21,7 @@ use crate::{
     command::{Asked, Decision, DecisionState, Outcome},
     limits,
     request::{Actor, Request},
+    rules::Rules,
     tier::Tier,
     unified::{Poll, Voter},
 };

@@ -19,7 +19,7 @@ use super::{
     wire,
 };
 use crate::{
-    Decider,
+    Decider, Envelope,
     evidence::{self, Shippers},
     limits,
 };
@@ -88,12 +88,12 @@ impl Storage {
 }
 
 /// Takes commands on one more subject, as `component`, for as long as the process lives: for those who may publish there and not on the
-/// component's own. `admit` says which commands that are; `taken` is called for each.
+/// component's own. `read` takes the commands that may come there out of their messages; `taken` is called for each.
 pub async fn hear_also<D: Decider>(
     bus: Bus,
     commands: Commands<D>,
     (component, subject): (&str, &str),
-    admit: impl Fn(&D::Command) -> Result<(), wire::WireError>,
+    read: impl Fn(&Message) -> Result<Envelope<D::Command>, wire::WireError>,
     taken: impl Fn(),
 ) {
     let mut inbox = match listen(bus.clone(), subject.to_owned(), component.to_owned()).await {
@@ -102,12 +102,8 @@ pub async fn hear_also<D: Decider>(
     };
     while let Some(message) = inbox.next().await {
         let reply = message.reply.clone();
-        let told = wire::read_command::<D>(&message).and_then(|envelope| {
-            admit(&envelope.command)?;
-            commands
-                .tell(envelope, message.reply)
-                .map_err(|e| wire::WireError { code: e.code().to_owned(), message: e.to_string() })
-        });
+        let told = read(&message)
+            .and_then(|envelope| commands.tell(envelope, message.reply).map_err(wire::WireError::from));
         match (told, reply) {
             (Ok(()), _) => taken(),
             (Err(wrong), Some(reply)) => {
@@ -258,11 +254,7 @@ impl<D: Decider, S: Shell<D>> Serving<D, S> {
             Ok(envelope)
         });
         let refused = match read {
-            Ok(envelope) => self
-                .commands
-                .tell(envelope, message.reply)
-                .err()
-                .map(|e| wire::WireError { code: e.code().to_owned(), message: e.to_string() }),
+            Ok(envelope) => self.commands.tell(envelope, message.reply).err().map(wire::WireError::from),
             Err(e) => Some(e),
         };
         if let (Some(error), Some(reply), Some(publisher)) = (refused, reply, publisher) {

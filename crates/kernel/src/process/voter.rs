@@ -13,25 +13,17 @@
 
 use std::{
     collections::VecDeque,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use grace_bus::{Bus, Message};
 use grace_log::note::SignerKey;
-use grace_types::{
-    chance::{Entropy, OsEntropy},
-    manifest::Permissions,
-    reason::Reason,
-    time::Clock,
-};
+use grace_types::{chance::OsEntropy, manifest::Permissions, reason::Reason, time::Clock};
 
 use super::{Context, later, tell};
 use crate::{
-    limits,
+    limits, private,
     vote::{Ballot, Proposal, Vote},
 };
 
@@ -77,7 +69,7 @@ impl Voter {
     pub fn of(context: &Context) -> Option<Self> {
         let bus = context.bus.clone()?;
         let name = context.component();
-        match own_key(&context.environment.data, name, &mut OsEntropy) {
+        match private::signer_key(&key_path(&context.environment.data, name), name, &mut OsEntropy) {
             Ok(key) => Some(Self { bus, clock: Arc::clone(&context.clock), key: Arc::new(key) }),
             Err(e) => {
                 tell(&format!("{name} does not vote: its key: {e}"));
@@ -110,50 +102,9 @@ async fn introduce(bus: Bus, key: Arc<SignerKey>) {
     }
 }
 
-/// The key of the voter `name`, made where there is none yet.
-///
-/// # Errors
-/// It cannot be read or written, or what lies there is not this voter's key.
-fn own_key(data: &Path, name: &str, entropy: &mut dyn Entropy) -> io::Result<SignerKey> {
-    let folder = folder(data);
-    let path = folder.join(format!("{name}.key"));
-    let damaged = |e| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display()));
-    let key = match read(&path) {
-        Ok(text) => SignerKey::from_secret_text(text.trim_end()).map_err(damaged)?,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-            let key = SignerKey::generate(name, entropy).map_err(damaged)?;
-            write(&folder, &format!("{name}.key"), &key.to_secret_text())?;
-            key
-        }
-        Err(e) => return Err(e),
-    };
-    if key.verifier().name() != name {
-        let what = format!("{}: it is the key of {}", path.display(), key.verifier().name());
-        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-    }
-    Ok(key)
-}
-
-/// The folder of voters' keys, in an instance's data folder.
-fn folder(data: &Path) -> PathBuf {
-    data.join("keys/voters")
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(limits::VOTER_KEY_BYTES).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// The whole file or none of it, whenever this ends.
-fn write(folder: &Path, name: &str, text: &str) -> io::Result<()> {
-    let fresh = folder.join(format!("{name}.new"));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()?;
-    fs::rename(&fresh, folder.join(name))?;
-    File::open(folder)?.sync_all()
+/// Where the key of the voter `name` is, in an instance's data folder.
+fn key_path(data: &Path, name: &str) -> PathBuf {
+    data.join("keys/voters").join(format!("{name}.key"))
 }
 
 struct Voting<V> {
@@ -204,33 +155,5 @@ impl<V: View> Voting<V> {
         };
         // Lost while the bus is away: the proposal is told again.
         let _ = self.bus.publish(Message::new(ballot_subject(&name), note)).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use grace_types::chance::SeededEntropy;
-
-    use super::*;
-
-    #[test]
-    fn a_voters_key_is_made_once_and_is_its_own() {
-        let data = tempfile::tempdir().unwrap();
-        let mut entropy = SeededEntropy::new(1);
-        let first = own_key(data.path(), "clarity", &mut entropy).unwrap();
-        let again = own_key(data.path(), "clarity", &mut entropy).unwrap();
-        assert_eq!(first.verifier(), again.verifier());
-        let secret = folder(data.path()).join("clarity.key");
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&secret), mode(&folder(data.path()))), (0o600, 0o700));
-        // Another's key under this name is refused, as is what is no key.
-        fs::copy(&secret, folder(data.path()).join("htm.key")).unwrap();
-        let taken = own_key(data.path(), "htm", &mut entropy).unwrap_err().to_string();
-        assert!(taken.contains("the key of clarity"), "{taken}");
-        fs::write(&secret, "nonsense").unwrap();
-        let damaged = own_key(data.path(), "clarity", &mut entropy).unwrap_err().to_string();
-        assert!(damaged.contains("clarity.key: not a key"), "{damaged}");
     }
 }

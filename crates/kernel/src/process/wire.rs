@@ -8,8 +8,10 @@
 //! {"done": …}    {"refused": …, "message": "…"}    {"error": {"code": "busy", "message": "…"}}
 //! ```
 
+use std::time::Duration;
+
 use grace_bus::{Headers, Message, client::IDEMPOTENCY_KEY};
-use grace_types::limits as type_limits;
+use grace_types::{intent::WAIT_HEADER, limits as type_limits};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Answer, Decider, Envelope, HostError, Outcome};
@@ -45,6 +47,12 @@ impl WireError {
     /// What was sent is not for the receiver, or not what it reads.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self { code: "bad_request".to_owned(), message: message.into() }
+    }
+}
+
+impl From<HostError> for WireError {
+    fn from(error: HostError) -> Self {
+        Self { code: error.code().to_owned(), message: error.to_string() }
     }
 }
 
@@ -103,6 +111,13 @@ pub fn read_command<D: Decider>(message: &Message) -> Result<Envelope<D::Command
     Ok(envelope)
 }
 
+/// How long whoever asks lets the answer wait, as the header [`WAIT_HEADER`] says; `most` at most, and not at all where it says nothing.
+#[must_use]
+pub fn patience(message: &Message, most: Duration) -> Duration {
+    let asked = message.headers.get(WAIT_HEADER).and_then(|text| text.parse().ok()).unwrap_or(0);
+    Duration::from_millis(asked).min(most)
+}
+
 fn header<V>(message: &Message, name: &str) -> Result<Option<V>, WireError>
 where
     V: std::str::FromStr,
@@ -121,12 +136,10 @@ pub fn answer<D: Decider>(answer: &Answer<D>) -> Vec<u8> {
     let reply = match answer {
         Ok(Outcome::Done(done)) => Reply::Done { done },
         Ok(Outcome::Refused(refused)) => Reply::Refused { refused, message: refused.to_string() },
-        Err(e) => return error(&WireError { code: e.code().to_owned(), message: e.to_string() }),
+        Err(e) => return error(&e.clone().into()),
     };
-    serde_json::to_vec(&reply).unwrap_or_else(|e| {
-        let e = HostError::Unrecordable { detail: e.to_string() };
-        error(&WireError { code: e.code().to_owned(), message: e.to_string() })
-    })
+    serde_json::to_vec(&reply)
+        .unwrap_or_else(|e| error(&HostError::Unrecordable { detail: e.to_string() }.into()))
 }
 
 /// The body of an answer that is an error.

@@ -33,7 +33,6 @@ use grace_kernel::{
 };
 use grace_types::{
     chance::{Entropy, OsEntropy},
-    intent::WAIT_HEADER,
     time::{Clock, Monotonic},
 };
 use tokio::sync::{Notify, mpsc};
@@ -194,7 +193,7 @@ impl Desk {
                     }
                 }
                 let told = self.commands.tell(Envelope::new(command), Some(reply.clone()));
-                told.map_err(|e| WireError { code: e.code().to_owned(), message: e.to_string() })
+                told.map_err(WireError::from)
             }
             Err(wrong) => Err(wrong),
         };
@@ -232,8 +231,7 @@ impl Desk {
                 message: format!("{most} workers wait already"),
             });
         }
-        let wait = message.headers.get(WAIT_HEADER).and_then(|text| text.parse().ok()).unwrap_or(0);
-        let until = self.clock.now().mono.plus(Duration::from_millis(wait).min(limits::LEASE_WAIT));
+        let until = self.clock.now().mono.plus(wire::patience(message, limits::LEASE_WAIT));
         if let Some(before) = self.waiting.insert(worker, Waiting { ask, reply, until }) {
             self.answer(before, Vec::new(), None).await;
         }

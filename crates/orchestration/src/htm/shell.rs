@@ -23,7 +23,7 @@ use grace_kernel::{
         serve::{Shell, Storage, hear_also, run_decider},
         tell,
         thread::Commands,
-        wire::WireError,
+        wire::{self, WireError},
     },
 };
 use grace_types::{
@@ -165,17 +165,19 @@ impl Shell<Htm> for Manager {
 }
 
 /// What the cortex may say.
-fn submits(command: &Command) -> Result<(), WireError> {
-    match command {
-        Command::Submit { .. } => Ok(()),
+fn submits(message: &Message) -> Result<Envelope<Command>, WireError> {
+    let envelope = wire::read_command::<Htm>(message)?;
+    match envelope.command {
+        Command::Submit { .. } => Ok(envelope),
         _ => Err(WireError::bad_request("nothing but `submit` is taken here")),
     }
 }
 
 /// What those may say who may only look.
-fn asks(command: &Command) -> Result<(), WireError> {
-    match command {
-        Command::Query(_) => Ok(()),
+fn asks(message: &Message) -> Result<Envelope<Command>, WireError> {
+    let envelope = wire::read_command::<Htm>(message)?;
+    match envelope.command {
+        Command::Query(_) => Ok(envelope),
         _ => Err(WireError::bad_request("nothing but `query` is taken here")),
     }
 }

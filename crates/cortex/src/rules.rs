@@ -1,6 +1,6 @@
-//! What is decided by, read once for each generation: policies and charter. It is made from the state and no part of it.
+//! What is decided by, read once for each generation: policies and charter. It is made from what a component has on record, and no part of it.
 
-use std::{collections::BTreeSet, path::Path};
+use std::path::Path;
 
 use crate::{
     case::Generation,
@@ -10,18 +10,21 @@ use crate::{
 
 /// Policies and charter, ready to be asked.
 #[derive(Debug)]
-pub(super) struct Rules {
-    pub(super) policies: Policies,
-    pub(super) charter: Charter,
+pub(crate) struct Rules {
+    pub(crate) policies: Policies,
+    pub(crate) charter: Charter,
 }
 
 impl Rules {
     /// Reads them for an instance that declares these types; what Grace brings along where there is no generation.
-    pub(super) fn read(generation: Option<&Generation>, declared: &BTreeSet<String>) -> Result<Self, String> {
+    pub(crate) fn read<'t>(
+        generation: Option<&Generation>,
+        declared: impl IntoIterator<Item = &'t String>,
+    ) -> Result<Self, String> {
         let (policies, charter) = generation.map_or((policy::DEFAULT, charter::DEFAULT), |generation| {
             (generation.policies.as_str(), generation.charter.as_str())
         });
-        let declared: Vec<String> = declared.iter().cloned().collect();
+        let declared: Vec<String> = declared.into_iter().cloned().collect();
         let policies =
             Policies::read(&[("policies.cedar", policies)], &declared).map_err(|e| e.to_string())?;
         let charter = Charter::read(charter, Path::new("charter.yaml")).map_err(|e| e.to_string())?;
