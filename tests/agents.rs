@@ -12,10 +12,7 @@ use instance::Instance;
 
 /// An instance on which people can be made approvers.
 fn up() -> Instance {
-    let mut instance = Instance::of("");
-    let config = instance.file("config").to_string_lossy().into_owned();
-    instance.set("XDG_CONFIG_HOME", &config);
-    instance.set("USER", "root");
+    let instance = Instance::of("").with_people();
     instance.up();
     instance
 }

@@ -32,16 +32,12 @@ intents:
 
 /// One line of JSON that `grace` prints.
 pub(crate) fn told(instance: &Instance, args: &[&str]) -> Value {
-    let ran = instance.grace(&[&["--json"], args].concat());
-    assert_eq!(ran.code, Some(0), "{args:?}: {ran}");
-    serde_json::from_str(ran.out.lines().next().unwrap_or("null")).unwrap()
+    instance.told(args).into_iter().next().unwrap_or_default()
 }
 
 /// An instance that runs, with these policies in force.
 pub(crate) fn up() -> Instance {
-    let mut instance = Instance::of("");
-    let config = instance.file("config").to_string_lossy().into_owned();
-    instance.set("XDG_CONFIG_HOME", &config);
+    let instance = Instance::of("").with_people();
     instance.write_manifest(MANIFEST);
     instance.up();
     let brought = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/default.cedar");

@@ -2,15 +2,8 @@
 
 use grace_kernel::evidence::Sink;
 use rustix::process::Signal;
-use serde_json::Value;
 
 use crate::instance::{Instance, component, holds, kill};
-
-fn told(instance: &Instance, args: &[&str]) -> Vec<Value> {
-    let ran = instance.grace(&[args, &["--json"]].concat());
-    assert_eq!(ran.code, Some(0), "{ran}");
-    ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
 
 #[test]
 fn what_an_instance_decides_is_told_and_explained_with_everything_down_too() {
@@ -23,11 +16,11 @@ fn what_an_instance_decides_is_told_and_explained_with_everything_down_too() {
     assert_ne!(after.pid, before);
     let about_web = ["narratives", "--about", "web", "--since", "1h"];
     holds("the restart is told, and its entry in the log is known", || {
-        let told = told(&instance, &about_web);
+        let told = instance.told(&about_web);
         told.len() >= 4 && told.iter().all(|n| n["log_index"].is_u64())
     });
-    let newest = told(&instance, &about_web).remove(0);
-    let why = told(&instance, &["why", newest["id"].as_str().unwrap()]).remove(0);
+    let newest = instance.told(&about_web).remove(0);
+    let why = instance.told(&["why", newest["id"].as_str().unwrap()]).remove(0);
     assert_eq!(why["asked"], newest["id"]);
     let story = why["narratives"].as_array().unwrap();
     assert!(story.iter().all(|n| !n["why"].as_array().unwrap().is_empty()), "{why}");
@@ -43,19 +36,19 @@ fn what_an_instance_decides_is_told_and_explained_with_everything_down_too() {
     // With the writer dead, stopped in the middle of things, and with everything down.
     let keeper = component(&instance.all_ready(), clarity).pid;
     kill(keeper.unwrap(), Signal::KILL);
-    assert!(!told(&instance, &about_web).is_empty());
+    assert!(!instance.told(&about_web).is_empty());
     instance.until_component(clarity, "was restarted", |c| c.ready && c.pid != keeper);
     instance.down();
-    let down = told(&instance, &about_web);
+    let down = instance.told(&about_web);
     assert!(down.iter().any(|n| n["id"] == newest["id"]));
-    assert!(!told(&instance, &["why", "web"]).is_empty());
+    assert!(!instance.told(&["why", "web"]).is_empty());
 
     // Made again from the journals alone, it is the same, and nothing is missing.
     let everything = ["narratives", "--limit", "10000"];
-    let before = told(&instance, &everything);
+    let before = instance.told(&everything);
     let ran = instance.grace(&["narratives", "rebuild"]);
     assert_eq!(ran.code, Some(0), "{ran}");
-    let rebuilt = told(&instance, &everything);
+    let rebuilt = instance.told(&everything);
     assert!(before.iter().all(|told| rebuilt.contains(told)) && rebuilt.len() >= before.len());
     instance.up();
     instance.all_ready();

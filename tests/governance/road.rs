@@ -9,19 +9,9 @@ use serde_json::{Value, json};
 use crate::instance::{Instance, durable::connect_as, kill, until};
 
 fn up() -> Instance {
-    let mut instance = Instance::of("");
-    let config = instance.file("config").to_string_lossy().into_owned();
-    instance.set("XDG_CONFIG_HOME", &config);
-    instance.set("USER", "root");
+    let instance = Instance::of("").with_people();
     instance.up();
     instance
-}
-
-/// What `grace` prints as JSON, a value a line.
-fn told(instance: &Instance, args: &[&str]) -> Vec<Value> {
-    let ran = instance.grace(&[&["--json"], args].concat());
-    assert_eq!(ran.code, Some(0), "{args:?}: {ran}");
-    ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The code with which `grace` refuses.
@@ -55,36 +45,36 @@ fn case(id: &str, owed: &str, actor: &str, quorum: u8, until: &str) -> Value {
 #[test]
 fn people_say_yes_with_their_keys_and_it_outlives_a_kill() {
     let instance = up();
-    told(&instance, &["approvals", "enroll", "ann"]);
+    instance.told(&["approvals", "enroll", "ann"]);
     let key = instance.file("config/grace/approvers/ann.key");
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
-    let later = told(&instance, &["approvals", "enroll", "bob"]).remove(0);
+    let later = instance.told(&["approvals", "enroll", "bob"]).remove(0);
     let later = later["case"]["intent"].as_str().unwrap();
     assert_eq!(refused(&instance, &["approvals", "approve", later, "--as", "bob"]), "unknown_approver");
-    told(&instance, &["approvals", "approve", later, "--as", "ann"]);
-    assert_eq!(told(&instance, &["approvals", "approvers"]).len(), 2);
+    instance.told(&["approvals", "approve", later, "--as", "ann"]);
+    assert_eq!(instance.told(&["approvals", "approvers"]).len(), 2);
 
     let far = "2200-01-01T00:00:00Z";
     owe(&instance, &case("int_00009-1", "approval", "eve", 2, far));
     owe(&instance, &case("int_00009-2", "approval", "ann", 1, far));
     owe(&instance, &case("int_00009-3", "approval", "eve", 1, "2026-01-01T00:00:01Z"));
     owe(&instance, &case("int_00009-4", "review", "eve", 1, far));
-    let first = told(&instance, &["approvals", "approve", "int_00009-1", "--as", "ann"]).remove(0);
+    let first = instance.told(&["approvals", "approve", "int_00009-1", "--as", "ann"]).remove(0);
     assert_eq!(first["word"], Value::Null, "one of two");
     let governance = instance.ready("governance").pid;
     kill(governance.unwrap(), Signal::KILL);
     instance.until_component("governance", "is ready again", |c| c.ready && c.pid != governance);
-    told(&instance, &["approvals", "approve", "int_00009-1", "--as", "ann"]);
-    let second = told(&instance, &["approvals", "approve", "int_00009-1", "--as", "bob"]).remove(0);
+    instance.told(&["approvals", "approve", "int_00009-1", "--as", "ann"]);
+    let second = instance.told(&["approvals", "approve", "int_00009-1", "--as", "bob"]).remove(0);
     assert_eq!(second["word"], "approved");
     assert_eq!(refused(&instance, &["approvals", "approve", "int_00009-2", "--as", "ann"]), "own_intent");
-    let no = told(&instance, &["approvals", "deny", "int_00009-2", "--as", "bob", "--reason", "not now"]);
+    let no = instance.told(&["approvals", "deny", "int_00009-2", "--as", "bob", "--reason", "not now"]);
     assert_eq!(no[0]["word"], "denied");
     until("nobody said anything in time", || {
-        let late = told(&instance, &["approvals", "show", "int_00009-3"]).remove(0);
+        let late = instance.told(&["approvals", "show", "int_00009-3"]).remove(0);
         (late["word"] == "expired").then_some(())
     });
-    told(&instance, &["reviews", "flag", "int_00009-4", "--note", "why?"]);
+    instance.told(&["reviews", "flag", "int_00009-4", "--note", "why?"]);
     assert_eq!(refused(&instance, &["reviews", "accept", "int_00009-4"]), "wrong_state");
     instance.down();
 }
@@ -92,11 +82,11 @@ fn people_say_yes_with_their_keys_and_it_outlives_a_kill() {
 #[test]
 fn an_emergency_ends_and_policies_that_lock_everybody_out_are_refused() {
     let instance = up();
-    let begun = told(&instance, &["emergency", "begin", "--reason", "disk", "--for", "15m"]).remove(0);
-    told(&instance, &["emergency", "end", begun["id"].as_str().unwrap()]);
+    let begun = instance.told(&["emergency", "begin", "--reason", "disk", "--for", "15m"]).remove(0);
+    instance.told(&["emergency", "end", begun["id"].as_str().unwrap()]);
     assert_eq!(refused(&instance, &["emergency", "begin", "--reason", "disk", "--for", "5h"]), "bad_request");
 
-    told(&instance, &["approvals", "enroll", "ann"]);
+    instance.told(&["approvals", "enroll", "ann"]);
     let broken = instance.file("new.cedar");
     let path = broken.to_string_lossy().into_owned();
     std::fs::write(&broken, "@id(\"a\") @tier(\"2\")\npermit (principal, action").unwrap();
@@ -108,14 +98,14 @@ fn an_emergency_ends_and_policies_that_lock_everybody_out_are_refused() {
     let ran = instance.grace(&locked);
     assert_eq!(ran.code, Some(2), "{ran}");
     assert!(ran.err.contains("no person could change the policies any more"), "{ran}");
-    assert_eq!(told(&instance, &["governance", "history"]).len(), 1);
+    assert_eq!(instance.told(&["governance", "history"]).len(), 1);
     instance.down();
 }
 
 #[test]
 fn what_the_cortex_lets_wait_runs_once_somebody_else_says_yes() {
     let instance = up();
-    told(&instance, &["approvals", "enroll", "ann"]);
+    instance.told(&["approvals", "enroll", "ann"]);
     let submit = |actor: &str, kind: &str| {
         let ran = instance.grace(&["--json", "intent", "submit", kind, "--actor", actor]);
         let shown: Value = serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {ran}"));
@@ -129,9 +119,9 @@ fn what_the_cortex_lets_wait_runs_once_somebody_else_says_yes() {
         });
     }
     assert_eq!(refused(&instance, &["approvals", "approve", &own, "--as", "ann"]), "own_intent");
-    told(&instance, &["approvals", "approve", &others, "--as", "ann"]);
+    instance.told(&["approvals", "approve", &others, "--as", "ann"]);
     until("the cortex has the verdict", || {
-        let shown = told(&instance, &["intent", "show", &others]).remove(0);
+        let shown = instance.told(&["intent", "show", &others]).remove(0);
         (shown["decision"] == "allowed").then_some(())
     });
     until("a review is owed", || {

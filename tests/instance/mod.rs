@@ -82,6 +82,14 @@ impl Instance {
         self.variables.push((name.to_owned(), value.to_owned()));
     }
 
+    /// People's keys are to lie beside the manifest, so that they can be made approvers.
+    pub(crate) fn with_people(mut self) -> Self {
+        let config = self.file("config").to_string_lossy().into_owned();
+        self.set("XDG_CONFIG_HOME", &config);
+        self.set("USER", "root");
+        self
+    }
+
     /// A file beside the manifest: `FOLDER/name` in the manifest.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -113,6 +121,13 @@ impl Instance {
     /// Runs `grace` with these arguments to its end.
     pub(crate) fn grace(&self, args: &[&str]) -> Ran {
         Ran::of(&mut self.command(args))
+    }
+
+    /// What `grace` prints as JSON, a value a line.
+    pub(crate) fn told(&self, args: &[&str]) -> Vec<serde_json::Value> {
+        let ran = self.grace(&[&["--json"], args].concat());
+        assert_eq!(ran.code, Some(0), "{args:?}: {ran}");
+        ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// `grace up --detach` with this instance's manifest.

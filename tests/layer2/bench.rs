@@ -44,13 +44,6 @@ pub(crate) fn until_notes(instance: &Instance, count: usize) -> Vec<String> {
     })
 }
 
-/// What `grace` prints as JSON, a value a line.
-pub(crate) fn told(instance: &Instance, args: &[&str]) -> Vec<Value> {
-    let ran = instance.grace(&[&["--json"], args].concat());
-    assert_eq!(ran.code, Some(0), "{args:?}: {ran}");
-    ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 /// How often each intent's tasks were done, as the task manager's journal tells.
 pub(crate) fn done(instance: &Instance) -> BTreeMap<String, usize> {
     let mut done = BTreeMap::new();

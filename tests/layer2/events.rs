@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::{
-    bench::{Sender, done, event, kill_and_wait, kill_ready, notes, told, until_notes, up},
+    bench::{Sender, done, event, kill_and_wait, kill_ready, notes, until_notes, up},
     instance::{Instance, holds, kill, until},
 };
 
@@ -61,7 +61,7 @@ fn an_event_fires_an_intent_once_and_what_is_no_event_is_refused_with_words() {
     let mut notes = until_notes(&instance, 2);
     notes.sort_unstable();
     assert_eq!(notes, ["a.png", "b.png"]);
-    let intents = told(&instance, &["intent", "list"]);
+    let intents = instance.told(&["intent", "list"]);
     assert_eq!(intents.len(), 2, "{intents:?}");
     assert!(intents.iter().all(|intent| intent["actor"] == "trigger:pictures"), "{intents:?}");
     instance.down();
@@ -83,7 +83,7 @@ fn no_acknowledged_event_is_lost_or_done_twice_while_all_on_its_way_are_killed()
     let expected: BTreeSet<String> = (0..EVENTS).map(|n| format!("p{n}")).collect();
     holds("each has left its note", || notes(&instance).into_iter().collect::<BTreeSet<_>>() == expected);
     let intents = until("each intent has succeeded", || {
-        let intents = told(&instance, &["intent", "list", "-n", "1000"]);
+        let intents = instance.told(&["intent", "list", "-n", "1000"]);
         intents.iter().all(|intent| intent["state"] == "succeeded").then_some(intents)
     });
     assert_eq!(intents.len(), EVENTS, "one for each event");
@@ -93,7 +93,7 @@ fn no_acknowledged_event_is_lost_or_done_twice_while_all_on_its_way_are_killed()
     instance.all_ready();
     // An answer that was lost with its connection is asked for again.
     let row = until("each delivery is known to be done", || {
-        Some(told(&instance, &["trigger", "list"]).remove(0)).filter(|row| row["done"] == EVENTS)
+        Some(instance.told(&["trigger", "list"]).remove(0)).filter(|row| row["done"] == EVENTS)
     });
     assert_eq!((&row["fired"], &row["dead"]), (&EVENTS.into(), &0.into()), "{row}");
     instance.down();
@@ -113,7 +113,7 @@ fn a_trigger_that_was_added_outlives_the_mesh_and_a_declared_one_stays() {
     let added = instance.grace(&["trigger", "add", "paid", "--file", "paid.yaml"]);
     assert_eq!(added.code, Some(0), "{added}");
     kill_and_wait(&instance, "trigger_mesh");
-    let rows = told(&instance, &["trigger", "list"]);
+    let rows = instance.told(&["trigger", "list"]);
     let declared: Vec<_> = rows.iter().map(|row| (row["name"].as_str().unwrap(), &row["declared"])).collect();
     assert_eq!(declared, [("paid", &false.into()), ("pictures", &true.into())]);
     assert_eq!(Sender::to(&instance).send("com.shop.paid", "1", r#"{"n": 11}"#), fired(1));
@@ -133,7 +133,7 @@ fn a_trigger_that_was_added_outlives_the_mesh_and_a_declared_one_stays() {
     assert_eq!(instance.grace(&["trigger", "remove", "paid"]).code, Some(0));
     kill_and_wait(&instance, "trigger_mesh");
     let names: Vec<Value> =
-        told(&instance, &["trigger", "list"]).iter().map(|row| row["name"].clone()).collect();
+        instance.told(&["trigger", "list"]).iter().map(|row| row["name"].clone()).collect();
     assert_eq!(names, ["pictures"]);
     instance.down();
 }
@@ -148,14 +148,14 @@ fn policies_that_set_each_other_off_are_stopped_and_others_go_on() {
     let sender = Sender::to(&instance);
     assert_eq!(sender.send("com.shop.ping", "1", ""), fired(1));
     let stopped = until("the loop is stopped", || {
-        let told = told(&instance, &["narratives", "--action", "cascade_stopped"]);
+        let told = instance.told(&["narratives", "--action", "cascade_stopped"]);
         (!told.is_empty()).then_some(told)
     });
     assert_eq!(stopped.len(), 1, "{stopped:?}");
     assert!(stopped[0]["why"].to_string().contains("a loop: ping → pong → ping"), "{stopped:?}");
     assert_eq!(sender.send("com.shop.paid", "2", ""), fired(1));
     until_notes(&instance, 1);
-    let rows = told(&instance, &["policy", "list"]);
+    let rows = instance.told(&["policy", "list"]);
     let fired = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap()["fired"].clone();
     assert_eq!(["ping", "pong", "noted"].map(fired), [1, 1, 1], "{rows:?}");
     instance.down();
@@ -192,7 +192,7 @@ fn events_in_files_are_taken_and_what_is_none_is_moved_away_with_its_reason() {
     }
     let left = || std::fs::read_dir(instance.data().join("events")).unwrap().count();
     holds("nothing but the folder of refused ones is left", || left() == 1);
-    assert_eq!(told(&instance, &["intent", "list"]).len(), 3, "of a file with a bad one none is taken");
+    assert_eq!(instance.told(&["intent", "list"]).len(), 3, "of a file with a bad one none is taken");
     instance.down();
 }
 

@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 use crate::{
-    bench::{kill_and_wait, told, up},
+    bench::{kill_and_wait, up},
     instance::{Instance, until},
 };
 
 /// The keys of a schedule's intents, oldest first.
 fn keys(instance: &Instance, schedule: &str) -> Vec<String> {
-    let intents = told(instance, &["intent", "list", "-n", "1000"]);
+    let intents = instance.told(&["intent", "list", "-n", "1000"]);
     // One that was decided between the two looks of a listing tells its key with the next.
     let keys = intents.iter().rev().filter_map(|intent| intent["key"].as_str().map(str::to_owned));
     keys.filter(|key| key.starts_with(&format!("sch:{schedule}:"))).collect()
@@ -64,7 +64,7 @@ fn a_schedule_is_paused_resumed_and_run_by_hand() {
     until_number(&instance, "other", gone_on);
     assert_eq!(fired(&instance), before);
 
-    let asked = told(&instance, &["schedule", "run", "tick"]).remove(0)["key"].as_str().unwrap().to_owned();
+    let asked = instance.told(&["schedule", "run", "tick"]).remove(0)["key"].as_str().unwrap().to_owned();
     assert!(asked.ends_with(":asked-1"), "{asked}");
     until("it ran by hand", || keys(&instance, "tick").contains(&asked).then_some(()));
     assert_eq!(fired(&instance), before + 1);
@@ -82,7 +82,7 @@ fn a_schedule_is_paused_resumed_and_run_by_hand() {
 
 /// How often `tick` fired, as the scheduler tells.
 fn fired(instance: &Instance) -> u64 {
-    let rows = told(instance, &["schedule", "list"]);
+    let rows = instance.told(&["schedule", "list"]);
     let tick: &Value = rows.iter().find(|row| row["name"] == "tick").unwrap();
     tick["fired"].as_u64().unwrap()
 }

@@ -15,6 +15,20 @@ use crate::htm::{
 
 pub(super) const START_MS: u64 = 1_764_000_000_000;
 
+/// A type of one task, and one whose task is tried again.
+pub(super) const ONE: &str = "  one: {plan: {task: {kind: k}}}\n";
+/// See [`ONE`].
+pub(super) const RETRIED: &str =
+    "  one: {plan: {task: {kind: k, timeout: 10s, retry: {attempts: 3, backoff: 1s, jitter: 0}}}}\n";
+
+/// Why a worker was not believed.
+pub(super) fn refused(verdict: &Verdict) -> &str {
+    match verdict {
+        Verdict::Refused(why) => why,
+        Verdict::Taken => panic!("taken"),
+    }
+}
+
 /// A task manager under test.
 pub(super) struct World {
     pub(super) state: State,
