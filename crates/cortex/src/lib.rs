@@ -17,6 +17,7 @@
 //! | [`judge`] | policies, tier and score together: allowed, denied, or what is waited for |
 //! | [`limits`] | every bound, with its reason |
 //! | [`policy`] | policies in Cedar: read, checked, and asked |
+//! | [`proposed`] | what other policies or another charter would mean |
 //! | [`request`] | who asks for what |
 //! | [`router`] | decides what is asked for, waits for people and votes, and hands on what is allowed: a decider, and its process |
 //! | `rules` | what is decided by, read once for each generation |
@@ -32,6 +33,7 @@ pub mod governance;
 pub mod judge;
 pub mod limits;
 pub mod policy;
+pub mod proposed;
 pub mod request;
 pub mod router;
 mod rules;

@@ -162,3 +162,12 @@ pub const EMERGENCY_LOOK: Duration = Duration::from_secs(5);
 
 /// How long governance waits for an answer of the cortex, and of the control plane, before it asks again.
 pub const GOVERNANCE_ANSWER: Duration = Duration::from_secs(5);
+
+/// Actors and targets each that have a place of their own in the permission matrix, because a policy names them. How many are left out is told:
+/// their product with everything else is asked one by one.
+pub const MATRIX_NAMES: usize = 32;
+
+/// Bytes of a file of cases, and how many it may hold: people read what fails of them.
+pub const CASES_BYTES: usize = 1 << 20;
+/// See [`CASES_BYTES`].
+pub const CASES_WRITTEN: usize = 5000;

@@ -12,6 +12,7 @@ mod read;
 mod slice;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -20,7 +21,10 @@ use cedar_policy::{
     PolicySet, Request as CedarRequest, RestrictedExpression,
 };
 
-pub use self::read::{PolicyFault, PolicyFaults};
+pub use self::{
+    read::{PolicyFault, PolicyFaults},
+    view::PolicyView,
+};
 use crate::{
     request::{ActorKind, Request},
     tier::Tier,

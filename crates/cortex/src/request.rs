@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 
 /// What kind of actor asks. It is known from the road on which the request came, never from what the actor says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ActorKind {
     /// A person at the command line of this machine, known by the peer credentials of its socket.

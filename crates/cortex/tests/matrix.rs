@@ -6,25 +6,15 @@ use std::{fmt::Write as _, path::Path};
 
 use grace_cortex::{
     charter::{self, Charter},
-    judge::{Judgement, Outcome, Standing, judge},
+    judge::{Standing, judge},
     policy::{self, KNOWN, Policies},
+    proposed::{cases, matrix::Cell},
     request::{Actor, ActorKind, Circumstances, Request},
 };
 
+const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/governance-test.schema.json");
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/governance/cases.yaml");
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/permission-matrix.txt");
-
-/// As short as it can be told.
-fn cell(judgement: &Judgement) -> String {
-    let tier = judgement.tier.map_or_else(|| "-".to_owned(), |tier| tier.to_string());
-    let outcome = match judgement.outcome {
-        Outcome::Allowed if judgement.review => "allowed, review",
-        Outcome::Allowed => "allowed",
-        Outcome::WaitsForApproval => "approval",
-        Outcome::WaitsForVote => "vote",
-        Outcome::Denied => "denied",
-    };
-    format!("{tier} {outcome}")
-}
 
 fn matrix() -> String {
     let policies =
@@ -57,7 +47,7 @@ fn matrix() -> String {
                 };
                 let judgement = judge(&request, &policies, &charter, &Standing { grant: grant.clone() });
                 assert!(judgement.reasons.len() >= 3, "{judgement:?}");
-                write!(text, " {:<17}", cell(&judgement)).unwrap();
+                write!(text, " {:<17}", Cell::from(&judgement).to_string()).unwrap();
             }
         }
         text.push('\n');
@@ -89,13 +79,35 @@ fn an_agent_may_nothing_that_the_operator_may_not() {
     }
 }
 
-#[test]
-fn the_permission_matrix_is_as_committed() {
-    let actual = matrix();
+fn assert_golden(path: &str, actual: &str) {
     if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
-        std::fs::write(GOLDEN, &actual).unwrap();
+        std::fs::write(path, actual).unwrap();
         return;
     }
-    let expected = std::fs::read_to_string(GOLDEN).unwrap_or_default();
-    assert!(expected == actual, "{GOLDEN} is not current; UPDATE_GOLDEN=1 writes it anew\n{actual}");
+    let expected = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(expected == actual, "{path} is not current; UPDATE_GOLDEN=1 writes it anew\n{actual}");
+}
+
+#[test]
+fn the_permission_matrix_is_as_committed() {
+    assert_golden(GOLDEN, &matrix());
+}
+
+#[test]
+fn the_schema_of_a_file_of_cases_is_as_committed() {
+    let schema = serde_json::to_string_pretty(&cases::json_schema()).unwrap() + "\n";
+    assert_golden(SCHEMA, &schema);
+}
+
+/// What people are given to begin with has to be right.
+#[test]
+fn the_example_of_cases_passes_on_the_default_policies() {
+    let text = std::fs::read_to_string(EXAMPLE).unwrap();
+    let cases = cases::Cases::read(&text, Path::new(EXAMPLE)).unwrap();
+    let policies =
+        Policies::read(&[("default.cedar", policy::DEFAULT)], &cases.declared.clone().unwrap()).unwrap();
+    let charter = Charter::read(charter::DEFAULT, Path::new("charter.yaml")).unwrap();
+    for tried in cases.run(&policies, &charter) {
+        assert!(tried.passed, "{tried:?}");
+    }
 }

@@ -186,6 +186,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   grace governance show           what is in force
+  grace governance test cases.yaml --policies new/
   grace governance lint new.cedar
   grace governance propose --policies new.cedar --reason 'agents may read'")]
     Governance {

@@ -8,6 +8,7 @@ mod cli {
     mod errors;
     mod fake;
     mod golden;
+    mod governing;
     mod help;
     mod log;
     mod narratives;

@@ -23,16 +23,16 @@ use crate::{
     policy::Policies,
 };
 
-/// What is wrong with policies and a charter; nothing when they can be decided by. The names stand in what is told.
+/// What is wrong with policies and a charter; nothing when they can be decided by. Texts come with their names, which stand in what is told.
 ///
 /// # Errors
 /// `bad_policies` or `bad_charter` with every fault and its place, or that they are too large together.
 pub fn check(
-    (policies, policies_name): (&str, &str),
-    (charter, charter_name): (&str, &str),
+    policies: &[(&str, &str)],
+    (charter_name, charter): (&str, &str),
     declared: &[String],
 ) -> Result<(Policies, Charter), Refusal> {
-    let bytes = policies.len() + charter.len();
+    let bytes = policies.iter().map(|(_, text)| text.len()).sum::<usize>() + charter.len();
     if bytes > limits::GENERATION_BYTES {
         let most = limits::GENERATION_BYTES;
         let text = format!("policies and charter have {bytes} bytes together; at most {most} are taken");
@@ -42,7 +42,7 @@ pub fn check(
         faults: Some(faults.trim_end().to_owned()),
         ..Refusal::new(code, format!("{what} cannot be used, and nothing was changed"))
     };
-    let policies = Policies::read(&[(policies_name, policies)], declared)
+    let policies = Policies::read(policies, declared)
         .map_err(|faults| faulty("bad_policies", "the policies", faults.to_string()))?;
     let charter = Charter::read(charter, Path::new(charter_name))
         .map_err(|faults| faulty("bad_charter", "the charter", faults.to_string()))?;
@@ -77,7 +77,7 @@ pub(super) fn propose(
         let text = format!("this is what generation {} holds already", in_force.number);
         return Decision::refuse(Refusal::new("unchanged", text));
     }
-    let read = check((new_policies, "policies.cedar"), (new_charter, "charter.yaml"), &state.declared);
+    let read = check(&[("policies.cedar", new_policies)], ("charter.yaml", new_charter), &state.declared);
     if let Err(refusal) = read {
         return Decision::refuse(refusal);
     }
@@ -120,7 +120,7 @@ pub(super) fn approved(
         ))
     } else {
         // The manifest may declare other types than when it was proposed.
-        let read = check((policies, "policies.cedar"), (charter, "charter.yaml"), &state.declared);
+        let read = check(&[("policies.cedar", policies)], ("charter.yaml", charter), &state.declared);
         read.err().map(|refusal| refusal.faults.unwrap_or(refusal.message))
     };
     // What is on its way already stays the one that is: only its successor is refused.

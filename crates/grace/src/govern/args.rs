@@ -225,6 +225,22 @@ Examples:
         #[arg(long, value_name = "WHO")]
         actor: Option<String>,
     },
+    /// Hold policies and charter to cases that people wrote down; Grace need not run
+    #[command(after_help = "\
+Examples:
+  grace governance test cases.yaml                      what is in force
+  grace governance test cases.yaml --policies new/ --charter new.yaml
+
+A case names an intent and what should become of it: see examples/governance/cases.yaml. Every case
+that fails is shown with what was expected, what was decided, and why.
+Exit status: 0 all passed, 1 some did not, 2 a file is not as it should be.")]
+    Test {
+        /// Files of cases, in YAML
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        proposed: Proposed,
+    },
     /// Check a file of policies (.cedar) or a charter; Grace need not run
     #[command(after_help = "\
 Examples:
@@ -234,6 +250,17 @@ Examples:
         /// Which
         file: PathBuf,
     },
+}
+
+/// What is looked at instead of what is in force.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Proposed {
+    /// All policies, in Cedar: a file, or a folder of .cedar files [default: those in force]
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) policies: Option<PathBuf>,
+    /// The whole charter, in YAML [default: the one in force]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) charter: Option<PathBuf>,
 }
 
 fn period(text: &str) -> Result<Duration, String> {

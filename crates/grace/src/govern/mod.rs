@@ -4,19 +4,18 @@
 
 pub(crate) mod args;
 mod keys;
+mod rules;
 mod show;
 
 use std::path::Path;
 
 use grace_core::instance::Instance;
 use grace_cortex::{
-    charter,
     governance::{
         Command, Governance, Query, Refusal, Reply,
         binding::{self, Said},
-        check, shell,
+        shell,
     },
-    policy,
     request::{Actor, ActorKind},
 };
 use grace_types::{
@@ -26,7 +25,8 @@ use grace_types::{
 
 use serde_json::json;
 
-use self::args::{Answer, Approvals, Emergency, Governance as Rules, Reviews};
+use self::args::{Answer, Approvals, Emergency, Reviews};
+pub(crate) use self::rules::governance;
 use crate::{
     failure::{Exit, Failure},
     output::Output,
@@ -250,69 +250,8 @@ pub(crate) fn emergency(instance: &Instance, command: &Emergency, out: &mut Outp
     Ok(Exit::Done)
 }
 
-/// Runs a command of `grace governance`.
-pub(crate) fn governance(instance: &Instance, command: &Rules, out: &mut Output) -> Result<Exit, Failure> {
-    match command {
-        Rules::Show { number } => {
-            let Reply::Generation(kept) =
-                Road::to(instance)?.ask(Command::Query(Query::Generation(*number)))?
-            else {
-                return Err(odd());
-            };
-            show::generation(&kept, out)?;
-        }
-        Rules::History => {
-            let Reply::Generations(rows) = Road::to(instance)?.ask(Command::Query(Query::Generations))?
-            else {
-                return Err(odd());
-            };
-            show::generations(&rows, out)?;
-        }
-        Rules::Propose { policies, charter, generation, reason, actor } => {
-            let road = Road::to(instance)?;
-            let (policies, charter) = match generation {
-                Some(number) => {
-                    let query = Query::Generation(Some(*number));
-                    let Reply::Generation(kept) = road.ask(Command::Query(query))? else { return Err(odd()) };
-                    (Some(kept.generation.policies), Some(kept.generation.charter))
-                }
-                None => (given(policies.as_deref())?, given(charter.as_deref())?),
-            };
-            let (reason, by) = (reason.clone(), me(actor.as_deref()));
-            let Reply::Waits { approval } = road.order(Command::Propose { policies, charter, reason, by })?
-            else {
-                return Err(odd());
-            };
-            show::approval(&approval, out)?;
-        }
-        Rules::Lint { file } => lint(instance, file, out)?,
-    }
-    Ok(Exit::Done)
-}
-
-fn given(path: Option<&Path>) -> Result<Option<String>, Failure> {
-    path.map(text).transpose()
-}
-
 fn text(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|e| {
         Failure::new(Exit::Usage, "unreadable_file", format!("it cannot be read: {e}")).at(&path.display())
     })
-}
-
-/// Checks a file as governance would, with the types of the instance's manifest where there is one.
-fn lint(instance: &Instance, path: &Path, out: &mut Output) -> Result<(), Failure> {
-    let (text, name) = (text(path)?, path.display().to_string());
-    let manifest = std::fs::read(instance.manifest()).unwrap_or_default();
-    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap_or_default();
-    let declared: Vec<String> =
-        manifest["intents"].as_object().map(|types| types.keys().cloned().collect()).unwrap_or_default();
-    let is_policies = path.extension().is_some_and(|extension| extension == "cedar");
-    let read = if is_policies {
-        check((&text, &name), (charter::DEFAULT, "charter.yaml"), &declared)
-    } else {
-        check((policy::DEFAULT, "default.cedar"), (&text, &name), &declared)
-    };
-    read.map_err(Governance::refused)?;
-    out.message(&format!("{name} can be used"))
 }

@@ -65,7 +65,7 @@ fn read(folder: &Folder, bundle: Resource) -> io::Result<Option<Cow<'_, [u8]>>> 
 }
 
 /// The record that an entry carries or names.
-fn record<'a>(place: &Place, entry: &'a LogEntry<'_>) -> io::Result<Cow<'a, [u8]>> {
+pub(crate) fn record<'a>(place: &Place, entry: &'a LogEntry<'_>) -> io::Result<Cow<'a, [u8]>> {
     match &entry.content {
         Content::Record(record) => Ok(Cow::Borrowed(record.get().as_bytes())),
         Content::Blob(blob) if blob.sha256.bytes().all(|b| b.is_ascii_hexdigit()) => {

@@ -9,12 +9,12 @@
 pub(crate) mod args;
 pub(crate) mod check;
 mod cosign;
-mod entries;
+pub(crate) mod entries;
 mod fsck;
 pub(crate) mod place;
 mod prove;
-mod tail;
-mod verify;
+pub(crate) mod tail;
+pub(crate) mod verify;
 mod view;
 
 use std::io::Write as _;

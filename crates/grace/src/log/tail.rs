@@ -46,7 +46,7 @@ pub(crate) fn run(place: &Place, args: &Tail, out: &mut Output) -> Result<Exit, 
 }
 
 /// Entries that are sealed. The signature is not checked here.
-fn size(place: &Place) -> Result<u64, Failure> {
+pub(crate) fn size(place: &Place) -> Result<u64, Failure> {
     let failed = |why: String| {
         Failure::new(Exit::Failed, "log_not_whole", format!("the checkpoint is damaged: {why}"))
             .at(&place.log.join("checkpoint").display())

@@ -174,12 +174,12 @@ fn witnessed(place: &Place, trust: &mut Trust) -> Vec<(String, Result<Opened, St
 
 /// A line on a terminal that says how far a large log has been read.
 #[derive(Default)]
-struct Progress {
+pub(crate) struct Progress {
     shown: Cell<u64>,
 }
 
 impl Progress {
-    fn at(&self, entries: u64) {
+    pub(crate) fn at(&self, entries: u64) {
         if entries >= self.shown.get() + limits::PROGRESS_ENTRIES && std::io::stderr().is_terminal() {
             self.shown.set(entries);
             // It only keeps somebody company.
@@ -187,7 +187,7 @@ impl Progress {
         }
     }
 
-    fn clear(&self) {
+    pub(crate) fn clear(&self) {
         if self.shown.get() > 0 {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }

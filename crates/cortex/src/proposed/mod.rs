@@ -1,0 +1,11 @@
+//! What other policies or another charter would mean, before anybody is asked to approve them. Pure.
+//!
+//! | Module | The question |
+//! |---|---|
+//! | [`cases`] | do they decide as people wrote down that they should? |
+//! | [`matrix`] | what becomes of every type of intent for every kind of actor? |
+//!
+//! Not here: reading files, the log or what is in force, and showing (the command line).
+
+pub mod cases;
+pub mod matrix;
