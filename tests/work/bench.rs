@@ -60,6 +60,15 @@ intents:
         expect: {status: [201]}
         timeout: 10s
         retry: {attempts: 3, backoff: 10ms}
+  undone:
+    plan:
+      sequence:
+        - task:
+            name: first
+            kind: exec
+            command: [sh, -c, 'echo "did $0 $GRACE_TOKEN" >> FOLDER/undone', "${payload.text}"]
+            compensation: {kind: exec, command: [sh, -c, 'echo "undid $0 $GRACE_TOKEN" >> FOLDER/undone', "${payload.text}"]}
+        - task: {kind: exec, command: [sh, -c, 'exit 3'], retry: {attempts: 1}}
   broken:
     plan:
       task: {kind: exec, command: [sh, -c, 'echo "no such picture" >&2; exit 3'], retry: {attempts: 2, backoff: 10ms}}

@@ -113,3 +113,43 @@ fn no_task_is_lost_while_two_of_three_workers_are_killed_every_second() {
     let ran: BTreeSet<u64> = lines(&instance, "slow").iter().map(|token| token.parse().unwrap()).collect();
     assert!(done.values().all(|tokens| tokens.len() == 1 && ran.contains(&tokens[0])), "{done:?}");
 }
+
+#[test]
+fn a_tree_that_is_undone_ends_once_whatever_was_last_written_when_the_task_manager_was_killed() {
+    let instance = up();
+    let written = |kind: &str| {
+        let records = instance.records_of("htm");
+        let of = |record: &&Value| !record["event"]["record"]["event"]["what"][kind].is_null();
+        records.iter().filter(of).count()
+    };
+    // The last one is what undoes the first step.
+    let moments =
+        [("submitted", 1), ("dispatched", 1), ("tasks_done", 1), ("task_failed", 1), ("tasks_done", 2)];
+    let mut ids = Vec::new();
+    for (n, (kind, times)) in moments.into_iter().enumerate() {
+        let before = written(kind);
+        let payload = format!(r#"{{"text": "t{n}"}}"#);
+        let taken = submit(&instance, "undone", &["--payload", &payload]);
+        holds(kind, || written(kind) >= before + times);
+        kill_component(&instance, "htm");
+        let id = taken["id"].as_str().unwrap().to_owned();
+        until_state(&instance, &id, "failed");
+        ids.push(id);
+    }
+    instance.all_ready();
+    instance.down();
+    let done = done(&instance);
+    for id in &ids {
+        let own = format!("{}.", id.replacen("int_", "tsk_", 1));
+        let tokens: Vec<usize> =
+            done.iter().filter(|(task, _)| task.starts_with(&own)).map(|(_, tokens)| tokens.len()).collect();
+        assert_eq!(tokens, [1, 1], "the first step and what undoes it, each once: {done:?}");
+    }
+    let steps = lines(&instance, "undone");
+    for n in 0..ids.len() {
+        for word in ["did", "undid"] {
+            let line = format!("{word} t{n} ");
+            assert!(steps.iter().any(|step| step.starts_with(&line)), "{line}: {steps:?}");
+        }
+    }
+}

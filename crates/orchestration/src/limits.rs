@@ -379,8 +379,12 @@ pub const LEASE_WAIT: Duration = Duration::from_secs(30);
 /// found out by asking.
 pub const EFFECTS_WAITING: usize = 4096;
 
-/// How long a worker of Grace's own lets its lease wait: half of what keeps an ask that was lost with its answer from being noticed.
+/// How long a worker of Grace's own lets its lease wait.
 pub const WORKER_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a worker waits for an answer beyond that. Past it the question counts as lost: on a connection that broke unseen, since of a
+/// task manager that was killed it hears as soon as another is in its place.
+pub const WORKER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Between two tries of a worker to reach the task manager.
 pub const WORKER_RETRY: Duration = Duration::from_millis(100);

@@ -6,12 +6,14 @@
 //! | [`life`] | heartbeats, signals, orderly end |
 //! | [`thread`] | the host on a thread that may block: group commit |
 //! | [`serve`] | a decider on the bus |
+//! | [`here`] | who is back, for those who wait for an answer |
 //! | [`voter`] | a kernel as a voter of unified logic |
 //! | [`wire`] | commands and answers as bus messages |
 //!
 //! [`run`] builds the [`Context`] from the environment and a single-threaded runtime, and hands both to the kernel's main
 //! function. A kernel that is a decider calls [`serve::run_decider`] there; another uses the context as it likes.
 
+pub mod here;
 pub mod life;
 pub mod notify;
 mod reserve;

@@ -281,25 +281,30 @@ async fn present<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
 }
 
 /// Subscribes to `subject`; done when the broker has heard it, so that `READY=1` is true. In a queue group, so that a replica
-/// that takes over does not double the answers. Waits for a connection as long as it takes.
+/// that takes over does not double the answers; without one, where all are to hear it. Waits for a connection as long as it takes.
 ///
 /// # Errors
 /// What waiting cannot change: the permission, or the client's end.
-pub async fn listen(bus: Bus, subject: String, group: String) -> Result<Subscription, BusError> {
+pub async fn listen(
+    bus: Bus,
+    subject: String,
+    group: impl Into<Option<String>>,
+) -> Result<Subscription, BusError> {
+    let group = group.into();
     let mut connected = bus.connected();
     loop {
         if connected.wait_for(|connected| *connected).await.is_err() {
             return Err(BusError::Closed { reason: "the client is gone".to_owned() });
         }
-        match heard(&bus, &subject, &group).await {
+        match heard(&bus, &subject, group.as_deref()).await {
             Err(BusError::NotConnected | BusError::Timeout { .. }) => {}
             done => return done,
         }
     }
 }
 
-async fn heard(bus: &Bus, subject: &str, group: &str) -> Result<Subscription, BusError> {
-    let subscription = bus.subscribe(subject, Some(group)).await?;
+async fn heard(bus: &Bus, subject: &str, group: Option<&str>) -> Result<Subscription, BusError> {
+    let subscription = bus.subscribe(subject, group).await?;
     bus.flush().await?;
     Ok(subscription)
 }

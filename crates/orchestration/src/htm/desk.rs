@@ -24,6 +24,7 @@ use grace_bus::{Bus, Message};
 use grace_kernel::{
     Answer, Envelope, HostError, Outcome,
     process::{
+        here::announce,
         later,
         serve::listen,
         tell,
@@ -136,6 +137,8 @@ impl Desk {
             Ok(inbox) => inbox,
             Err(e) => return tell(&format!("workers are not heard: {e}")),
         };
+        // What was said to a task manager that is no more is said again.
+        tokio::spawn(announce(self.bus.clone(), super::shell::NAME));
         let mut looks = tokio::time::interval(limits::TICK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let ready = Arc::clone(&self.ready);

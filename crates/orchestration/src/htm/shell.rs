@@ -53,7 +53,7 @@ pub const LOOK_SUBJECT: &str = "grace.htm.look";
 #[must_use]
 pub fn permissions() -> Permissions {
     Permissions::only(
-        ["grace.event.htm.>", "grace.htm.ended.*", "grace.htm.stop.*"],
+        ["grace.event.htm.>", "grace.here.htm", "grace.htm.ended.*", "grace.htm.stop.*"],
         ["grace.cmd.htm", SUBMIT_SUBJECT, LOOK_SUBJECT, "grace.work.*.*", "_INBOX.htm.>"],
     )
 }

@@ -30,7 +30,12 @@ use std::{
     time::Duration,
 };
 
-use grace_kernel::process::{Context, KernelError, life::Signal, tell};
+use grace_kernel::process::{
+    Context, KernelError,
+    here::{Here, here_subject},
+    life::Signal,
+    tell,
+};
 use grace_types::manifest::Permissions;
 use tokio::{
     sync::{Notify, mpsc},
@@ -40,7 +45,7 @@ use tokio::{
 use self::road::Road;
 use crate::{
     htm::{
-        TaskId,
+        self, TaskId,
         command::{Lease, TaskAnswer},
         event::Granted,
         shell::stop_subject,
@@ -59,7 +64,7 @@ pub const WATCHDOG: Duration = Duration::from_secs(5);
 pub fn permissions(name: &str, published: &[String]) -> Permissions {
     let mut publish = vec![format!("grace.work.*.{name}")];
     publish.extend(published.iter().cloned());
-    let subscribe = vec![stop_subject(name), format!("_INBOX.{name}.>")];
+    let subscribe = vec![stop_subject(name), here_subject(htm::shell::NAME), format!("_INBOX.{name}.>")];
     Permissions::only(publish, subscribe)
 }
 
@@ -89,7 +94,8 @@ pub async fn main(mut context: Context) -> Result<(), KernelError> {
     let (answers, waiting) = mpsc::channel(limits::BATCH);
     let closed = Arc::new(AtomicBool::new(false));
     let registered = Arc::new(Notify::new());
-    let road = Road { bus: bus.clone(), name: context.component().to_owned(), incarnation };
+    let manager = Here::of(bus.clone(), htm::shell::NAME);
+    let road = Road { bus: bus.clone(), manager, name: context.component().to_owned(), incarnation };
     tokio::spawn(road.clone().leases(words.clone(), Arc::clone(&closed), Arc::clone(&registered)));
     tokio::spawn(road.clone().stops(words.clone()));
     tokio::spawn(road.clone().beats(words));

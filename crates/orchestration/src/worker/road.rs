@@ -11,7 +11,7 @@ use std::{
 use grace_bus::{Bus, Headers, Message};
 use grace_kernel::{
     Outcome,
-    process::{serve::listen, tell, wire},
+    process::{here::Here, serve::listen, tell, wire},
 };
 use grace_types::intent::WAIT_HEADER;
 use serde_json::json;
@@ -33,6 +33,7 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Road {
     pub(super) bus: Bus,
+    pub(super) manager: Here,
     pub(super) name: String,
     pub(super) incarnation: String,
 }
@@ -158,8 +159,8 @@ impl Road {
         let subject = work_subject(verb, &self.name);
         loop {
             let message = Message::new(subject.clone(), body.clone()).with_headers(headers.clone());
-            // Without an answer it is away; the client connects again by itself.
-            if let Ok(answer) = self.bus.request(message, wait + Duration::from_secs(5)).await {
+            // Without an answer it is away; the client connects again by itself, and one that was killed is heard to be back.
+            if let Ok(answer) = self.manager.request(message, wait + limits::WORKER_PATIENCE).await {
                 match wire::read_answer::<Htm>(&answer.payload) {
                     Ok(Outcome::Done(reply)) => return Ok(reply),
                     Ok(Outcome::Refused(refusal)) => return Err(refusal),
