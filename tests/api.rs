@@ -13,6 +13,8 @@ mod evaluations;
 mod events;
 #[path = "api/health.rs"]
 mod health;
+#[path = "api/hooks.rs"]
+mod hooks;
 #[path = "api/intents.rs"]
 mod intents;
 #[path = "api/metrics.rs"]

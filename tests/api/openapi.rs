@@ -7,7 +7,7 @@ use crate::{
     client::{get, url},
 };
 
-const SCOPES: [&str; 8] = [
+const SCOPES: [&str; 9] = [
     "intents:submit",
     "intents:read",
     "approvals:read",
@@ -16,6 +16,7 @@ const SCOPES: [&str; 8] = [
     "narratives:read",
     "evaluate",
     "evaluate:others",
+    "hooks",
 ];
 
 #[test]
@@ -46,6 +47,6 @@ fn every_answer_is_as_described_whatever_is_asked() {
         output.status.success(),
         "python3 -m pip install schemathesis, if it is missing\n{told}\n{errors}"
     );
-    assert!(told.contains("16 selected / 17 total"), "{told}");
+    assert!(told.contains("17 selected / 18 total"), "{told}");
     instance.down();
 }

@@ -27,7 +27,11 @@ use crate::{
     bearer::{Peer, caller::Allowances, file::Tokens},
     control_plane::ControlPlane,
     events::{self, sender::Sender},
-    health, intents, limits,
+    health,
+    hooks::{file, mapping::Mapping, resource},
+    intents,
+    kept::Kept,
+    limits,
     metrics::{self, requests::Requests},
     narratives, openapi, people,
     problem::Problem,
@@ -60,6 +64,8 @@ pub struct Api {
     /// The database of narratives, and turns to read it.
     pub(crate) narratives: PathBuf,
     pub(crate) readers: Semaphore,
+    /// What tool calls of coding agents mean.
+    pub(crate) hooks: Kept<Arc<Mapping>>,
 }
 
 impl Api {
@@ -71,7 +77,7 @@ impl Api {
         (bus, telemetry): (Bus, Arc<Telemetry>),
         control_plane: ControlPlane,
         (token, tokens): (Token, Tokens),
-        narratives: PathBuf,
+        (narratives, hooks): (PathBuf, PathBuf),
     ) -> Self {
         let rate = Bucket::new(settings.events_per_second);
         Self {
@@ -91,6 +97,7 @@ impl Api {
             streams: Arc::new(Semaphore::new(limits::STREAMS)),
             narratives,
             readers: Semaphore::new(limits::READERS),
+            hooks: Kept::at(hooks, |path| file::load(path).map(Arc::new)),
         }
     }
 
@@ -144,6 +151,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/intents", get(intents::list).post(intents::submit))
         .route("/v1/intents/{id}", get(intents::show))
         .route("/v1/intents/{id}/events", get(intents::follow))
+        .route("/v1/hooks/{agent}", post(resource::decide))
         .route("/v1/approvals", get(people::approvals))
         .route("/v1/approvals/{id}", get(people::approval))
         .route("/v1/approvals/{id}/approve", post(people::approve))

@@ -102,8 +102,8 @@ pub async fn main(mut context: Context) -> Result<(), KernelError> {
     let control_plane = ControlPlane::at(instance.control_socket(), Arc::clone(&context.clock));
     let clock = Arc::clone(&context.clock);
     let tokens = (token, Tokens::at(instance.tokens()));
-    let api = Api::new(manifest.api, clock, (bus, heard), control_plane, tokens, database(instance.data()))
-        .with_tracer(tracer);
+    let files = (database(instance.data()), instance.hooks());
+    let api = Api::new(manifest.api, clock, (bus, heard), control_plane, tokens, files).with_tracer(tracer);
     let (stop, stopped) = oneshot::channel::<()>();
     let address = listener.local_addr().map_err(system("the API's address"))?;
     let mut serving = tokio::spawn(server::serve(listener, router(Arc::new(api)), async {

@@ -1,7 +1,7 @@
 //! Asking the cortex about what an agent is about to do by itself: a decision only, on which the agent then acts.
 //!
 //! ```text
-//! question ─► grace.intent.agent.<name>, under a key of exactly this ─► decision ─┬─ decided now ─► word
+//! question ─► grace.intent.<kind>.<name>, under a key of exactly this ─► decision ─┬─ decided now ─► word
 //!                 ▲                                                               ├─ waits ─► hint or a second ─► looked at again
 //!                 └──────────── under another key ◄── an old answer ◄─────────────┘
 //! ```
@@ -18,6 +18,7 @@
 use std::time::Duration;
 
 use grace_bus::{Bus, BusError, Message, Subscription};
+use grace_cortex::request::Actor;
 use grace_kernel::{Envelope, Outcome as Said, process::wire};
 use grace_types::{
     chance::{Entropy as _, OsEntropy},
@@ -32,13 +33,11 @@ use grace_types::{
 
 use crate::limits;
 
-const AGENT: &str = "agent";
-
 /// What an agent is about to do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
-    /// The agent's name: a token of a subject.
-    pub agent: String,
+    /// Who asks.
+    pub actor: Actor,
     /// The type of intent that it is.
     pub kind: String,
     /// What it is about.
@@ -190,7 +189,7 @@ async fn hint(heard: Option<&mut Subscription>, time: Duration) {
 async fn submit(bus: &Bus, question: &Question, key: &str, time: Duration) -> Result<Decision, Word> {
     let asked = Asked {
         kind: question.kind.clone(),
-        actor: question.agent.clone(),
+        actor: question.actor.name.clone(),
         payload: question.payload.clone(),
         key: Some(key.to_owned()),
         target: Some(question.target.clone()),
@@ -208,7 +207,7 @@ async fn submit(bus: &Bus, question: &Question, key: &str, time: Duration) -> Re
 }
 
 async fn look(bus: &Bus, question: &Question, key: &str, time: Duration) -> Result<Decision, Word> {
-    let actor = ActorName { kind: AGENT, name: &question.agent };
+    let actor = ActorName { kind: question.actor.kind.word(), name: &question.actor.name };
     match request(bus, question, Request::Query(Look::Key { actor, key }), time).await? {
         Reply::Intent(decision) => Ok(*decision),
         Reply::Submitted { .. } => Err(Word::Away("the cortex answered something else".to_owned())),
@@ -216,7 +215,7 @@ async fn look(bus: &Bus, question: &Question, key: &str, time: Duration) -> Resu
 }
 
 async fn request(bus: &Bus, question: &Question, asks: Request<'_>, time: Duration) -> Result<Reply, Word> {
-    let subject = intent_subject(AGENT, &question.agent);
+    let subject = intent_subject(question.actor.kind.word(), &question.actor.name);
     let message = wire::command(&subject, &Envelope::new(asks)).map_err(|e| Word::Denied(e.to_string()))?;
     let message = Message { subject, ..message };
     let answer = bus.request_until(message, &format!("{:032x}", OsEntropy.next_u128()), time).await;
@@ -238,7 +237,7 @@ mod tests {
             id: "int_3xq7k-42".parse().unwrap(),
             kind: "publish_package".into(),
             actor: "codex".into(),
-            actor_kind: AGENT.into(),
+            actor_kind: "agent".into(),
             key: Some("k".into()),
             outcome,
             tier,

@@ -17,7 +17,7 @@
 //! | [`events`] | `/v1/events` |
 //! | [`mcp`] | servers of the Model Context Protocol behind governance |
 //! | [`decision`] | what the cortex says to what an agent is about to do |
-//! | [`hooks`] | what a coding agent is about to do, as an intent, and the answer in its dialect |
+//! | [`hooks`] | `/v1/hooks/{agent}`: what a coding agent is about to do, as an intent, and the answer in its dialect |
 //! | [`intents`] | `/v1/intents` |
 //! | [`people`] | `/v1/approvals`, `/v1/reviews` |
 //! | [`narratives`] | `/v1/narratives` |
@@ -25,7 +25,7 @@
 //! | [`openapi`] | `/v1/openapi.json` |
 //! | [`problem`] | every error as `application/problem+json` |
 //! | [`bearer`], [`token`], [`rate`] | who may, and how much |
-//! | `body`, `params`, `road` | what requests hold, and the way to other components |
+//! | `body`, `params`, `road`, `kept` | what requests hold, the way to other components, and what files held |
 //! | [`telemetry`], [`control_plane`] | what is known of the other components |
 //! | [`trace`] | spans along the road, to an OTLP receiver |
 //! | [`limits`] | every bound |
@@ -46,6 +46,7 @@ pub mod events;
 pub mod health;
 pub mod hooks;
 pub mod intents;
+mod kept;
 pub mod limits;
 pub mod mcp;
 pub mod metrics;

@@ -232,6 +232,10 @@ pub const HOOK_ANSWER: Duration = Duration::from_secs(8);
 /// How long a hook waits for a vote. The shortest time that an agent gives its hooks is 30 s.
 pub const HOOK_VOTE: Duration = Duration::from_secs(15);
 
+/// How long an answer to a hook over HTTP takes at most, its body included: less than an agent is told to give it ([`HOOK_TIMEOUT`]), since an
+/// agent that has given up lets the call pass. Past it the answer is a no.
+pub const HOOK_HTTP: Duration = Duration::from_secs(25);
+
 /// How long an agent is told to give the hook: what it waits for at most, and room.
 pub const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 

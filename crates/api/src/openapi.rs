@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     authzen::{Answers, Evaluated, Evaluation, Evaluations},
     bearer::Scope,
+    hooks::agent::Agent,
     intents::{
         Page, Wanted,
         view::{Intent, Intents},
@@ -43,6 +44,8 @@ struct Operation {
     query: Option<fn(&mut SchemaGenerator) -> Schema>,
     body: Option<fn(&mut SchemaGenerator) -> Schema>,
     answers: Vec<(u16, &'static str, Answered)>,
+    /// Problems of whoever has no token, the wrong one, or too many requests.
+    bearer: &'static [u16],
     problems: &'static [u16],
 }
 
@@ -66,8 +69,20 @@ fn inline<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 const BODY: [u16; 5] = [400, 408, 413, 415, 422];
 
 fn get(path: &'static str, id: &'static str, about: &'static str, scope: Option<Scope>) -> Operation {
-    let answers = Vec::new();
-    Operation { method: "get", path, id, about, scope, query: None, body: None, answers, problems: &[] }
+    let (answers, bearer): (_, &[u16]) =
+        (Vec::new(), if scope.is_some() { &[401, 403, 429, 503] } else { &[] });
+    Operation {
+        method: "get",
+        path,
+        id,
+        about,
+        scope,
+        query: None,
+        body: None,
+        answers,
+        bearer,
+        problems: &[],
+    }
 }
 
 fn post(path: &'static str, id: &'static str, about: &'static str, scope: Scope) -> Operation {
@@ -113,6 +128,20 @@ fn operations() -> Vec<Operation> {
     .refuses(&[404, 410]);
     followed.answers.push((200, "Events until the intent is over.", Answered::Events));
     followed.answers.push((204, "The client has the last event already.", Answered::Nothing));
+    // Whatever goes wrong is a no in the agent's dialect.
+    let hook = Operation {
+        bearer: &[],
+        ..post(
+            "/v1/hooks/{agent}",
+            "decideToolCall",
+            "A coding agent's hook: its JSON, and the answer in its dialect. Every no has status 200, a wrong token's included, since \
+             agents take any other for a hook that failed and go on. Who asks is known from the token.",
+            Scope::Hooks,
+        )
+    }
+    .body::<Map<String, Value>>()
+    .says::<Map<String, Value>>(200, "What the agent is told; `{}` is no objection.")
+    .refuses(&[404]);
     vec![
         get("/livez", "live", "Whether this interface answers.", None).tells(200, "It does.", "text/plain"),
         get("/readyz", "ready", "Whether every part of Grace is ready; `?verbose` names them.", None)
@@ -139,6 +168,7 @@ fn operations() -> Vec<Operation> {
             .says::<Intent>(200, "What is known of it.")
             .refuses(&[404, 410]),
         followed,
+        hook,
         get("/v1/approvals", "listApprovals", "What waits for people, or what they said.", Some(ApprovalsRead))
             .query::<Which>()
             .says::<Approvals>(200, "A page.")
@@ -223,6 +253,10 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     if operation.path.contains("{id}") {
         parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}));
     }
+    if operation.path.contains("{agent}") {
+        let agent = generator.subschema_for::<Agent>();
+        parameters.push(json!({"name": "agent", "in": "path", "required": true, "schema": agent}));
+    }
     if operation.id == "submitIntent" {
         parameters.push(json!({"name": "Idempotency-Key", "in": "header", "required": false,
             "description": "The same key of the same actor gives the same intent.",
@@ -257,8 +291,8 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         };
         responses.insert(status.to_string(), json!({"description": about, "content": content}));
     }
-    let scoped: &[u16] = if operation.scope.is_some() { &[401, 403, 429, 503] } else { &[] };
-    let mut problems: Vec<u16> = operation.problems.iter().chain(scoped).copied().chain([421]).collect();
+    let mut problems: Vec<u16> =
+        operation.problems.iter().chain(operation.bearer).copied().chain([421]).collect();
     problems.sort_unstable();
     for status in problems {
         let refused = json!({"description": "A problem.",

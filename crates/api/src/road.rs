@@ -33,6 +33,11 @@ impl Road {
         Self { bus }
     }
 
+    /// The bus that it leads over.
+    pub(crate) const fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
     /// Has the cortex do something for an actor: once under this key, however often it has to be sent.
     pub(crate) async fn order(
         &self,

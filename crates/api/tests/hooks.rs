@@ -8,7 +8,8 @@ use std::{
 
 use grace_api::hooks::{
     agent::Agent,
-    answer::{Answer, Verdict, answer, at_once},
+    answer::{Answer, Verdict, answer},
+    ask::question,
     call::{self, Call, Heard},
     mapping::{self, Mapping},
 };
@@ -35,12 +36,10 @@ fn spoken(what: &str, answer: &Answer) -> String {
 }
 
 fn told(agent: Agent, input: &[u8], mapping: &Mapping) -> String {
-    let heard = call::read(agent, input);
-    if let Some(answer) = at_once(agent, &heard) {
-        return spoken("at once", &answer);
-    }
-    let Ok(Heard::Call(call)) = heard else { panic!("{heard:?}") };
-    let meaning = mapping.meaning(call.used()).unwrap();
+    let (call, meaning) = match question(agent, call::read(agent, input), || Ok(mapping)) {
+        Ok(asked) => asked,
+        Err(answer) => return spoken("at once", &answer),
+    };
     let mut text = format!(
         "  {} {} means {} of {} (attended: {}, while unreachable: {:?})\n  {}\n",
         call.event,
@@ -98,7 +97,8 @@ fn a_no_is_a_no_in_every_dialect() {
     let deep = format!("{{\"a\": {}{}}}", "[".repeat(100), "]".repeat(100));
     for agent in Agent::ALL {
         for bad in [&b""[..], b"null", b"{}", b"\xff", &huge, deep.as_bytes()] {
-            let said = at_once(agent, &call::read(agent, bad)).unwrap();
+            let said = question(agent, call::read(agent, bad), || Err::<Mapping, _>("unread".to_owned()));
+            let said = said.unwrap_err();
             let body: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
             let no = match agent {
                 Agent::ClaudeCode => {

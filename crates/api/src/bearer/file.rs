@@ -6,16 +6,16 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use grace_kernel::private;
 use grace_types::time::Timestamp;
 
 use super::record::{Record, Standing};
-use crate::limits;
+use crate::{kept::Kept, limits};
 
 /// Reads all records; none where there is no file.
 ///
@@ -61,29 +61,15 @@ fn lock(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// What tells one file from the next: device, number, size, and when it was changed.
-type Stamp = (u64, u64, u64, i64, i64);
-
-fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
-    match std::fs::metadata(path) {
-        Ok(of) => Ok(Some((of.dev(), of.ino(), of.size(), of.ctime(), of.ctime_nsec()))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
 /// The records as they are now.
 #[derive(Debug)]
-pub struct Tokens {
-    path: PathBuf,
-    known: Mutex<(Option<Stamp>, Arc<[Record]>)>,
-}
+pub struct Tokens(Kept<Arc<[Record]>>);
 
 impl Tokens {
     /// Those in the file at `path`.
     #[must_use]
-    pub fn at(path: PathBuf) -> Self {
-        Self { path, known: Mutex::new((None, Arc::new([]))) }
+    pub const fn at(path: PathBuf) -> Self {
+        Self(Kept::at(path, |path| read(path).map(Into::into)))
     }
 
     /// All of them.
@@ -91,16 +77,7 @@ impl Tokens {
     /// # Errors
     /// The file cannot be used: then nobody is known.
     pub fn now(&self) -> io::Result<Arc<[Record]>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        // Looked at before it is read: a change in between is seen the next time.
-        let stamp = stamp(&self.path)?;
-        if known.0 != stamp {
-            known.1 = read(&self.path)?.into();
-            known.0 = stamp;
-        } else if stamp.is_none() {
-            known.1 = Arc::new([]);
-        }
-        Ok(Arc::clone(&known.1))
+        self.0.now()
     }
 }
 

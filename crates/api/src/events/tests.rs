@@ -77,7 +77,7 @@ impl Bench {
             (bus(NAME), heard),
             control_plane,
             tokens,
-            folder.path().join("narratives.db"),
+            (folder.path().join("narratives.db"), folder.path().join("hooks.yaml")),
         );
         let (door_bus, seen) = (bus("trigger_mesh"), Arc::clone(&taken));
         let address = runtime.block_on(async move {

@@ -7,16 +7,13 @@
 //! | Gemini CLI | JSON and status 2: either denies | as a no | `{}` |
 //! | Cursor | JSON, status 0 | `ask` before shell and MCP calls, else as a no | `{}` |
 //!
-//! A no to what could not be read has status 2 everywhere.
+//! A no to what could not be read has status 2 everywhere. Over HTTP there is the JSON alone, which denies by itself in each of them.
 //!
 //! Sources: the hook references of Claude Code, Codex, Gemini CLI and Cursor.
 
 use serde_json::{Value, json};
 
-use super::{
-    agent::Agent,
-    call::{Call, Heard},
-};
+use super::{agent::Agent, call::Call};
 use crate::limits;
 
 /// What Grace says to a call.
@@ -57,16 +54,6 @@ pub fn answer(agent: Agent, call: Option<&Call>, verdict: &Verdict) -> Answer {
 #[must_use]
 pub fn nothing() -> Answer {
     Answer { stdout: "{}\n".to_owned(), stderr: String::new(), exit: 0 }
-}
-
-/// What is said about what was heard, where there is nothing to ask the cortex.
-#[must_use]
-pub fn at_once(agent: Agent, heard: &Result<Heard, String>) -> Option<Answer> {
-    match heard {
-        Ok(Heard::Call(_)) => None,
-        Ok(Heard::PassedOver) => Some(nothing()),
-        Err(why) => Some(answer(agent, None, &Verdict::Deny(why.clone()))),
-    }
 }
 
 /// Whether a question would be put to somebody, and not be taken for a yes.

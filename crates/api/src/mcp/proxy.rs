@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use grace_cortex::case::sha256;
+use grace_cortex::{
+    case::sha256,
+    request::{Actor, ActorKind},
+};
 use grace_kernel::process::later;
 use grace_types::{
     intent::Json,
@@ -321,7 +324,7 @@ impl Proxy {
             "arguments": on_record(&called.arguments),
         });
         Question {
-            agent: self.agent.clone(),
+            actor: Actor { kind: ActorKind::Agent, name: self.agent.clone() },
             kind: kind.to_owned(),
             target: meaning.target.clone(),
             payload: Json::of(&payload),

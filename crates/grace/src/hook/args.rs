@@ -26,6 +26,8 @@ pub(crate) enum Hook {
 Examples:
   grace hook install claude-code --dry-run    what would change in ./.claude/settings.json
   grace hook install codex --user             for all projects of this user: ~/.codex/hooks.json
+  grace hook install claude-code --http http://127.0.0.1:4280
+                                              over HTTP, with the token in GRACE_TOKEN
 
 What else is in the settings stays. Done twice it is done once.")]
     Install(Install),
@@ -45,6 +47,9 @@ pub(crate) struct Install {
     /// Another settings file
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    /// Have it post to the interface at this address instead of running a command (claude-code)
+    #[arg(long, value_name = "URL")]
+    pub(crate) http: Option<String>,
 }
 
 const EXAMPLE: &str = "\

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use grace_api::hooks::settings::{besides, difference, file, merged};
+use grace_api::hooks::settings::{Way, besides, difference, file, merged};
 use grace_core::{instance::Instance, spawn::own_program};
 use serde_json::json;
 
@@ -21,8 +21,11 @@ use crate::{
 pub(super) fn install(instance: &Instance, args: &Install, out: &mut Output) -> Result<Exit, Failure> {
     let path = place(args)?;
     let current = read(&path)?;
-    let program = format!("{} --data {}", quoted(&own_program()), quoted(instance.data()));
-    let settings = merged(args.agent, current.as_deref(), &program).map_err(|why| {
+    let way = args.http.clone().map_or_else(
+        || Way::Command(format!("{} --data {}", quoted(&own_program()), quoted(instance.data()))),
+        Way::Http,
+    );
+    let settings = merged(args.agent, current.as_deref(), &way).map_err(|why| {
         Failure::new(Exit::Usage, "bad_settings", format!("{why}; nothing was changed"))
             .at(&path.display())
             .help("mend it, or add by hand what `--dry-run` shows with another --file")
@@ -37,7 +40,7 @@ pub(super) fn install(instance: &Instance, args: &Install, out: &mut Output) -> 
     }
     if out.json {
         out.json_line(&json!({
-            "file": path, "changed": changes && !args.dry_run, "settings": settings, "next": besides(args.agent),
+            "file": path, "changed": changes && !args.dry_run, "settings": settings, "next": besides(args.agent, &way),
         }))?;
         return Ok(Exit::Done);
     }
@@ -48,7 +51,7 @@ pub(super) fn install(instance: &Instance, args: &Install, out: &mut Output) -> 
     };
     writeln!(out, "{} {told}", path.display())?;
     write!(out, "{}", difference(&before, &settings))?;
-    if let Some(next) = besides(args.agent) {
+    if let Some(next) = besides(args.agent, &way) {
         writeln!(out, "{next}")?;
     }
     out.flush()?;

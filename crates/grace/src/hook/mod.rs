@@ -10,23 +10,22 @@
 pub(crate) mod args;
 mod install;
 
-use std::{
-    fs::File,
-    io::{self, Read, Write as _},
-};
+use std::io::{self, Read, Write as _};
 
 use grace_api::{
     hooks::{
         agent::Agent,
-        answer::{Answer, Verdict, answer, at_once},
-        ask::{ask, away},
-        call::{self, Call, Heard},
+        answer::{Answer, Verdict, answer},
+        ask::{self, ask, away},
+        call::{self, Call},
+        file::{bounded, load},
         mapping::{Mapping, Meaning},
     },
     limits,
     mcp::line::Line,
 };
 use grace_core::instance::Instance;
+use grace_cortex::request::{Actor, ActorKind};
 use grace_types::time::SystemClock;
 
 use self::args::Hook;
@@ -60,55 +59,25 @@ fn judge(instance: &Instance, agent: Agent, input: impl Read) -> Answer {
     let heard = bounded(input, limits::HOOK_BYTES)
         .map_err(|e| format!("the hook's input cannot be read: {e}"))
         .and_then(|input| call::read(agent, &input));
-    if let Some(said) = at_once(agent, &heard) {
-        return said;
+    match ask::question(agent, heard, || mapping(instance)) {
+        Ok((call, meaning)) => answer(agent, Some(&call), &asked(instance, &call, &meaning)),
+        Err(said) => said,
     }
-    match heard {
-        Ok(Heard::Call(call)) => {
-            let verdict = mapping(instance).map_or_else(Verdict::Deny, |mapping| {
-                mapping.meaning(call.used()).map_or_else(
-                    || Verdict::Deny(format!("no rule says what {} means", call.tool)),
-                    |meaning| asked(instance, &call, &meaning),
-                )
-            });
-            answer(agent, Some(&call), &verdict)
-        }
-        Ok(Heard::PassedOver) => answer(agent, None, &Verdict::NoObjection),
-        Err(why) => answer(agent, None, &Verdict::Deny(why)),
-    }
-}
-
-/// All of it, and one byte more than may be where it is too long.
-fn bounded(from: impl Read, most: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    from.take(most as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// The user's rules before Grace's own.
 pub(crate) fn mapping(instance: &Instance) -> Result<Mapping, String> {
-    let path = instance.hooks();
-    let text = match File::open(&path).and_then(|file| bounded(file, limits::HOOK_MAPPING_BYTES)) {
-        Ok(bytes) if bytes.len() > limits::HOOK_MAPPING_BYTES => {
-            let most = limits::HOOK_MAPPING_BYTES;
-            return Err(format!("{}: at most {most} bytes are read, and nothing is allowed", path.display()));
-        }
-        Ok(bytes) => String::from_utf8(bytes).map_err(|e| format!("{}: {e}", path.display()))?,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return Mapping::read(None).map_err(|e| e.to_string());
-        }
-        Err(e) => return Err(format!("{}: {e}", path.display())),
-    };
-    Mapping::read(Some((&text, &path))).map_err(|e| e.to_string())
+    load(&instance.hooks()).map_err(|e| e.to_string())
 }
 
 fn asked(instance: &Instance, call: &Call, meaning: &Meaning) -> Verdict {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return away(meaning.unreachable, "there is no room for another process");
     };
+    let actor = Actor { kind: ActorKind::Agent, name: call.agent.name().to_owned() };
     runtime.block_on(async {
         match Line::to(instance.clone()).bus() {
-            Ok(bus) => ask(&bus, &SystemClock, call, meaning).await,
+            Ok(bus) => ask(&bus, &SystemClock, &actor, call, meaning).await,
             Err(why) => away(meaning.unreachable, &why),
         }
     })
