@@ -182,7 +182,8 @@ pub const LANE_QUEUE: u32 = 100_000;
 /// Deliveries of one lane under way at a time. More do not begin until some have ended.
 pub const LANE_FLIGHTS: u32 = 4096;
 
-/// Dead letters of one lane. When they are full too, what would become one is not acknowledged, so that its sender keeps it.
+/// Dead letters of one lane. When they are full too, what would become one is not acknowledged, so that its sender keeps it; others
+/// that want the same event have it all the same.
 pub const LANE_DEAD_LETTERS: usize = 10_000;
 
 /// Deliveries begun in one decision. The rest begins with the next.
@@ -197,6 +198,10 @@ pub const SUBJECT_BYTES: usize = 255;
 /// Work of all lanes of one kernel, dead letters included, bytes. When it is full, events are not acknowledged, so that their
 /// senders keep them.
 pub const DELIVERY_BYTES: u64 = 256 << 20;
+
+/// Work of one lane, dead letters included, bytes: a quarter of [`DELIVERY_BYTES`], so that one that is slow leaves room for others. When it
+/// is full, it is as when its dead letters are.
+pub const LANE_BYTES: u64 = DELIVERY_BYTES / 4;
 
 /// Work in one recorded event, bytes. More is recorded as several events, each below the host's bound on an entry.
 pub const RECORD_BYTES: usize = 256 << 10;

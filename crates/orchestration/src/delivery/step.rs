@@ -472,6 +472,7 @@ struct Taken {
     started: usize,
     queued: usize,
     dead: usize,
+    bytes: u64,
 }
 
 /// Where a delivery goes.
@@ -483,7 +484,7 @@ pub enum Place {
     Queue,
     /// The queue is full: among the dead letters.
     DeadLetters,
-    /// There is no room even there: it must not be taken in.
+    /// There is no room even there: it must not be taken in. Nobody else is kept from what he wants by that.
     Nowhere,
 }
 
@@ -494,23 +495,37 @@ impl<'l> Intake<'l> {
         Self { lanes, at_ms, taken: HashMap::new() }
     }
 
-    /// Where the owner's next delivery goes; `dead` for one that can only be a dead letter.
-    pub fn place(&mut self, owner: &'l str, dead: bool) -> Place {
+    /// Where the owner's next delivery of so many bytes goes; `dead` for one that can only be a dead letter.
+    pub fn place(&mut self, owner: &'l str, dead: bool, bytes: usize) -> Place {
         let Some(lane) = self.lanes.get(owner) else { return Place::Nowhere };
         let taken = self.taken.entry(owner).or_default();
+        let all = taken.bytes + bytes as u64;
+        if lane.bytes + all > limits::LANE_BYTES {
+            return Place::Nowhere;
+        }
+        let place = taken.place(lane, dead, self.at_ms);
+        if place != Place::Nowhere {
+            taken.bytes = all;
+        }
+        place
+    }
+}
+
+impl Taken {
+    fn place(&mut self, lane: &Lane, dead: bool, at_ms: u64) -> Place {
         if !dead {
-            let (room, trial) = lane.room(self.at_ms);
-            if !trial && lane.depth() == 0 && taken.queued == 0 && taken.started < room {
-                taken.started += 1;
+            let (room, trial) = lane.room(at_ms);
+            if !trial && lane.depth() == 0 && self.queued == 0 && self.started < room {
+                self.started += 1;
                 return Place::Flight;
             }
-            if lane.depth() + taken.queued < usize::try_from(lane.settings.queue).unwrap_or(usize::MAX) {
-                taken.queued += 1;
+            if lane.depth() + self.queued < usize::try_from(lane.settings.queue).unwrap_or(usize::MAX) {
+                self.queued += 1;
                 return Place::Queue;
             }
         }
-        if lane.dead.len() + taken.dead < limits::LANE_DEAD_LETTERS {
-            taken.dead += 1;
+        if lane.dead.len() + self.dead < limits::LANE_DEAD_LETTERS {
+            self.dead += 1;
             return Place::DeadLetters;
         }
         Place::Nowhere

@@ -129,7 +129,7 @@ proptest! {
                     for _ in 0..count {
                         let delivery = delivery(taken);
                         let owner = "a".to_owned();
-                        steps.push(match intake.place("a", false) {
+                        steps.push(match intake.place("a", false, 0) {
                             Place::Flight => Step::Queued { owner, delivery, start: true },
                             Place::Queue => Step::Queued { owner, delivery, start: false },
                             Place::DeadLetters => {

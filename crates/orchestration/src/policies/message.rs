@@ -181,6 +181,9 @@ pub struct Observed {
     /// The policies that it fired, with what they remarked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fired: Vec<(String, Vec<String>)>,
+    /// The policies that had no room for what they set off: a copy of it is for them alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missed: Vec<String>,
 }
 
 /// What the event policy engine answers.
@@ -237,7 +240,7 @@ pub enum Observation {
     },
     /// It had been observed before.
     Duplicate,
-    /// There is no room for what it sets off: send it again later.
+    /// There is no room for something that it sets off: send it again later. What there was room for is done once.
     Busy {
         /// Why.
         reason: String,

@@ -57,6 +57,8 @@ struct Course {
     counted: Vec<(String, String)>,
     fired: Vec<(String, Vec<String>)>,
     stopped: Vec<String>,
+    /// Those that had no room for what they set off.
+    missed: Vec<String>,
     steps: Vec<Step>,
     records: Vec<Recorded<Event>>,
 }
@@ -90,26 +92,26 @@ pub(super) fn observe(
     let mut groups: Vec<Share<Observed>> = Vec::new();
     for event in events {
         let mark = Mark::of(event);
-        if state.memory.knows(mark) || batch.marks.contains(&mark) {
+        // Of one that others have seen, it is for those who had no room.
+        let left = state.memory.missed(mark);
+        if batch.marks.contains(&mark) || (state.memory.knows(mark) && left.is_none()) {
             replies.push(Observation::Duplicate);
             continue;
         }
-        let course = match batch.event(event) {
-            Ok(course) => course,
-            Err(reason) => {
-                replies.push(Observation::Busy { reason });
-                continue;
-            }
-        };
+        let course = batch.event(event, left);
         let fired = course.fired.iter().map(|(name, _)| name.clone()).collect();
-        replies.push(Observation::Done { fired, stopped: course.stopped });
+        replies.push(match course.missed.as_slice() {
+            [] => Observation::Done { fired, stopped: course.stopped },
+            names => Observation::Busy { reason: full(names) },
+        });
         batch.records.extend(course.records);
         if course.counted.is_empty() && course.fired.is_empty() {
             continue;
         }
         batch.marks.insert(mark);
-        let (counted, fired) = (course.counted, course.fired);
-        let one = Observed { mark, id: event.id, root: root_of(event), hops: event.hops, counted, fired };
+        let Course { counted, fired, missed, .. } = course;
+        let (id, root, hops) = (event.id, root_of(event), event.hops);
+        let one = Observed { mark, id, root, hops, counted, fired, missed };
         put(&mut groups, one, course.steps, limits::RECORD_BYTES);
     }
     let wall_ms = now.wall.as_millis();
@@ -148,41 +150,44 @@ fn why(events: &[Observed]) -> Why {
 }
 
 impl<'s> Batch<'s> {
-    fn event(&mut self, event: &CloudEvent) -> Result<Course, String> {
+    /// `left`: those that it is for, where others have seen it already.
+    fn event(&mut self, event: &CloudEvent, left: Option<&[String]>) -> Course {
         let mut course = Course::default();
         let state = self.state;
         let order = state.index.matching(&event.kind);
         // What policies without a window see: one for all of them, and what it converts once.
         let plain = Scope::new().with_event(event).with("count", &Value::Null);
-        let mut bytes = 0;
         for (_, name) in &order {
+            if left.is_some_and(|left| !left.iter().any(|one| **one == **name)) {
+                continue;
+            }
             let Some((name, entry)) = state.policies.get_key_value(&**name) else { continue };
             let (true, Some(compiled)) = (entry.policy.enabled, state.compiled.get(name.as_str())) else {
                 continue;
             };
             let fired = match self.count(name, entry, compiled, event) {
                 Ok(Some((group, count))) => {
-                    course.counted.push((name.clone(), group));
+                    // One that is there again was counted.
+                    let count = if left.is_some() {
+                        count - 1
+                    } else {
+                        course.counted.push((name.clone(), group));
+                        count
+                    };
                     let count = Value::from(count);
                     let scope = Scope::new().with_event(event).with("count", &count);
-                    self.judge((name, entry, compiled), (event, &scope), &mut course)?
+                    self.judge((name, entry, compiled), (event, &scope), &mut course)
                 }
-                Ok(None) => self.judge((name, entry, compiled), (event, &plain), &mut course)?,
+                Ok(None) => self.judge((name, entry, compiled), (event, &plain), &mut course),
                 Err(reason) => {
                     self.failed(name, event, reason);
                     continue;
                 }
             };
-            let Some(made) = fired else { continue };
-            bytes += made;
-            if self.bytes + bytes > limits::DELIVERY_BYTES {
-                return Err(format!("{} bytes of work wait already", self.bytes));
-            }
-            if entry.policy.last {
+            if fired && entry.policy.last {
                 break;
             }
         }
-        self.bytes += bytes;
         for (name, group) in &course.counted {
             if let Some((name, _)) = state.policies.get_key_value(name) {
                 *self.counted.entry((name, group.clone())).or_default() += 1;
@@ -190,24 +195,25 @@ impl<'s> Batch<'s> {
         }
         *self.made.entry(root_of(event).as_bits()).or_default() +=
             u32::try_from(course.steps.len()).unwrap_or(u32::MAX);
-        Ok(course)
+        course
     }
 
-    /// Fires a policy whose condition holds, unless something speaks against it; how many bytes of work that makes, where it did.
+    /// Fires a policy whose condition holds, unless something speaks against it; whether it does.
     fn judge(
         &mut self,
         (name, entry, compiled): (&'s str, &'s Entry, &'s Compiled),
         (event, scope): (&CloudEvent, &Scope<'_>),
         course: &mut Course,
-    ) -> Result<Option<u64>, String> {
+    ) -> bool {
         match compiled.holds(scope) {
             Ok(true) if self.may_fire(name, entry, compiled, event, course) => {
-                self.fire(name, compiled, (event, scope), course).map(Some)
+                self.fire(name, compiled, (event, scope), course);
+                true
             }
-            Ok(_) => Ok(None),
+            Ok(_) => false,
             Err(reason) => {
                 self.failed(name, event, reason);
-                Ok(None)
+                false
             }
         }
     }
@@ -297,14 +303,14 @@ impl<'s> Batch<'s> {
         course.records.push(self.guard(name, change, code, &text));
     }
 
-    /// Fires a policy; how many bytes of work that makes.
+    /// Fires a policy: it does all that follows, or, where there is no room for all of it, nothing.
     fn fire(
         &mut self,
         name: &'s str,
         compiled: &Compiled,
         (event, scope): (&CloudEvent, &Scope<'_>),
         course: &mut Course,
-    ) -> Result<u64, String> {
+    ) {
         let (works, notes, dead) = match compiled.render(scope) {
             Ok((works, notes)) => (works, notes, None),
             Err(why) => {
@@ -312,30 +318,41 @@ impl<'s> Batch<'s> {
                 (vec![work], Vec::new(), Some(format!("what follows cannot be rendered: {why}")))
             }
         };
-        let mut bytes = 0;
+        let before = course.steps.len();
         for work in works {
-            bytes += work.weight() as u64;
             let id = EventId::new(self.wall, &mut self.entropy);
             // What follows belongs to the same root, also where the root says nothing of it.
             let cause = Cause { correlation: Some(root_of(event)), ..Cause::of(event) };
             let delivery = Delivery { key: id.to_string(), id, work, cause: Some(cause), attempts: 0 };
-            course.steps.push(self.place(name, delivery, dead.clone())?);
+            match self.place(name, delivery, dead.clone()) {
+                Some(step) => course.steps.push(step),
+                // What was placed of it counts until the batch is decided: a little less is taken then, never more.
+                None => {
+                    course.steps.truncate(before);
+                    return course.missed.push(name.to_owned());
+                }
+            }
         }
         course.fired.push((name.to_owned(), notes));
-        Ok(bytes)
     }
 
-    fn place(&mut self, name: &'s str, delivery: Delivery, dead: Option<String>) -> Result<Step, String> {
-        let (owner, time) = (name.to_owned(), self.wall);
-        match self.intake.place(name, dead.is_some()) {
-            Place::Flight => Ok(Step::Queued { owner, delivery, start: true }),
-            Place::Queue => Ok(Step::Queued { owner, delivery, start: false }),
+    /// `None` where there is no room.
+    fn place(&mut self, name: &'s str, delivery: Delivery, dead: Option<String>) -> Option<Step> {
+        let (owner, time, bytes) = (name.to_owned(), self.wall, delivery.work.weight());
+        if self.bytes + bytes as u64 > limits::DELIVERY_BYTES {
+            return None;
+        }
+        let step = match self.intake.place(name, dead.is_some(), bytes) {
+            Place::Flight => Step::Queued { owner, delivery, start: true },
+            Place::Queue => Step::Queued { owner, delivery, start: false },
             Place::DeadLetters => {
                 let reason = dead.unwrap_or_else(|| "the queue is full".to_owned());
-                Ok(Step::Dead { owner, delivery, reason, time })
+                Step::Dead { owner, delivery, reason, time }
             }
-            Place::Nowhere => Err(format!("the queue and the dead letters of {name} are full")),
-        }
+            Place::Nowhere => return None,
+        };
+        self.bytes += bytes as u64;
+        Some(step)
     }
 
     fn was_told(&mut self, name: &'s str) -> bool {
@@ -361,6 +378,11 @@ impl<'s> Batch<'s> {
         let why = Why::because("policy.rests", format!("it does not act on what it matches: {reason}"));
         self.records.push(Recorded::new(event, name, "guard", why));
     }
+}
+
+/// What is said of those that have no room.
+fn full(names: &[String]) -> String {
+    format!("there is no room left in the queue and the dead letters of {}", names.join(", "))
 }
 
 /// What would come of an event, in the order in which policies see it. The rest follows by name.

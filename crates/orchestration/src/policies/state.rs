@@ -208,7 +208,7 @@ impl State {
     }
 
     fn observed(&mut self, one: &Observed, at_ms: u64) {
-        self.memory.add(one.mark, at_ms);
+        self.memory.add(one.mark, &one.missed, at_ms);
         for (name, group) in &one.counted {
             if let Some(entry) = self.policies.get_mut(name) {
                 let within = entry.policy.window.as_ref().map_or(0, |window| window.within.millis());

@@ -500,3 +500,43 @@ fn what_waits_is_delivered_in_the_end() {
     );
     engine.check_replay();
 }
+
+#[test]
+fn a_policy_without_room_keeps_no_other_from_acting_and_has_the_event_when_it_comes_again() {
+    let mut engine = Engine::with(
+        "
+policies:
+  counts: {match: [a], window: {within: 1h}, then: [{annotate: '${count}'}], priority: 2}
+  full:
+    match: [a]
+    window: {within: 1h}
+    when: count >= 1
+    then: [{emit: {type: b}}, {emit: {type: c}}]
+    delivery: {queue: 2, in_flight: 2}
+    priority: 1
+  other: {match: [a], then: [{emit: {type: d}}]}
+",
+    );
+    let batch = |n: u64| (n..n + 1000).map(|n| event(n, "a", json!(null))).collect();
+    let mut n = 0;
+    let busy = |one: &Observation| matches!(one, Observation::Busy { .. });
+    while !engine.observe(batch(n)).iter().any(busy) {
+        n += 1000;
+    }
+    engine.now_ms += 1;
+    let late = || vec![event(1 << 40, "a", json!(null))];
+    let before = ["counts", "full", "other"].map(|name| engine.row(name).fired);
+    for _ in 0..3 {
+        assert!(
+            matches!(&engine.observe(late())[..], [Observation::Busy { reason }] if reason.ends_with("of full"))
+        );
+    }
+    assert_eq!(
+        ["counts", "full", "other"].map(|name| engine.row(name).fired),
+        [before[0] + 1, before[1], before[2] + 1]
+    );
+    engine.check_replay();
+    engine.ask(&Command::Discard { name: "full".to_owned(), keys: None }).unwrap();
+    assert_eq!(engine.fired(late().remove(0)), ["full"]);
+    assert_eq!(engine.observe(late()), [Observation::Duplicate]);
+}

@@ -84,7 +84,7 @@ impl Decider for TriggerMesh {
                 }
                 state.totals.count(steps);
                 for taken in events {
-                    state.memory.add(taken.mark, *at_ms);
+                    state.memory.add(taken.mark, &taken.missed, *at_ms);
                     state.totals.fired += taken.fired.len() as u64;
                     for name in &taken.fired {
                         if let Some(entry) = state.subscriptions.get_mut(name) {

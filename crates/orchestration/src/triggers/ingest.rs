@@ -67,21 +67,23 @@ pub(super) fn ingest(state: &State, now: Now, events: &[CloudEvent], chance: u64
     let mut batches: Vec<Share<Taken>> = Vec::new();
     for event in events {
         let mark = Mark::of(event);
-        if state.memory.knows(mark) || ingestion.marks.contains(&mark) {
+        // Of one that others have, it is for those who had no room.
+        let (known, left) = (state.memory.knows(mark), state.memory.missed(mark));
+        if ingestion.marks.contains(&mark) || (known && left.is_none()) {
             replies.push(Ingested::Duplicate);
             continue;
         }
-        match ingestion.take(event) {
-            Err(reason) => replies.push(Ingested::Busy { reason }),
-            Ok((fired, throttled, _)) if fired.is_empty() && throttled.is_empty() => {
-                replies.push(Ingested::Unwanted);
-            }
-            Ok((fired, throttled, steps)) => {
-                ingestion.marks.insert(mark);
-                replies.push(Ingested::Taken { fired: fired.len() });
-                let taken = Taken { mark, fired, throttled };
-                put(&mut batches, taken, steps, limits::RECORD_BYTES);
-            }
+        let Course { fired, throttled, missed, steps } = ingestion.take(event, left);
+        replies.push(match missed.as_slice() {
+            [] if !fired.is_empty() || !throttled.is_empty() => Ingested::Taken { fired: fired.len() },
+            [] if known => Ingested::Duplicate,
+            [] => Ingested::Unwanted,
+            names => Ingested::Busy { reason: full(names) },
+        });
+        if !fired.is_empty() || !throttled.is_empty() {
+            ingestion.marks.insert(mark);
+            let taken = Taken { mark, fired, throttled, missed };
+            put(&mut batches, taken, steps, limits::RECORD_BYTES);
         }
     }
     let failures = std::mem::take(&mut ingestion.failures);
@@ -107,27 +109,37 @@ fn accepted(event: Event) -> Recorded<Event> {
         0 => format!("{count} events match {names}"),
         more => format!("{count} events match {names} and {more} more"),
     };
-    Recorded::new(
-        event,
-        "trigger_mesh",
-        "type and filter of each subscription",
-        Why::because("trigger.match", text),
-    )
+    let mut why = Why::because("trigger.match", text);
+    if let Some(taken) = events.iter().find(|taken| !taken.missed.is_empty()) {
+        why = why.and("trigger.full", full(&taken.missed));
+    }
+    Recorded::new(event, "trigger_mesh", "type and filter of each subscription", why)
 }
 
-type Fired = (Vec<String>, Vec<String>, Vec<Step>);
+/// What came of one event.
+#[derive(Default)]
+struct Course {
+    fired: Vec<String>,
+    throttled: Vec<String>,
+    /// Those that had no room for it.
+    missed: Vec<String>,
+    steps: Vec<Step>,
+}
 
 impl<'s> Ingestion<'s> {
-    fn take(&mut self, event: &CloudEvent) -> Result<Fired, String> {
-        let (mut fired, mut throttled, mut steps) = (Vec::new(), Vec::new(), Vec::new());
+    /// `left`: those that it is for, where others have it already.
+    fn take(&mut self, event: &CloudEvent, left: Option<&[String]>) -> Course {
+        let mut course = Course::default();
         let state = self.state;
         let names = state.index.matching(&event.kind);
         if names.is_empty() {
-            return Ok((fired, throttled, steps));
+            return course;
         }
         let scope = Scope::new().with_event(event);
-        let mut bytes = 0;
         for name in &names {
+            if left.is_some_and(|left| !left.iter().any(|one| **one == **name)) {
+                continue;
+            }
             let Some((name, entry)) = state.subscriptions.get_key_value(&**name) else { continue };
             let (true, Some(compiled)) = (entry.subscription.enabled, state.compiled.get(name.as_str()))
             else {
@@ -150,39 +162,41 @@ impl<'s> Ingestion<'s> {
                 _ => continue,
             };
             if self.too_soon(name).is_some() {
-                throttled.push(name.clone());
+                course.throttled.push(name.clone());
                 continue;
-            }
-            bytes += work.weight() as u64;
-            if self.bytes + bytes > limits::DELIVERY_BYTES {
-                return Err(format!("{} bytes of work wait already", self.bytes));
             }
             let id = EventId::new(self.wall, &mut self.entropy);
             let delivery =
                 Delivery { key: id.to_string(), id, work, cause: Some(Cause::of(event)), attempts: 0 };
-            steps.push(self.place(name, delivery, dead)?);
-            fired.push(name.clone());
-        }
-        self.bytes += bytes;
-        for name in &fired {
-            if let Some((name, _)) = state.subscriptions.get_key_value(name) {
-                self.fired.insert(name, self.at_ms);
+            match self.place(name, delivery, dead) {
+                Some(step) => {
+                    course.steps.push(step);
+                    course.fired.push(name.clone());
+                    self.fired.insert(name, self.at_ms);
+                }
+                None => course.missed.push(name.clone()),
             }
         }
-        Ok((fired, throttled, steps))
+        course
     }
 
-    fn place(&mut self, name: &'s str, delivery: Delivery, dead: Option<String>) -> Result<Step, String> {
-        let (owner, time) = (name.to_owned(), self.wall);
-        match self.intake.place(name, dead.is_some()) {
-            Place::Flight => Ok(Step::Queued { owner, delivery, start: true }),
-            Place::Queue => Ok(Step::Queued { owner, delivery, start: false }),
+    /// `None` where there is no room.
+    fn place(&mut self, name: &'s str, delivery: Delivery, dead: Option<String>) -> Option<Step> {
+        let (owner, time, bytes) = (name.to_owned(), self.wall, delivery.work.weight());
+        if self.bytes + bytes as u64 > limits::DELIVERY_BYTES {
+            return None;
+        }
+        let step = match self.intake.place(name, dead.is_some(), bytes) {
+            Place::Flight => Step::Queued { owner, delivery, start: true },
+            Place::Queue => Step::Queued { owner, delivery, start: false },
             Place::DeadLetters => {
                 let reason = dead.unwrap_or_else(|| "the queue is full".to_owned());
-                Ok(Step::Dead { owner, delivery, reason, time })
+                Step::Dead { owner, delivery, reason, time }
             }
-            Place::Nowhere => Err(format!("the queue and the dead letters of {name} are full")),
-        }
+            Place::Nowhere => return None,
+        };
+        self.bytes += bytes as u64;
+        Some(step)
     }
 
     /// How long until the subscription may fire again, where it may not now.
@@ -221,6 +235,11 @@ impl<'s> Ingestion<'s> {
             self.failures.push(record);
         }
     }
+}
+
+/// What is said of those that have no room.
+fn full(names: &[String]) -> String {
+    format!("there is no room left in the queue and the dead letters of {}", names.join(", "))
 }
 
 /// What would come of an event in each subscription.

@@ -162,6 +162,9 @@ pub struct Taken {
     /// The subscriptions that it came too soon for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub throttled: Vec<String>,
+    /// The subscriptions that had no room for it: a copy of it is for them alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missed: Vec<String>,
 }
 
 /// What the trigger mesh answers.
@@ -218,7 +221,7 @@ pub enum Ingested {
     Duplicate,
     /// No subscription takes it.
     Unwanted,
-    /// There is no room for what it sets off: send it again later.
+    /// There is no room for something that it sets off: send it again later. What there was room for is done once.
     Busy {
         /// Why.
         reason: String,

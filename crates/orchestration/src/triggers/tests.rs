@@ -369,6 +369,41 @@ fn a_full_subscription_gives_dead_letters_and_then_pushes_back() {
     mesh.put("other", submits(&["b"], None));
     let replies = mesh.ingest(vec![event(1 << 40, "b", json!({"path": "x"}))]);
     assert_eq!(replies, [Ingested::Taken { fired: 1 }], "others are not held up");
+
+    // Nor those that want the same events: they have each at once and once, and the full one has it when there is room.
+    mesh.put("same", submits(&["a"], None));
+    let late = || vec![event(1 << 41, "a", json!({"path": "x"}))];
+    for again in 0..3 {
+        let replies = mesh.ingest(late());
+        assert!(
+            matches!(&replies[..], [Ingested::Busy { reason }] if reason.ends_with("of s")),
+            "{again}: {replies:?}"
+        );
+        assert_eq!((mesh.row("same").fired, mesh.row("s").dead), (1, limits::LANE_DEAD_LETTERS));
+    }
+    mesh.check_replay();
+    mesh.ask(&Command::Discard { name: "s".to_owned(), keys: None }).unwrap();
+    assert_eq!(mesh.ingest(late()), [Ingested::Taken { fired: 1 }]);
+    assert_eq!(mesh.ingest(late()), [Ingested::Duplicate]);
+    assert_eq!((mesh.row("same").fired, mesh.row("s").dead), (1, 1));
+}
+
+#[test]
+fn a_subscription_whose_work_is_large_leaves_room_for_others() {
+    let mut mesh = Mesh::new();
+    let delivery = lane::Settings { in_flight: 1, queue: 1000, ..lane::Settings::default() };
+    mesh.put("large", Subscription { delivery, ..submits(&["a"], None) });
+    let path = "x".repeat(400 << 10);
+    let fits = limits::LANE_BYTES / path.len() as u64;
+    let replies: Vec<Ingested> =
+        (0..fits + 10).flat_map(|n| mesh.ingest(vec![event(n, "a", json!({ "path": path }))])).collect();
+    let taken = replies.iter().filter(|reply| matches!(reply, Ingested::Taken { .. })).count() as u64;
+    assert!(taken <= fits && taken + 2 > fits, "{taken} of {fits}");
+    mesh.put("other", submits(&["b"], None));
+    assert_eq!(
+        mesh.ingest(vec![event(1 << 40, "b", json!({ "path": path }))]),
+        [Ingested::Taken { fired: 1 }]
+    );
 }
 
 #[test]

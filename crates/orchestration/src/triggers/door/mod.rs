@@ -11,6 +11,7 @@
 //!   permissions say who may publish which types; one that says something else is refused. Types that begin with `dev.grace.` come from
 //!   Grace's own components, on their own subjects, and from nobody else.
 //! - Whoever is answered `busy`, or not at all, sends again: both receivers know a copy by its source and id.
+//! - One that has no room left keeps nobody else from an event: the others have it at once, and what is sent again is for him alone.
 //! - The door takes no more than [`limits::DOOR_FLIGHTS`] batches at a time; the rest waits in the subscription.
 //! - What asks for no answer is tried again beside the road for [`limits::DOOR_PATIENCE`], at most [`limits::DOOR_WAITING`] batches,
 //!   and then dropped with a word in the log: nobody waits behind it. So Grace's own events, which nobody repeats, come at most once;
