@@ -7,6 +7,8 @@ mod instance;
 mod hooks;
 #[path = "agents/mcp.rs"]
 mod mcp;
+#[path = "agents/mcp_http.rs"]
+mod mcp_http;
 
 use instance::Instance;
 

@@ -1,7 +1,7 @@
 //! `grace mcp` and `grace mcp proxy` with the official Python client and a server of the same SDK: both ages of the protocol, the one with a
 //! handshake and the one without.
 
-use std::process::Command;
+use std::{ffi::OsStr, process::Command};
 
 use serde_json::Value;
 
@@ -10,10 +10,12 @@ use crate::{
     up,
 };
 
-/// A client that connects to `argv`, and runs `body` with `client` and `text` (of a result).
+/// A client that connects to the program `argv`, or to a URL with a token, and runs `body` with `client` and `text` (of a result).
 const CLIENT: &str = r#"
 import asyncio, json, sys, time
+import httpx2
 from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 
 def text(result):
     return " ".join(part.text for part in result.content)
@@ -29,7 +31,11 @@ async def until(look):
 
 async def main():
     mode, argv = sys.argv[1], sys.argv[2:]
-    async with Client(StdioServerParameters(command=argv[0], args=argv[1:]), mode=mode) as client:
+    server = StdioServerParameters(command=argv[0], args=argv[1:])
+    if argv[0].startswith("http:"):
+        known = httpx2.AsyncClient(headers={"Authorization": "Bearer " + argv[1]}, timeout=60)
+        server = streamable_http_client(argv[0], http_client=known)
+    async with Client(server, mode=mode) as client:
 BODY
 
 asyncio.run(main())
@@ -37,27 +43,25 @@ asyncio.run(main())
 
 /// Runs the client; what it prints, a JSON value a line.
 fn client(instance: &Instance, mode: &str, args: &[&str], body: &str) -> Vec<Value> {
+    let (program, data) = (Instance::program(), instance.data());
+    let server = [program.as_os_str(), "--data".as_ref(), data.as_os_str()];
+    run(mode, &[&server[..], &args.iter().map(AsRef::as_ref).collect::<Vec<_>>()].concat(), body)
+}
+
+pub(crate) fn run(mode: &str, server: &[&OsStr], body: &str) -> Vec<Value> {
     let body: String = body.trim().lines().map(|line| format!("        {line}\n")).collect();
     let mut command = Command::new("python3");
-    command.args(["-c", &CLIENT.replace("BODY", &body), mode]).arg(Instance::program());
-    command.arg("--data").arg(instance.data()).args(args);
+    command.args(["-c", &CLIENT.replace("BODY", &body), mode]).args(server);
     let output = command.output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
     out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
 }
 
-const MODES: [&str; 2] = ["legacy", "auto"];
+pub(crate) const MODES: [&str; 2] = ["legacy", "auto"];
 
-#[test]
-fn an_agent_asks_over_the_protocol_and_sees_its_own() {
-    let instance = up();
-    for mode in MODES {
-        let told = client(
-            &instance,
-            mode,
-            &["mcp", "--as", "claude"],
-            r#"
+/// Every tool, and what makes no sense.
+pub(crate) const ASKS: &str = r#"
 print(json.dumps(sorted(tool.name for tool in (await client.list_tools()).tools)))
 runs = await client.call_tool("submit_intent", {"type": "query_knowledge", "payload": {"q": 1}})
 print(runs.content[0].text)
@@ -83,27 +87,31 @@ for tool, arguments in [
 ]:
     told = await client.call_tool(tool, arguments)
     print(json.dumps([told.is_error, text(told)]))
-"#,
-        );
-        let tools = serde_json::json!([
-            "intent_status",
-            "list_approvals",
-            "query_narratives",
-            "submit_intent",
-            "why"
-        ]);
-        assert_eq!(told[0], tools, "{mode}");
-        assert_eq!(
-            (&told[1]["decision"], &told[1]["actor_kind"]),
-            (&"allowed".into(), &"agent".into()),
-            "{mode}"
-        );
-        assert_eq!((&told[2]["decision"], &told[2]["tier"]), (&"waiting".into(), &0.into()), "{mode}");
-        assert_eq!((&told[3]["id"], &told[3]["actor"]), (&told[2]["id"], &"claude".into()), "{mode}");
-        assert_eq!(told[4]["approvals"][0]["id"], told[2]["id"], "{mode}");
-        for wrong in &told[5..] {
-            assert_eq!(wrong[0], true, "{mode}: {wrong}");
-        }
+"#;
+
+/// That what [`ASKS`] prints is what an agent called `claude` is to hear.
+pub(crate) fn asked(told: &[Value], mode: &str) {
+    let tools = ["intent_status", "list_approvals", "query_narratives", "submit_intent", "why"];
+    assert_eq!(told[0], serde_json::json!(tools), "{mode}");
+    assert_eq!(
+        (&told[1]["decision"], &told[1]["actor_kind"]),
+        (&"allowed".into(), &"agent".into()),
+        "{mode}"
+    );
+    assert_eq!((&told[2]["decision"], &told[2]["tier"]), (&"waiting".into(), &0.into()), "{mode}");
+    assert_eq!((&told[3]["id"], &told[3]["actor"]), (&told[2]["id"], &"claude".into()), "{mode}");
+    assert_eq!(told[4]["approvals"][0]["id"], told[2]["id"], "{mode}");
+    for wrong in &told[5..] {
+        assert_eq!(wrong[0], true, "{mode}: {wrong}");
+    }
+}
+
+#[test]
+fn an_agent_asks_over_the_protocol_and_sees_its_own() {
+    let instance = up();
+    for mode in MODES {
+        let told = client(&instance, mode, &["mcp", "--as", "claude"], ASKS);
+        asked(&told, mode);
     }
     // Another agent's intents are not there for this one.
     let told = client(

@@ -12,7 +12,7 @@ use axum::{
     http::{StatusCode, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use grace_bus::Bus;
 use grace_types::{
@@ -31,9 +31,10 @@ use crate::{
     hooks::{file, mapping::Mapping, resource},
     intents,
     kept::Kept,
-    limits,
+    limits, mcp,
     metrics::{self, requests::Requests},
-    narratives, openapi, people,
+    narratives::{self, Reader},
+    openapi, people,
     problem::Problem,
     rate::Bucket,
     road::Road,
@@ -61,9 +62,7 @@ pub struct Api {
     pub(crate) bodies: Semaphore,
     /// Room for clients that follow intents.
     pub(crate) streams: Arc<Semaphore>,
-    /// The database of narratives, and turns to read it.
-    pub(crate) narratives: PathBuf,
-    pub(crate) readers: Semaphore,
+    pub(crate) narratives: Reader,
     /// What tool calls of coding agents mean.
     pub(crate) hooks: Kept<Arc<Mapping>>,
 }
@@ -95,8 +94,7 @@ impl Api {
             tracer: None,
             bodies: Semaphore::new(limits::BODIES_BYTES),
             streams: Arc::new(Semaphore::new(limits::STREAMS)),
-            narratives,
-            readers: Semaphore::new(limits::READERS),
+            narratives: Reader::of(narratives),
             hooks: Kept::at(hooks, |path| file::load(path).map(Arc::new)),
         }
     }
@@ -142,6 +140,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/access/v1/evaluation", post(authzen::evaluation))
         .route("/access/v1/evaluations", post(authzen::evaluations))
         .layer(from_fn(authzen::echo));
+    let mcp = mcp::http::Service::of(&api);
     Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
@@ -160,6 +159,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/narratives", get(narratives::search))
         .route("/v1/narratives/why/{id}", get(narratives::why))
         .route("/v1/openapi.json", get(openapi::serve))
+        .route("/mcp", any(move |caller, request| mcp::http::serve(mcp.clone(), caller, request)))
         .route("/.well-known/authzen-configuration", get(authzen::configuration))
         .merge(questions)
         .method_not_allowed_fallback(async || {

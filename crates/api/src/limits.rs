@@ -263,5 +263,9 @@ pub const MCP_LIST: Duration = Duration::from_secs(10);
 /// How long a server may take to end once its client is gone. Past it, it is killed.
 pub const MCP_END: Duration = Duration::from_secs(5);
 
+/// The body of a message of the Model Context Protocol over HTTP: an intent's payload, and room for what stands around it. A larger one is
+/// answered with status 413.
+pub const MCP_BODY_BYTES: usize = INTENT_BODY_BYTES + (16 << 10);
+
 /// Narratives or intents in one answer to a model, whose context is dear.
 pub const MCP_NARRATIVES: usize = 100;

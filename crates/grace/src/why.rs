@@ -38,13 +38,6 @@ pub(crate) fn run(instance: &Instance, args: &Why, out: &mut Output) -> Result<E
     Ok(Exit::Done)
 }
 
-/// What `grace why --json` prints of it.
-pub(crate) fn object(instance: &Instance, id: &str) -> Result<serde_json::Value, Failure> {
-    let db = narratives::open(instance)?;
-    let found = story(&db, id).map_err(|e| narratives::unreadable(&e, instance))?;
-    found.map(|story| story.object()).ok_or_else(|| unknown(&db, instance, id))
-}
-
 fn unknown(db: &NarrativeDb, instance: &Instance, asked: &str) -> Failure {
     let waiting = waiting(db, instance);
     let help = if waiting > 0 {

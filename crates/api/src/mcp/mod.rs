@@ -11,11 +11,13 @@
 //! | [`gate`] | what is done with each message; pure |
 //! | [`proxy`] | the server's process, the lines to and from it, and the cortex |
 //! | [`server`] | Grace's own tools |
+//! | `http` | the same over HTTP: `/mcp` |
 //! | [`line`] | the way to the bus |
 //!
 //! The proxy knows of the protocol what it has to, and passes on the rest as it is, so that every version of it goes through.
 
 pub mod gate;
+pub(crate) mod http;
 pub mod line;
 pub mod proxy;
 pub mod server;

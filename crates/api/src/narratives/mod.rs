@@ -2,7 +2,7 @@
 
 pub mod story;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use axum::{
     Json,
@@ -17,6 +17,7 @@ use grace_types::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::{
     api::Api,
@@ -114,20 +115,38 @@ impl Search {
     }
 }
 
-/// Reads the database on a thread that may block.
-async fn read<T: Send + 'static>(
-    api: &Api,
-    reading: impl FnOnce(&NarrativeDb) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Problem> {
-    let unreadable = |why: String| Problem::unavailable("unavailable", why, limits::RETRY_AFTER);
-    let path = api.narratives.clone();
-    let Ok(_turn) = api.readers.acquire().await else { return Err(unreadable("stopping".to_owned())) };
-    let read = tokio::task::spawn_blocking(move || reading(&NarrativeDb::open_read_only(path)?));
-    match read.await {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(StoreError::Missing { .. })) => Err(unreadable("nothing has been told yet".to_owned())),
-        Ok(Err(e)) => Err(unreadable(format!("the narratives cannot be read: {e}"))),
-        Err(e) => Err(unreadable(format!("the narratives were not read: {e}"))),
+/// The database of narratives, and turns to read it.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    path: PathBuf,
+    turns: Arc<Semaphore>,
+}
+
+impl Reader {
+    /// Of the database at `path`, which need not be there.
+    #[must_use]
+    pub fn of(path: PathBuf) -> Self {
+        Self { path, turns: Arc::new(Semaphore::new(limits::READERS)) }
+    }
+
+    /// Reads on a thread that may block.
+    ///
+    /// # Errors
+    /// Status 503.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        reading: impl FnOnce(&NarrativeDb) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let unreadable = |why: String| Problem::unavailable("unavailable", why, limits::RETRY_AFTER);
+        let path = self.path.clone();
+        let Ok(_turn) = self.turns.acquire().await else { return Err(unreadable("stopping".to_owned())) };
+        let read = tokio::task::spawn_blocking(move || reading(&NarrativeDb::open_read_only(path)?));
+        match read.await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(StoreError::Missing { .. })) => Err(unreadable("nothing has been told yet".to_owned())),
+            Ok(Err(e)) => Err(unreadable(format!("the narratives cannot be read: {e}"))),
+            Err(e) => Err(unreadable(format!("the narratives were not read: {e}"))),
+        }
     }
 }
 
@@ -139,7 +158,7 @@ pub(crate) async fn search(
 ) -> Result<Json<Narratives>, Problem> {
     caller.needs(Scope::NarrativesRead)?;
     let query = search.query()?;
-    let page = read(&api, move |db| db.find(&query)).await?;
+    let page = api.narratives.read(move |db| db.find(&query)).await?;
     let next = page.next.map(|position| position.to_string());
     Ok(Json(Narratives { narratives: page.told.iter().map(object).collect(), next }))
 }
@@ -154,6 +173,6 @@ pub(crate) async fn why(
     let none = |detail: String| Problem::new(StatusCode::NOT_FOUND, "not_found", detail);
     let Path(id) = id.map_err(|e| none(e.to_string()))?;
     let asked = id.clone();
-    let found = read(&api, move |db| story::story(db, &asked)).await?;
+    let found = api.narratives.read(move |db| story::story(db, &asked)).await?;
     found.map(|story| Json(story.object())).ok_or_else(|| none("nothing was told of it".to_owned()))
 }

@@ -15,7 +15,8 @@ Examples:
                                                    another server behind Grace
 
 Speaks the Model Context Protocol on standard input and output. The tools: submit_intent,
-intent_status, list_approvals, query_narratives, why.")]
+intent_status, list_approvals, query_narratives, why. The HTTP interface has the same at /mcp, for
+whoever has a token.")]
 pub(crate) struct Mcp {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,

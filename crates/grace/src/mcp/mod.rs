@@ -2,26 +2,23 @@
 
 pub(crate) mod args;
 
-use std::{path::Path, process::ExitStatus, sync::Arc};
+use std::{path::Path, process::ExitStatus};
 
-use grace_api::mcp::{
-    line::Line,
-    proxy,
-    server::{self, Evidence, Server, Wanted},
+use grace_api::{
+    mcp::{
+        line::Line,
+        proxy,
+        server::{self, Server, Who},
+    },
+    narratives::Reader,
 };
-use grace_core::instance::Instance;
-use grace_store::{
-    limits as store,
-    narrative::{Order, Query},
-};
-use grace_types::time::{Clock as _, SystemClock};
-use serde_json::Value;
+use grace_core::{instance::Instance, kernels::clarity::database};
 use tokio::{io::BufReader, process::Command as Process, runtime::Runtime};
 
 use self::args::{Command, Mcp, Proxy};
 use crate::{
     failure::{Exit, Failure},
-    hook, narratives, why,
+    hook,
 };
 
 /// Runs `grace mcp`.
@@ -38,8 +35,8 @@ pub(crate) fn run(instance: &Instance, args: &Mcp) -> Result<Exit, Failure> {
 }
 
 fn serve(runtime: &Runtime, instance: &Instance, agent: String) -> Result<Exit, Failure> {
-    let evidence = Arc::new(Files(instance.clone()));
-    let server = Server { line: Line::to(instance.clone()), agent, evidence };
+    let narratives = Reader::of(database(instance.data()));
+    let server = Server { line: Line::to(instance.clone()), who: Who::Agent(agent), narratives };
     runtime.block_on(server::serve(server)).map_err(|why| {
         Failure::new(Exit::Usage, "bad_request", format!("the client does not speak the protocol: {why}"))
             .help("a client starts this; see `grace mcp --help`")
@@ -74,36 +71,4 @@ fn behind(runtime: &Runtime, instance: &Instance, args: &Proxy) -> Result<Exit, 
             .at(&program.to_string_lossy())
     })?;
     Ok(if ExitStatus::success(&status) { Exit::Done } else { Exit::Failed })
-}
-
-/// The narratives of an instance, read from their file.
-struct Files(Instance);
-
-impl Evidence for Files {
-    fn narratives(&self, wanted: &Wanted) -> Result<Value, String> {
-        let now = SystemClock.now().wall;
-        let since = wanted.since.as_deref().map(narratives::args::when).transpose()?;
-        let text = wanted.text.as_deref().map(narratives::args::words).transpose()?;
-        let query = Query {
-            source: None,
-            actor: wanted.actor.clone(),
-            place: wanted.about.clone(),
-            action: wanted.action.clone(),
-            text,
-            correlation: None,
-            since: since.map(|when| when.from(now)),
-            until: None,
-            order: Order::NewestFirst,
-            after: None,
-            limit: wanted.limit.min(store::NARRATIVE_PAGE),
-        };
-        let told = |failure: Failure| failure.what;
-        let db = narratives::open(&self.0).map_err(told)?;
-        let page = db.find(&query).map_err(|e| told(narratives::unreadable(&e, &self.0)))?;
-        Ok(page.told.iter().map(grace_api::narratives::object).collect())
-    }
-
-    fn why(&self, id: &str) -> Result<Value, String> {
-        why::object(&self.0, id).map_err(|failure| failure.what)
-    }
 }
