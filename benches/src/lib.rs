@@ -49,9 +49,20 @@ fn busy_seconds() -> f64 {
         / TICKS
 }
 
-/// Of this process and of those that it waited for.
-fn own_seconds() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+/// Processor time of this process and of those that it waited for.
+#[must_use]
+pub fn own_seconds() -> f64 {
+    seconds("/proc/self/stat")
+}
+
+/// The same of another one.
+#[must_use]
+pub fn seconds_of(process: u32) -> f64 {
+    seconds(&format!("/proc/{process}/stat"))
+}
+
+fn seconds(stat: &str) -> f64 {
+    let stat = fs::read_to_string(stat).unwrap_or_default();
     // After the name: state is the first field, utime, stime, cutime and cstime are the twelfth to the fifteenth.
     let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
     numbers(after.split_whitespace().skip(11).take(4)).iter().sum::<f64>() / TICKS

@@ -49,6 +49,18 @@ pub const EVIDENCE_FLIGHTS: usize = 2;
 /// after a rest is sent at once.
 pub const EVIDENCE_GATHER: Duration = Duration::from_millis(100);
 
+/// Evidence that is this old no longer lets the decisions of its process go first where processors are short. So long may a burst run at nearly
+/// the speed that it has without evidence; then the two share what there is, and whoever looks for what happened just now waits for
+/// seconds, not for the end of the load.
+pub const EVIDENCE_LATE: Duration = Duration::from_secs(5);
+
+/// Of the time since it was last asked, what the threads of a process have waited for a processor, all together, past which processors are
+/// short. Less is what any two threads that wake each other cost.
+pub const EVIDENCE_CONTENDED: f64 = 0.1;
+
+/// The least time over which that is measured; until then the last answer holds.
+pub const EVIDENCE_CONTENDED_OVER: Duration = Duration::from_millis(20);
+
 /// How long a sink may take for a batch, seal and sync included: five times the log's 200 ms. Past it the batch counts as lost, as
 /// when the sink was killed with it, and the sink is asked where it stands; one that was only slow skips what comes twice.
 pub const EVIDENCE_REPLY: Duration = Duration::from_secs(1);

@@ -8,6 +8,9 @@
 //! - shipped: the same, while the journal is shipped as evidence to two sinks that sync what they take, over a broker, both in
 //!   another process on the same cores; and how long it took after the end until they had the rest
 //!
+//! Processor time a command is that of this program, user and system, and of the other processes until they have everything: it says what
+//! evidence costs whoever else works on the machine meanwhile, and varies less than what is left over for the host.
+//!
 //! `cargo run --release -p grace-benches --bin host [-- --rounds N] [--seconds S] [--folder DIR] [--grace PROGRAM]`
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(
@@ -28,7 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use grace_benches::Machine;
+use grace_benches::{Machine, own_seconds};
 use grace_kernel::{
     Decider, Decision, Envelope, Recorded,
     process::thread::{self, Commands},
@@ -100,6 +103,8 @@ struct Measured {
     rate: f64,
     p50: f64,
     p99: f64,
+    /// Microseconds of processor time a command.
+    cpu: f64,
 }
 
 fn main() {
@@ -129,13 +134,23 @@ fn main() {
     let sinks = Sinks::start(&setting.folder.join("sinks"), grace.as_deref());
     for outstanding in only.map_or_else(|| vec![1, 16, 256], |only| vec![only]) {
         let (mut floors, mut journals, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut shipped, mut rests) = (Vec::new(), Vec::new());
+        let (mut shipped, mut rests, mut spent) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..rounds {
             let path = |what: &str| setting.folder.join(format!("{what}-{outstanding}-{round}"));
             floors.push(floor(&setting, &path("floor"), outstanding));
             journals.push(journal(&setting, &path("journal"), outstanding));
             hosts.push(host(&setting, &path("host"), outstanding, None).0);
+            let before = sinks.seconds();
             let (measured, rest) = host(&setting, &path("shipped"), outstanding, Some(&sinks));
+            let commands = measured.rate * seconds;
+            spent.push(
+                sinks
+                    .seconds()
+                    .iter()
+                    .zip(before)
+                    .map(|(after, before)| (after - before) * 1e6 / commands)
+                    .collect(),
+            );
             shipped.push(measured);
             rests.push(rest);
         }
@@ -158,10 +173,22 @@ fn main() {
             costs[costs.len() - 1],
             rests[rests.len() / 2].as_millis()
         );
+        println!(
+            "  processor time a command: {:.1} us of the host, {:.1} us while it is shipped{}",
+            median(&hosts, |m| m.cpu),
+            median(&shipped, |m| m.cpu),
+            sinks.told(&spent)
+        );
     }
     // Its processes count as this program's once they have ended.
     drop(sinks);
     machine.report();
+}
+
+fn median<T>(of: &[T], pick: impl Fn(&T) -> f64) -> f64 {
+    let mut values: Vec<f64> = of.iter().map(pick).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn report(what: &str, all: &[Measured], floors: &[Measured]) {
@@ -182,19 +209,20 @@ fn report(what: &str, all: &[Measured], floors: &[Measured]) {
 /// Repeats `write`, which makes `outstanding` entries durable, until the time is over.
 fn repeat(time: Duration, outstanding: usize, mut write: impl FnMut()) -> Measured {
     let mut took = Vec::new();
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), own_seconds());
     while start.elapsed() < time {
         let begun = Instant::now();
         write();
         took.push(begun.elapsed());
     }
-    measured(start.elapsed(), took.len() * outstanding, took)
+    measured(start.elapsed(), own_seconds() - before, took.len() * outstanding, took)
 }
 
-fn measured(elapsed: Duration, commands: usize, mut took: Vec<Duration>) -> Measured {
+fn measured(elapsed: Duration, spent: f64, commands: usize, mut took: Vec<Duration>) -> Measured {
     took.sort_unstable();
     let micros = |share: usize| took[(took.len() * share / 100).min(took.len() - 1)].as_secs_f64() * 1e6;
-    Measured { rate: commands as f64 / elapsed.as_secs_f64(), p50: micros(50), p99: micros(99) }
+    let (rate, cpu) = (commands as f64 / elapsed.as_secs_f64(), spent * 1e6 / commands as f64);
+    Measured { rate, p50: micros(50), p99: micros(99), cpu }
 }
 
 fn floor(setting: &Setting, path: &Path, outstanding: usize) -> Measured {
@@ -228,7 +256,7 @@ fn host(setting: &Setting, path: &Path, outstanding: usize, sinks: Option<&Sinks
             while hosted.releases.recv().await.is_some() {}
             hosted.ended().await.unwrap();
         });
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), own_seconds());
         let end = begun + setting.time;
         let tasks: Vec<_> = (0..outstanding)
             .map(|task| {
@@ -265,7 +293,7 @@ fn host(setting: &Setting, path: &Path, outstanding: usize, sinks: Option<&Sinks
                 assert_eq!(progress.last, took.len() as u64, "{}", sink.name());
             }
         }
-        (measured(elapsed, took.len(), took), begun.elapsed())
+        (measured(elapsed, own_seconds() - before, took.len(), took), begun.elapsed())
     })
 }
 

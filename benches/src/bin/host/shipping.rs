@@ -67,6 +67,22 @@ impl Sinks {
         Self { socket, children }
     }
 
+    /// Processor time of each of the other processes so far.
+    pub(crate) fn seconds(&self) -> Vec<f64> {
+        self.children.iter().map(|child| grace_benches::seconds_of(child.id())).collect()
+    }
+
+    /// What each of them spent on a command, one row a round, in words.
+    pub(crate) fn told(&self, spent: &[Vec<f64>]) -> String {
+        let names: &[&str] = if self.children.len() == 1 {
+            &["broker and sinks"]
+        } else {
+            &["broker", "immutable_log", "clarity"]
+        };
+        let of = |at: usize| super::median(spent, |round| round[at]);
+        names.iter().enumerate().map(|(at, name)| format!(", {:.1} us of {name}", of(at))).collect()
+    }
+
     /// Ships the journal at `path` from now on. Inside a tokio runtime.
     pub(crate) fn ship(&self, path: &Path, written: watch::Receiver<Seq>) -> Shippers {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -48,6 +48,8 @@ pub struct Sent {
     pub end: u64,
     /// Whether more would not have fitted.
     pub full: bool,
+    /// Whether the process that decides had to wait for a processor lately. See [`Course::sent`].
+    pub contended: bool,
     /// When the first record was decided, where it says so.
     pub first_time: Option<Timestamp>,
     /// When the last record was decided, where it says so.
@@ -306,12 +308,17 @@ impl Course {
     }
 
     /// The batch that [`Step::Send`] asked for is on its way.
-    pub fn sent(&mut self, now: Monotonic, batch: Sent) -> Ticket {
+    ///
+    /// Small batches are made larger by a little patience; while much waits there is nothing to gain by it, and the next one goes at once.
+    /// Not while processors are short, though: what waits is durable in the journal, so deciding comes first, and evidence goes on at a
+    /// batch for each pause, until it is late ([`limits::EVIDENCE_LATE`]) and takes its full share again.
+    pub fn sent(&mut self, now: Monotonic, wall: Timestamp, batch: Sent) -> Ticket {
         let ticket = self.ticket();
+        let late = || batch.first_time.is_some_and(|time| wall.since(time) >= limits::EVIDENCE_LATE);
+        let at_once = batch.full && (!batch.contended || late());
         if let Phase::Open { sent, flights, send_at, .. } = &mut self.phase {
             *sent = batch.end;
-            // Small batches are made larger by a little patience; while much waits there is nothing to gain.
-            *send_at = if batch.full { now } else { now.plus(self.gather) };
+            *send_at = if at_once { now } else { now.plus(self.gather) };
             flights.push_back(Flight { ticket, begun: now, sent: batch });
         }
         if self.next == Some(batch.first) {

@@ -13,11 +13,13 @@
 //! |---|---|
 //! | [`course`] | what is to be done next for one sink, without IO |
 //! | [`metric`] | what is published about it |
+//! | `pressure` | whether this process waits for processors |
 //! | `shipper` | the shell around a course |
 //! | [`wire`] | batches and replies as bus messages |
 
 pub mod course;
 pub mod metric;
+mod pressure;
 mod shipper;
 pub mod wire;
 

@@ -19,6 +19,7 @@ use tokio::{sync::watch, task::JoinSet};
 use super::{
     Open, Sink,
     course::{Course, Notice, Progress, Sent, Step, Ticket},
+    pressure::Pressure,
     wire::{BatchWriter, Joined, Position, WireError, read_reply},
 };
 use crate::{limits, process::tell};
@@ -69,6 +70,7 @@ struct Journal {
     reader: Box<dyn JournalReader>,
     source: Source,
     last: u64,
+    pressure: Pressure,
 }
 
 impl Shipper {
@@ -131,7 +133,7 @@ fn begin(component: &str, mut reader: Box<dyn JournalReader>) -> Result<Journal,
         path: component.to_owned(),
         detail: "this is not a component's name".to_owned(),
     })?;
-    Ok(Journal { reader, source, last })
+    Ok(Journal { reader, source, last, pressure: Pressure::default() })
 }
 
 /// One journal, for as long as it is the component's.
@@ -194,13 +196,17 @@ impl Leg {
     /// Sends the records from `from` on.
     async fn load(&mut self, shipper: &Shipper, from: u64) -> Result<(), Over> {
         let writer = BatchWriter::new(self.source.clone(), from).within(self.most_bytes);
-        let loaded = self.reading(move |journal| read(&mut *journal.reader, writer)).await?;
-        let now = shipper.clock.now().mono;
+        let began = shipper.clock.now().mono;
+        let loaded = self.reading(move |journal| read(journal, began, writer)).await?;
+        let now = shipper.clock.now();
         match loaded {
-            Ok(Loaded { writer, stopped, times: (first_time, last_time) }) if writer.count() > 0 => {
+            Ok(Loaded { writer, stopped, contended, times: (first_time, last_time) })
+                if writer.count() > 0 =>
+            {
                 let end = from + writer.count();
-                let sent = Sent { first: from, end, full: stopped.is_some(), first_time, last_time };
-                let ticket = self.course.sent(now, sent);
+                let sent =
+                    Sent { first: from, end, full: stopped.is_some(), contended, first_time, last_time };
+                let ticket = self.course.sent(now.mono, now.wall, sent);
                 shipper.send(&mut self.flights, ticket, writer.into_message(shipper.sink));
                 self.troubled = false;
             }
@@ -330,27 +336,31 @@ impl Leg {
 struct Loaded {
     writer: BatchWriter,
     stopped: Option<Joined>,
+    /// Whether this process waits for processors; asked only where more is to be sent.
+    contended: bool,
     /// When the first and the last record were decided.
     times: (Option<Timestamp>, Option<Timestamp>),
 }
 
-fn read(reader: &mut dyn JournalReader, mut writer: BatchWriter) -> Result<Loaded, StoreError> {
+fn read(journal: &mut Journal, now: Monotonic, mut writer: BatchWriter) -> Result<Loaded, StoreError> {
     let mut stopped = None;
     let from = Seq(writer.first());
-    let done =
-        reader.read(from, limits::EVIDENCE_BATCH_BYTES, &mut |record| match writer.join(record.payload) {
-            Joined::Yes => ControlFlow::Continue(()),
-            other => {
-                stopped = Some(other);
-                ControlFlow::Break(())
-            }
-        });
+    let done = journal.reader.read(from, limits::EVIDENCE_BATCH_BYTES, &mut |record| match writer
+        .join(record.payload)
+    {
+        Joined::Yes => ControlFlow::Continue(()),
+        other => {
+            stopped = Some(other);
+            ControlFlow::Break(())
+        }
+    });
     // What was read before the trouble is sound; the next read begins at the trouble.
     if writer.count() == 0 {
         done?;
     }
     let times = (writer.oldest().and_then(decided), writer.newest().and_then(decided));
-    Ok(Loaded { writer, stopped, times })
+    let contended = stopped.is_some() && journal.pressure.is_high(now);
+    Ok(Loaded { writer, stopped, contended, times })
 }
 
 /// When the record was decided; `None` where it does not say.

@@ -13,7 +13,7 @@ fn at(millis: u64) -> Monotonic {
 }
 
 fn batch(first: u64, end: u64) -> Sent {
-    Sent { first, end, full: false, first_time: Some(WALL), last_time: Some(WALL) }
+    Sent { first, end, full: false, contended: false, first_time: Some(WALL), last_time: Some(WALL) }
 }
 
 fn ask(course: &mut Course, now: Monotonic) -> Ticket {
@@ -129,7 +129,8 @@ impl World {
             Step::Send { from } => {
                 let end = (from + 1 + self.chance.below(20)).min(self.journal + 1);
                 let full = end <= self.journal;
-                let ticket = self.course.sent(self.now, Sent { full, ..batch(from, end) });
+                let contended = self.chance.below(2) == 0;
+                let ticket = self.course.sent(self.now, WALL, Sent { full, contended, ..batch(from, end) });
                 return self.request(ticket, from, end);
             }
             Step::Wait { until } => until,
@@ -194,9 +195,9 @@ fn nothing_is_sent_before_the_sink_has_said_where_it_stands() {
     assert!(matches!(course.next(at(0)), Step::Wait { .. }));
     course.replied(at(1), WALL, ticket, 4, 10);
     assert_eq!(course.next(at(1)), Step::Send { from: 4 });
-    course.sent(at(1), Sent { full: true, ..batch(4, 8) });
+    course.sent(at(1), WALL, Sent { full: true, ..batch(4, 8) });
     assert_eq!(course.next(at(1)), Step::Send { from: 8 });
-    course.sent(at(1), batch(8, 11));
+    course.sent(at(1), WALL, batch(8, 11));
     course.written(20);
     assert!(matches!(course.next(at(100)), Step::Wait { .. }), "two are under way, no third goes out");
 }
@@ -206,11 +207,31 @@ fn small_batches_are_gathered_and_full_ones_follow_each_other() {
     let mut course = Course::new(1);
     let ticket = ask(&mut course, at(0));
     course.replied(at(0), WALL, ticket, 1, 1);
-    let sent = course.sent(at(0), batch(1, 2));
+    let sent = course.sent(at(0), WALL, batch(1, 2));
     course.replied(at(1), WALL, sent, 2, 1);
     course.written(2);
     assert_eq!(course.next(at(1)), Step::Wait { until: at(0).plus(limits::EVIDENCE_GATHER) });
     assert_eq!(course.next(at(100)), Step::Send { from: 2 });
+}
+
+#[test]
+fn where_processors_are_short_full_batches_keep_the_pause_until_they_are_late() {
+    let after = |contended, age, gather| {
+        let mut course = Course::new(9).gathering(gather);
+        let ticket = ask(&mut course, at(0));
+        course.replied(at(0), WALL, ticket, 1, 9);
+        let now = WALL.plus(age);
+        course.sent(at(0), now, Sent { full: true, contended, ..batch(1, 2) });
+        course.next(at(0))
+    };
+    let (fresh, late) = (Duration::from_secs(1), limits::EVIDENCE_LATE);
+    let (at_once, paused) =
+        (Step::Send { from: 2 }, Step::Wait { until: at(0).plus(limits::EVIDENCE_GATHER) });
+    assert_eq!(after(false, fresh, limits::EVIDENCE_GATHER), at_once);
+    assert_eq!(after(true, fresh, limits::EVIDENCE_GATHER), paused);
+    assert_eq!(after(true, late, limits::EVIDENCE_GATHER), at_once);
+    // Whoever waits for the seal of what it writes waits for no processor's sake.
+    assert_eq!(after(true, fresh, Duration::ZERO), at_once);
 }
 
 #[test]
@@ -246,7 +267,7 @@ fn a_sink_that_answers_and_takes_nothing_is_not_pressed() {
             Step::Ask(ticket) => course.replied(now, WALL, ticket, 1, 3),
             Step::Send { from } => {
                 batches += 1;
-                let ticket = course.sent(now, batch(from, 4));
+                let ticket = course.sent(now, WALL, batch(from, 4));
                 course.replied(now, WALL, ticket, 1, 3);
             }
             Step::Wait { until } => now = until,
@@ -264,7 +285,7 @@ fn a_sink_that_answers_questions_and_takes_no_batch_is_told_of_once() {
             match course.next(now) {
                 Step::Ask(ticket) => course.replied(now, WALL, ticket, 2, 3),
                 Step::Send { from } => {
-                    let ticket = course.sent(now, batch(from, 4));
+                    let ticket = course.sent(now, WALL, batch(from, 4));
                     if refuses {
                         course.failed(now, ticket, "not_durable: the disk is full", u64::MAX);
                     } else {
@@ -288,7 +309,7 @@ fn a_sink_that_answers_questions_and_takes_no_batch_is_told_of_once() {
         };
         course.replied(now, WALL, ticket, 2, 3);
         assert_eq!((course.next(now), course.take_notices()), (Step::Send { from: 2 }, Vec::new()));
-        let ticket = course.sent(now, batch(2, 4));
+        let ticket = course.sent(now, WALL, batch(2, 4));
         course.replied(now, WALL, ticket, 4, 3);
         assert!(matches!(&course.take_notices()[..], [Notice::Back { waiting: 0, .. }]));
         assert_eq!(course.progress().standing, Standing::Shipping);
@@ -313,8 +334,9 @@ fn the_lag_is_that_of_the_newest_record_and_the_age_that_of_the_oldest_that_wait
     let ticket = ask(&mut course, at(0));
     course.replied(at(0), WALL, ticket, 1, 2);
     let second = WALL.plus(Duration::from_secs(1));
-    let one = course.sent(at(0), batch(1, 2));
-    let two = course.sent(at(0), Sent { first_time: Some(second), last_time: Some(second), ..batch(2, 3) });
+    let one = course.sent(at(0), WALL, batch(1, 2));
+    let two =
+        course.sent(at(0), WALL, Sent { first_time: Some(second), last_time: Some(second), ..batch(2, 3) });
     assert_eq!(course.progress().oldest, Some(WALL));
     course.replied(at(5), WALL.plus(Duration::from_secs(3)), one, 2, 2);
     assert_eq!(
