@@ -15,6 +15,8 @@ mod http;
 mod idle;
 #[path = "work/include.rs"]
 mod include;
+#[path = "work/input.rs"]
+mod input;
 #[path = "work/kills.rs"]
 mod kills;
 #[path = "work/liars.rs"]
@@ -23,3 +25,5 @@ mod liars;
 mod line;
 #[path = "work/own_worker.rs"]
 mod own_worker;
+#[path = "work/steps.rs"]
+mod steps;

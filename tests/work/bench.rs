@@ -39,7 +39,7 @@ intents:
     plan:
       task: {kind: own, timeout: 200ms, retry: {attempts: 3, backoff: 10ms}}
   quick:
-    payload: {type: object, required: [n], properties: {n: {type: integer, minimum: 0}}}
+    payload: {type: object, required: [n], properties: {n: {type: integer, minimum: 0}, tag: {type: string}}}
     plan:
       task: {kind: wait, for: 1ms}
   spin:
@@ -69,6 +69,9 @@ intents:
             command: [sh, -c, 'echo "did $0 $GRACE_TOKEN" >> FOLDER/undone', "${payload.text}"]
             compensation: {kind: exec, command: [sh, -c, 'echo "undid $0 $GRACE_TOKEN" >> FOLDER/undone', "${payload.text}"]}
         - task: {kind: exec, command: [sh, -c, 'exit 3'], retry: {attempts: 1}}
+  many:
+    plan:
+      task: {kind: publish, subject: app.many, message: "${size(payload.n.filter(a, payload.n.exists(b, a + b < 0)))}"}
   broken:
     plan:
       task: {kind: exec, command: [sh, -c, 'echo "no such picture" >&2; exit 3'], retry: {attempts: 2, backoff: 10ms}}

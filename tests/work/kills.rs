@@ -38,7 +38,7 @@ fn a_task_of_a_worker_that_is_killed_is_given_to_another_under_a_greater_token()
 }
 
 /// For each task, the tokens under which it was done.
-fn done(instance: &Instance) -> BTreeMap<String, Vec<u64>> {
+pub(crate) fn done(instance: &Instance) -> BTreeMap<String, Vec<u64>> {
     let mut done: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for record in instance.records_of("htm") {
         let by = &record["event"]["record"]["event"]["what"]["tasks_done"]["by"];

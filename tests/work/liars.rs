@@ -12,12 +12,18 @@ use crate::{
 fn of_ten_thousand_intents_half_are_refused_with_what_is_wrong_and_the_others_end() {
     let instance = up();
     let line = Line::to(&instance);
-    let wrong = [json!({}), json!({"n": -1}), json!({"n": "many"}), json!([])];
+    let wrong = [
+        (json!({}), vec!["/n"]),
+        (json!({"n": -1, "tag": 7}), vec!["/n", "/tag"]),
+        (json!({"n": "many"}), vec!["/n"]),
+        (json!([]), vec![""]),
+    ];
     let mut accepted = 0;
     for batch in 0..10 {
         let intents: Vec<Value> = (0..1000)
             .map(|n: usize| {
-                let payload = if n.is_multiple_of(2) { json!({ "n": n }) } else { wrong[n / 2 % 4].clone() };
+                let payload =
+                    if n.is_multiple_of(2) { json!({ "n": n }) } else { wrong[n / 2 % 4].0.clone() };
                 json!({"type": "quick", "actor": "ann", "payload": payload, "key": format!("{batch}-{n}")})
             })
             .collect();
@@ -31,7 +37,9 @@ fn of_ten_thousand_intents_half_are_refused_with_what_is_wrong_and_the_others_en
             } else {
                 let refused = &result["refused"];
                 assert_eq!(refused["code"], "invalid", "{result}");
-                assert_eq!(refused["violations"].as_array().unwrap().len(), 1, "{result}");
+                let violations = refused["violations"].as_array().unwrap();
+                let places: Vec<&str> = violations.iter().map(|v| v["pointer"].as_str().unwrap()).collect();
+                assert_eq!(places, wrong[n / 2 % 4].1, "each is named: {result}");
             }
         }
     }

@@ -52,6 +52,14 @@ impl Line {
         })
     }
 
+    /// Asks once, and does not wait for longer than this.
+    #[allow(dead_code, reason = "not every test binary does")]
+    pub(crate) fn ask_once(&self, subject: &str, command: &Value, patience: Duration) {
+        let message =
+            Message::new(subject.to_owned(), json!({ "command": command }).to_string().into_bytes());
+        let _ = self.runtime.block_on(self.bus.request(message, patience));
+    }
+
     /// What is answered to this text, if anything is.
     #[allow(dead_code, reason = "not every test binary does")]
     pub(crate) fn try_say(&self, subject: &str, text: &str) -> Option<Value> {

@@ -151,8 +151,14 @@ fn payload(args: &Submit) -> Result<Json, Failure> {
             .help("put it into a file, and its path into the payload"));
     }
     let value = serde_json::from_str(&text).map_err(|e| {
-        Failure::new(Exit::Usage, "bad_payload", format!("the payload is not JSON: {e}"))
-            .at(&place)
+        let wrong = |what: String| Failure::new(Exit::Usage, "bad_payload", what).at(&place);
+        let reason = e.to_string();
+        // The parser's own bound, which has no name of its own.
+        if reason.starts_with("recursion limit") {
+            return wrong("the payload is nested too deep: at most 127 levels are taken".to_owned())
+                .help("put it into a file, and its path into the payload");
+        }
+        wrong(format!("the payload is not JSON: {reason}"))
             .help("write it as in --payload '{\"path\": \"in.png\"}'")
     })?;
     Ok(Json::of(&value))
