@@ -3,5 +3,7 @@
 
 mod instance;
 
+#[path = "governance/replay.rs"]
+mod replay;
 #[path = "governance/road.rs"]
 mod road;

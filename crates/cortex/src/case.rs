@@ -110,6 +110,14 @@ pub struct Generation {
     pub charter: String,
 }
 
+impl Grant {
+    /// Whether it is leave for this actor at this time.
+    #[must_use]
+    pub fn covers(&self, actor: &Actor, at: Timestamp) -> bool {
+        self.since <= at && at < self.until && self.actor.as_ref().is_none_or(|of| of == actor)
+    }
+}
+
 /// Leave to act in an emergency, for a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

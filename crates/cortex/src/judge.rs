@@ -66,6 +66,9 @@ pub fn judge(request: &Request, policies: &Policies, charter: &Charter, standing
         }
     };
     reasons.push(Reason::new("charter.score", format!("score {score}")));
+    // A grant is live already: nobody is to begin another one.
+    let granted = tier == Some(Tier::Emergency) && outcome == Outcome::Allowed;
+    let advice = if granted { Vec::new() } else { advice };
     let review = outcome != Outcome::Denied && tier.is_some_and(Tier::owes_review);
     Judgement { outcome, tier, score, review, policies: by, reasons, advice }
 }

@@ -20,7 +20,7 @@
 //! | [`proposed`] | what other policies or another charter would mean |
 //! | [`request`] | who asks for what |
 //! | [`router`] | decides what is asked for, waits for people and votes, and hands on what is allowed: a decider, and its process |
-//! | `rules` | what is decided by, read once for each generation |
+//! | [`rules`] | what is decided by, read once for each generation |
 //! | [`tier`] | the five tiers of autonomy |
 //! | [`unified`] | unified logic: who votes, and how ballots are counted |
 //!
@@ -36,6 +36,6 @@ pub mod policy;
 pub mod proposed;
 pub mod request;
 pub mod router;
-mod rules;
+pub mod rules;
 pub mod tier;
 pub mod unified;

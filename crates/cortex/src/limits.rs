@@ -171,3 +171,6 @@ pub const MATRIX_NAMES: usize = 32;
 pub const CASES_BYTES: usize = 1 << 20;
 /// See [`CASES_BYTES`].
 pub const CASES_WRITTEN: usize = 5000;
+
+/// Groups of intents that a replay tells apart: nobody reads more. What differs beyond is counted.
+pub const REPLAY_GROUPS: usize = 1000;

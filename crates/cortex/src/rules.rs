@@ -10,9 +10,11 @@ use crate::{
 
 /// Policies and charter, ready to be asked.
 #[derive(Debug)]
-pub(crate) struct Rules {
-    pub(crate) policies: Policies,
-    pub(crate) charter: Charter,
+pub struct Rules {
+    /// What may be done.
+    pub policies: Policies,
+    /// How much it matters.
+    pub charter: Charter,
 }
 
 impl Rules {

@@ -21,7 +21,7 @@ pub const ANYBODY: &str = "anybody";
 /// The type that stands for all that nobody has heard of.
 pub const UNHEARD: &str = "type_nobody_declared";
 /// The target where nothing is named.
-const INSTANCE: &str = "instance";
+pub(super) const INSTANCE: &str = "instance";
 
 /// A judgement in short: what becomes of it, and what is owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -144,11 +144,21 @@ fn one(state: &State, at: Timestamp, verdict: &Verdict) -> Result<Option<What>, 
     if kept.decision.expires.is_some_and(|end| at >= end) {
         return Ok(Some(expired(id)));
     }
-    let by = verdict.by.join(", ");
+    let by = verdict.by.join(" and ");
     let mut reasons: Vec<Reason> = verdict.reasons.iter().take(limits::REASONS).cloned().collect();
     let outcome = match verdict.word {
         Word::Approved => {
-            reasons.insert(0, Reason::new("approval.given", by));
+            let said: Vec<&str> = verdict
+                .reasons
+                .iter()
+                .filter(|one| one.code == "approval.reason")
+                .map(|one| one.text.as_str())
+                .collect();
+            let because = if said.is_empty() { String::new() } else { format!(": {}", said.join("; ")) };
+            let told: String = format!("{by} approved{because}").chars().take(limits::REASON_CHARS).collect();
+            // What it says is in this sentence already.
+            reasons.retain(|one| !["approval.approved", "approval.reason"].contains(&one.code.as_str()));
+            reasons.insert(0, Reason::new("approval.given", told));
             still_bearable(state, at, id, &mut reasons)
         }
         Word::Denied => {
@@ -160,7 +170,8 @@ fn one(state: &State, at: Timestamp, verdict: &Verdict) -> Result<Option<What>, 
             Outcome::Denied
         }
     };
-    Ok(Some(What::Resolved { intent: id, word: verdict.word, outcome, reasons }))
+    let by = verdict.by.clone();
+    Ok(Some(What::Resolved { intent: id, word: verdict.word, outcome, by, reasons }))
 }
 
 /// Allowed, unless what is in force by now would not even let it be asked for.

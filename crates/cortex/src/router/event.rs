@@ -52,6 +52,9 @@ pub enum What {
         word: Word,
         /// What becomes of it: a yes that the policies in force do not bear any more is a no.
         outcome: Outcome,
+        /// Who said so.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        by: Vec<String>,
         /// Why.
         reasons: Vec<Reason>,
     },

@@ -41,6 +41,7 @@ use grace_types::{
 };
 
 use self::event::What;
+pub(crate) use self::state::request;
 pub use self::{event::Event, state::State};
 use crate::{
     case::{Case, Owed},

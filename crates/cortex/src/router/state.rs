@@ -69,6 +69,9 @@ pub struct State {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Kept {
     pub(super) decision: Decision,
+    /// Who approved it, where people did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    approved_by: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     /// What was asked for, as long as somebody has to be told.
@@ -113,7 +116,7 @@ pub(super) fn key_of(actor: &Actor, key: &str) -> String {
 }
 
 /// The question that policies and charter answer.
-pub(super) fn request(actor: &Actor, asked: &Asked) -> Request {
+pub(crate) fn request(actor: &Actor, asked: &Asked) -> Request {
     Request {
         actor: actor.clone(),
         kind: asked.kind.clone(),
@@ -140,10 +143,7 @@ impl State {
 
     /// The emergency grant that is live for this actor, by its name.
     pub(super) fn grant(&self, actor: &Actor, at: Timestamp) -> Option<String> {
-        let live = |grant: &&Grant| {
-            grant.since <= at && at < grant.until && grant.actor.as_ref().is_none_or(|of| of == actor)
-        };
-        self.grants.values().find(live).map(|grant| grant.id.clone())
+        self.grants.values().find(|grant| grant.covers(actor, at)).map(|grant| grant.id.clone())
     }
 
     /// The question about an intent that waits.
@@ -160,10 +160,10 @@ impl State {
         let given = asked.origin.as_deref().cloned().unwrap_or_default();
         let reasons = given.reasons.into_iter().take(limits::REASONS).chain(decision.reasons.iter().cloned());
         let said = |code: &str| decision.reasons.iter().rev().find(|reason| reason.code == code);
-        let by = match (said("approval.given"), said("vote.majority")) {
-            (Some(reason), _) => reason.text.clone(),
-            (None, Some(vote)) => format!("unified logic: {}", vote.text),
-            (None, None) => format!("policy {}", decision.policies.join(", ")),
+        let by = match (kept.approved_by.as_slice(), said("vote.majority")) {
+            ([], Some(vote)) => format!("unified logic: {}", vote.text),
+            ([], None) => format!("policy {}", decision.policies.join(", ")),
+            (people, _) => people.join(", "),
         };
         let origin = Origin {
             approved_by: Some(by),
@@ -216,7 +216,14 @@ impl State {
                 self.rules = OnceLock::new();
             }
             What::Decided { decision, actor, asked } => self.decided(decision, actor, asked),
-            What::Resolved { intent, outcome, reasons, .. } => self.resolved(*intent, *outcome, reasons),
+            What::Resolved { intent, outcome, by, reasons, .. } => {
+                if *outcome == Outcome::Allowed
+                    && let Some(kept) = self.intents.get_mut(intent)
+                {
+                    kept.approved_by.clone_from(by);
+                }
+                self.resolved(*intent, *outcome, reasons);
+            }
             What::Expired { intent, reasons } => self.resolved(*intent, Outcome::Denied, reasons),
             What::VoterKnown { name, voter } => self.known(name, voter),
             What::BallotCast { intent, voter, note, .. } => {
@@ -289,8 +296,14 @@ impl State {
         }
         let held = Box::new(Held { actor: actor.clone(), asked: asked.clone() });
         self.held_bytes += asked.payload.len();
-        let kept =
-            Kept { decision: decision.clone(), key, held: Some(held), poll: None, refused: Vec::new() };
+        let kept = Kept {
+            decision: decision.clone(),
+            approved_by: Vec::new(),
+            key,
+            held: Some(held),
+            poll: None,
+            refused: Vec::new(),
+        };
         self.intents.insert(id, kept);
         if self.voting.contains(&id)
             && let Some(proposal) = votes::proposal(self, id)

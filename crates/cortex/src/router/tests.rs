@@ -18,6 +18,7 @@ use crate::{
     request::{Actor, ActorKind},
 };
 
+mod again;
 mod votes;
 
 struct World {
@@ -265,6 +266,7 @@ fn a_person_decides_on_exactly_what_was_asked_for_and_once() {
     assert_eq!(world.say(&asked, Word::Approved), Taken::Taken);
     let approved = world.look(asked.id);
     assert_eq!((approved.outcome, approved.state), (Outcome::Allowed, DecisionState::Succeeded));
+    assert!(approved.reasons.iter().any(|one| one.text == "bob approved"), "{approved:?}");
     assert!(world.effects.contains(&Effect::Resolved(asked.id)));
     // Said again it counts once; a change of mind comes too late.
     assert_eq!(world.say(&asked, Word::Approved), Taken::Taken);
@@ -357,6 +359,7 @@ fn an_emergency_is_as_long_as_its_grant() {
     world.done(&Command::Adopt { generation: None, grants: Some(vec![grant]) });
     let allowed = world.decide(operator("emergency_recovery"));
     assert_eq!((allowed.outcome, allowed.review), (Outcome::Allowed, true));
+    assert!(!allowed.advice.iter().any(|advice| advice.contains("emergency begin")), "{allowed:?}");
     assert_eq!(world.outstanding().1, [Owed::Review]);
     world.clock.advance(Duration::from_secs(900));
     assert_eq!(world.decide(operator("emergency_recovery")).outcome, Outcome::Denied, "before any tick");

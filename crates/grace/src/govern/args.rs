@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
+use crate::narratives::args::{When, when};
+
 /// `grace approvals`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Approvals {
@@ -240,6 +242,45 @@ Exit status: 0 all passed, 1 some did not, 2 a file is not as it should be.")]
         files: Vec<PathBuf>,
         #[command(flatten)]
         proposed: Proposed,
+    },
+    /// Show what differs between two sets of policies and charters, and what that means
+    #[command(after_help = "\
+Examples:
+  grace governance diff --policies new/                 against what is in force
+  grace governance diff --policies new/ --against old/
+
+First what is written differently: policies by their @id, fields of the charter. Then what becomes of
+every type of intent for every kind of actor, where it is not the same: over every emergency grant,
+circumstance, actor and target that the policies tell apart by their scopes.")]
+    Diff {
+        #[command(flatten)]
+        proposed: Proposed,
+        /// Compare with these policies instead of those in force
+        #[arg(long, value_name = "FILE|DIR")]
+        against: Option<PathBuf>,
+    },
+    /// Judge again what was asked for, and list what would have been decided differently
+    #[command(after_help = "\
+Examples:
+  grace governance replay --policies new/
+  grace governance replay --charter new.yaml --since 7d --limit 3
+  grace governance replay --policies new/ --json
+
+Reads the tamper-evident log's files, so it works with no Grace running. What people and voters said
+afterwards is not asked again: each intent is compared as it was first decided. What was in force gives
+no difference; what cannot be replayed is counted, with the reason.")]
+    Replay {
+        #[command(flatten)]
+        proposed: Proposed,
+        /// Not before: `1h` ago, or an RFC 3339 time
+        #[arg(long, value_name = "TIME", value_parser = when)]
+        since: Option<When>,
+        /// Not after: `10m` ago, or an RFC 3339 time
+        #[arg(long, value_name = "TIME", value_parser = when)]
+        until: Option<When>,
+        /// At most this many intents of each group
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 5)]
+        limit: usize,
     },
     /// Check a file of policies (.cedar) or a charter; Grace need not run
     #[command(after_help = "\

@@ -67,3 +67,26 @@ fn a_file_that_is_not_as_it_should_be_is_told_with_line_and_field() {
         assert!(ran.stderr.contains(&format!("error[{code}]")), "{}", ran.stderr);
     }
 }
+
+#[test]
+fn a_diff_says_what_is_written_and_what_it_means() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let default = std::fs::read_to_string(DEFAULT).unwrap();
+    std::fs::write(path.join("old.cedar"), &default).unwrap();
+    let more = "\n@id(\"bot\") @tier(\"1\") permit (principal == Remote::\"bot\", action == Action::\"call_tool\", resource);\n";
+    std::fs::write(path.join("new.cedar"), default + more).unwrap();
+    let ran = run(path, "governance diff --policies new.cedar --against old.cedar");
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{}", ran.stdout);
+    let expected = "\
++ policy bot  added, permits at tier 1
+
+TYPE       ACTOR       BEFORE    AFTER              WHEN
+call_tool  remote bot  - denied  1 allowed, review  always
+";
+    assert!(ran.stdout.ends_with(expected), "{}", ran.stdout);
+    let same = run(path, "--json governance diff --policies old.cedar");
+    let same: serde_json::Value = serde_json::from_str(&same.stdout).unwrap();
+    assert_eq!((&same["policies"], &same["outcomes"]), (&serde_json::json!([]), &serde_json::json!([])));
+    assert_eq!(run(path, "governance diff").code, Some(2));
+}

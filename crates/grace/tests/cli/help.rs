@@ -38,7 +38,8 @@ fn every_help_page() {
         ("token", "create list revoke"),
     ];
     let agents = [("hook", "claude-code codex gemini cursor install"), ("mcp", "proxy")];
-    let ruling = [("emergency", "begin list end"), ("governance", "show history propose test lint")];
+    let ruling =
+        [("emergency", "begin list end"), ("governance", "show history propose test diff replay lint")];
     let governing = governing.into_iter().chain(ruling).chain(agents).flat_map(|(group, own)| {
         let own = own.split_whitespace().map(move |command| format!("{group} {command}"));
         std::iter::once(group.to_owned()).chain(own)

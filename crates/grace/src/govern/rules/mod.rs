@@ -3,11 +3,14 @@
 //! ```text
 //! files named on the command line ─┐
 //! governance, where it runs ───────┼─► source ─► policies and charter ─► cases: held to what people wrote down
-//! the cortex's records in the log ─┘
+//! the cortex's records in the log ─┘                           ├─► diff: compared with others
+//!               └─────────────────────────────────────────────┴─► replay: asked again what was asked for
 //! ```
 
 mod cases;
+mod diff;
 mod records;
+mod replay;
 mod source;
 
 use std::path::Path;
@@ -64,6 +67,10 @@ pub(crate) fn governance(instance: &Instance, command: &Rules, out: &mut Output)
         }
         Rules::Test { files, proposed } => {
             return cases::run(files, &Source::proposed(instance, proposed)?, out);
+        }
+        Rules::Diff { proposed, against } => diff::run(instance, proposed, against.as_deref(), out)?,
+        Rules::Replay { proposed, since, until, limit } => {
+            replay::run(instance, proposed, (*since, *until), *limit, out)?;
         }
         Rules::Lint { file } => lint(instance, file, out)?,
     }

@@ -2,7 +2,10 @@
 
 use grace_core::instance::Instance;
 use grace_cortex::router::{Event, shell};
-use grace_types::{evidence::LogEntry, narrative::Raw};
+use grace_types::{
+    evidence::{JournalId, LogEntry},
+    narrative::Raw,
+};
 
 use crate::{
     failure::Failure,
@@ -16,6 +19,8 @@ use crate::{
 
 /// One record of the cortex.
 pub(super) struct Record {
+    /// Of which journal: one that was set aside knows nothing of the one begun in its place.
+    pub(super) journal: JournalId,
     /// What happened, or why that cannot be told.
     pub(super) event: Result<Event, String>,
 }
@@ -50,7 +55,7 @@ pub(super) fn each(
             Err(e) => Err(format!("the record beside the log cannot be read: {e}")),
         };
         match event.transpose() {
-            Some(event) => visit(Record { event }),
+            Some(event) => visit(Record { journal: read.source.journal, event }),
             None => Ok(()),
         }
     });

@@ -43,6 +43,12 @@ struct InForce {
 }
 
 impl Source {
+    /// What is in force, or these policies with its charter.
+    pub(super) fn base(instance: &Instance, policies: Option<&Path>) -> Result<Self, Failure> {
+        let given = Proposed { policies: policies.map(Path::to_owned), charter: None };
+        Self::proposed(instance, &given)
+    }
+
     /// What the command line names; what it does not name is as it is in force.
     pub(super) fn proposed(instance: &Instance, given: &Proposed) -> Result<Self, Failure> {
         let named = (
