@@ -3,6 +3,8 @@
 
 mod instance;
 
+#[path = "governance/grants.rs"]
+mod grants;
 #[path = "governance/replay.rs"]
 mod replay;
 #[path = "governance/road.rs"]

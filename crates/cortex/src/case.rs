@@ -8,6 +8,7 @@
 //!
 //! Each travels in a request whose answer means durable, and is sent again until there is one; told twice, it counts once.
 
+use grace_log::note::{Note, Signature, SignerKey, VerifierKey};
 use grace_types::{
     intent::{IntentId, Json},
     reason::Reason,
@@ -111,6 +112,28 @@ pub struct Generation {
 }
 
 impl Grant {
+    /// What is signed of it: its JSON without the signature, under a first line that nothing else is signed with.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let bare = Self { signature: String::new(), ..self.clone() };
+        format!("grace emergency grant v1\n{}\n", serde_json::to_string(&bare).unwrap_or_default())
+    }
+
+    /// The same with the signature of this key: the line of a signed note over [`Grant::text`].
+    #[must_use]
+    pub fn signed(self, key: &SignerKey) -> Self {
+        let signature = key.sign(&self.text()).to_string();
+        Self { signature, ..self }
+    }
+
+    /// Whether it was signed with this key as it is.
+    #[must_use]
+    pub fn is_signed(&self, key: &VerifierKey) -> bool {
+        let Some(signature) = Signature::parse(&self.signature) else { return false };
+        let note = Note { text: self.text(), signatures: vec![signature] };
+        note.verify(std::slice::from_ref(key)).is_ok()
+    }
+
     /// Whether it is leave for this actor at this time.
     #[must_use]
     pub fn covers(&self, actor: &Actor, at: Timestamp) -> bool {
@@ -135,6 +158,6 @@ pub struct Grant {
     pub since: Timestamp,
     /// Until when.
     pub until: Timestamp,
-    /// Ed25519 over the fields above by the key of this instance's governance, base64.
+    /// The line of a signed note over the fields above, by the key of this instance's governance.
     pub signature: String,
 }

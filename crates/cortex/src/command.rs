@@ -94,6 +94,10 @@ pub enum Command {
         /// All emergency grants that are live; those that are known stay when not given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         grants: Option<Vec<Grant>>,
+        /// Governance's public key, `NAME+ID+BASE64`, with which grants are checked. The intake reads it from the instance's files; what a
+        /// message says of it is dropped.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
     /// Time has passed.
     Tick,

@@ -174,3 +174,6 @@ pub const CASES_WRITTEN: usize = 5000;
 
 /// Groups of intents that a replay tells apart: nobody reads more. What differs beyond is counted.
 pub const REPLAY_GROUPS: usize = 1000;
+
+/// Bytes of the file of a public key. A longer one is none.
+pub const PUBLIC_KEY_BYTES: u64 = 1024;

@@ -198,7 +198,8 @@ fn run_watchdog(environment: Environment) -> Result<(), KernelError> {
 fn run_cortex(environment: Environment) -> Result<(), KernelError> {
     run(environment, async |context, instance, journal| {
         let types: BTreeMap<String, IntentType> = declared(&instance, |manifest| &manifest.intents);
-        router::shell::main(context, journal, Box::new(Declared(Definitions::new(types)))).await
+        let keys = instance.data().join("keys");
+        router::shell::main(context, journal, &keys, Box::new(Declared(Definitions::new(types)))).await
     })
 }
 

@@ -72,6 +72,8 @@ pub async fn main(
     let path = keys.join("governance.key");
     let key = private::signer_key(&path, NAME, &mut OsEntropy)
         .map_err(|source| KernelError::System { what: "governance's key", source })?;
+    publish(&public_key(keys), &key)
+        .map_err(|source| KernelError::System { what: "governance's public key", source })?;
     let storage = Storage::sqlite(journal, context.clock.now().wall);
     let bus = context.bus.clone();
     let voter = Voter::of(&context);
@@ -79,18 +81,19 @@ pub async fn main(
     run_decider::<Governance, _>(context, storage, works).await
 }
 
-/// The grant with its signature: a note's line over everything else in it.
+/// The file of its public key, where the cortex reads with what it is to check grants: beside the private one, in a folder that is the owner's.
 #[must_use]
-pub fn signed(grant: Grant, key: &SignerKey) -> Grant {
-    let signature = key.sign(&grant_text(&grant)).to_string();
-    Grant { signature, ..grant }
+pub fn public_key(keys: &Path) -> PathBuf {
+    keys.join("governance.vkey")
 }
 
-/// What is signed of a grant: its JSON without the signature, under a first line that nothing else is signed with.
-#[must_use]
-pub fn grant_text(grant: &Grant) -> String {
-    let bare = Grant { signature: String::new(), ..grant.clone() };
-    format!("grace emergency grant v1\n{}\n", serde_json::to_string(&bare).unwrap_or_default())
+/// Written before the first grant can be signed with it.
+fn publish(path: &Path, key: &SignerKey) -> std::io::Result<()> {
+    let text = format!("{}\n", key.verifier());
+    match private::read(path, text.len() as u64) {
+        Ok(Some(known)) if known == text.as_bytes() => Ok(()),
+        _ => private::write(path, text.as_bytes()),
+    }
 }
 
 /// The shell around the decider.
@@ -304,7 +307,7 @@ impl Herald {
             return Ok(());
         }
         let (number, revision) = (due.generation.number, due.revision);
-        let grants = due.grants.into_iter().map(|grant| signed(grant, &self.key)).collect();
+        let grants = due.grants.into_iter().map(|grant| grant.signed(&self.key)).collect();
         let Some(answer) = self.say(Word::Adopt { generation: due.generation, grants }).await else {
             return Ok(());
         };

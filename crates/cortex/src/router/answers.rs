@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use grace_kernel::{Decision as Decided, Recorded};
+use grace_log::note::VerifierKey;
 use grace_types::{
     intent::{Era, IntentId, Submitted},
     reason::{Reason, Why},
@@ -20,6 +21,7 @@ use super::{
 use crate::{
     case::{Generation, Grant, Owed, Verdict, Word},
     command::{DecisionState, Outcome, Refusal, Reply, Taken},
+    governance::shell::NAME,
     limits,
     rules::Rules,
 };
@@ -201,8 +203,22 @@ pub(super) fn adopt(
     state: &State,
     at: Timestamp,
     generation: Option<&Generation>,
-    grants: Option<&[Grant]>,
+    grants: Option<(&[Grant], Option<&str>)>,
 ) -> Result<Decided<Router>, Refusal> {
+    if let Some((grants, key)) = grants
+        && let Some((grant, wrong)) = grants.iter().find_map(|grant| Some((grant, not_genuine(grant, key)?)))
+    {
+        // Nothing of such a message is taken: whatever is in force stays.
+        let id: String = grant.id.chars().take(limits::NAME_BYTES).collect();
+        let why = Why::because(
+            "emergency.not_genuine",
+            format!("the emergency grant {id} counts for nothing: {wrong}"),
+        );
+        let refused = Decided::refuse(refusal("not_genuine", format!("{id}: {wrong}")));
+        let how = "its signature, with governance's public key";
+        return Ok(refused.record(recorded(at, What::GrantRefused { grant: id }, PLACE, how, why)));
+    }
+    let grants = grants.map(|(grants, _)| grants);
     let mut decision = Decided::reply(Reply::Adopted {
         generation: generation.map_or_else(|| state.number(), |generation| generation.number),
     });
@@ -246,6 +262,20 @@ pub(super) fn adopt(
     }
     let what = What::GrantsChanged { grants: live };
     Ok(decision.record(recorded(at, what, PLACE, "what governance says", because(&reasons))))
+}
+
+/// Why a grant is not governance's; nothing where it is.
+fn not_genuine(grant: &Grant, key: Option<&str>) -> Option<String> {
+    let Some(key) = key else {
+        return Some(
+            "governance's public key is not known: `keys/governance.vkey` cannot be read".to_owned(),
+        );
+    };
+    match key.parse::<VerifierKey>() {
+        Err(e) => Some(format!("`keys/governance.vkey` holds no public key: {e}")),
+        Ok(key) if key.name() != NAME => Some(format!("`keys/governance.vkey` is the key of {}", key.name())),
+        Ok(key) => (!grant.is_signed(&key)).then(|| "it does not have governance's signature".to_owned()),
+    }
 }
 
 /// What was due by time: waits that are over, grants that have ended.

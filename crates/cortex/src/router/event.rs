@@ -135,6 +135,11 @@ pub enum What {
         /// All of them.
         grants: Vec<Grant>,
     },
+    /// An emergency grant was told that governance did not sign; it counts for nothing.
+    GrantRefused {
+        /// Its name.
+        grant: String,
+    },
     /// Emergency grants have ended.
     GrantsEnded {
         /// Their names.
@@ -165,6 +170,7 @@ impl What {
             Self::GenerationAdopted { .. } => "generation_adopted",
             Self::GenerationRefused { .. } => "generation_refused",
             Self::GrantsChanged { .. } => "grants_changed",
+            Self::GrantRefused { .. } => "grant_refused",
             Self::GrantsEnded { .. } => "grants_ended",
         }
     }

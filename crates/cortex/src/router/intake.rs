@@ -10,11 +10,11 @@
 //! that time is over. As long as the task manager has no room it is asked before anything is decided, so that work is shed in its
 //! order, with its reason; where it does not say in time, intents are decided without its word.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use grace_bus::{Bus, Message, Subscription};
 use grace_kernel::{
-    Answer, Envelope, Outcome as Said,
+    Answer, Envelope, Outcome as Said, private,
     process::{
         serve::listen,
         tell,
@@ -71,6 +71,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     waiters: Waiters,
     types: Box<dyn Types>,
+    /// The file of governance's public key.
+    public_key: PathBuf,
 }
 
 /// See the module's page.
@@ -88,8 +90,9 @@ impl Intake {
         clock: Arc<dyn Clock>,
         waiters: Waiters,
         types: Box<dyn Types>,
+        public_key: PathBuf,
     ) -> Self {
-        let shared = Arc::new(Shared { bus, commands, clock, waiters, types });
+        let shared = Arc::new(Shared { bus, commands, clock, waiters, types, public_key });
         // As many as there are flights.
         Self { shared, waiting: VecDeque::new(), flights: 0, landed: mpsc::unbounded_channel() }
     }
@@ -159,7 +162,11 @@ impl Intake {
                 });
                 Ok(())
             }
-            (command @ (Command::Resolve { .. } | Command::Adopt { .. }), Speaker::Governance) => {
+            (Command::Adopt { generation, grants, .. }, Speaker::Governance) => {
+                let key = grants.as_ref().filter(|grants| !grants.is_empty()).and_then(|_| self.shared.key());
+                self.tell(Envelope::new(Command::Adopt { generation, grants, key }), message)
+            }
+            (command @ Command::Resolve { .. }, Speaker::Governance) => {
                 self.tell(Envelope::new(command), message)
             }
             (Command::Query(query), Speaker::Operator | Speaker::Governance) => {
@@ -234,6 +241,12 @@ impl Intake {
 }
 
 impl Shared {
+    /// Governance's public key as it lies there now. Read when grants come, which is seldom: on its first start governance makes it.
+    fn key(&self) -> Option<String> {
+        let bytes = private::read(&self.public_key, limits::PUBLIC_KEY_BYTES).ok().flatten()?;
+        String::from_utf8(bytes).ok().map(|text| text.trim_end().to_owned())
+    }
+
     async fn fly(self: Arc<Self>, mut requests: Vec<Request>) {
         if self.waiters.is_pressed() {
             self.check(&mut requests).await;

@@ -5,7 +5,11 @@
 //! host ─► effects ─► road: grace.htm.submit, grace.governance.owe; polls: grace.vote.open; grace.cortex.decided.<id>
 //! ```
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use grace_bus::{Bus, Message};
 use grace_kernel::{
@@ -35,7 +39,7 @@ use super::{
 use crate::{
     case::Case,
     command::{Asked, Command, GOVERN_SUBJECT, decided_subject},
-    limits,
+    governance, limits,
 };
 
 /// Its name as a component.
@@ -52,7 +56,7 @@ pub fn permissions() -> Permissions {
             "grace.cortex.decided.*",
             SUBMIT_SUBJECT,
             "grace.cmd.htm",
-            crate::governance::shell::OWE_SUBJECT,
+            governance::shell::OWE_SUBJECT,
             voter::OPEN,
         ],
         [
@@ -76,14 +80,21 @@ pub trait Types: Send + Sync {
     fn fault(&self, asked: &Asked) -> Option<Refused>;
 }
 
-/// Runs it until it is told to stop. `journal` is its journal's file, `types` what the manifest defines.
+/// Runs it until it is told to stop. `journal` is its journal's file, `keys` the folder of the instance's keys, `types` what the manifest
+/// defines.
 ///
 /// # Errors
 /// The journal cannot be opened or replayed.
-pub async fn main(context: Context, journal: PathBuf, types: Box<dyn Types>) -> Result<(), KernelError> {
+pub async fn main(
+    context: Context,
+    journal: PathBuf,
+    keys: &Path,
+    types: Box<dyn Types>,
+) -> Result<(), KernelError> {
     let storage = Storage::sqlite(journal, context.clock.now().wall);
     let (bus, clock) = (context.bus.clone(), Arc::clone(&context.clock));
-    let process = Process { types: Some(types), bus, clock, ways: None };
+    let public_key = governance::shell::public_key(keys);
+    let process = Process { types: Some(types), public_key, bus, clock, ways: None };
     run_decider::<Router, _>(context, storage, process).await
 }
 
@@ -99,6 +110,7 @@ struct Ways {
 struct Process {
     /// Until the intake takes them.
     types: Option<Box<dyn Types>>,
+    public_key: PathBuf,
     bus: Option<Bus>,
     clock: Arc<dyn Clock>,
     ways: Option<Ways>,
@@ -120,7 +132,8 @@ impl Shell<Router> for Process {
         let hand_on = road::hand_on(bus.clone(), commands.clone(), waiters.clone());
         let telling = road::tell(bus.clone(), commands.clone());
         let clock = Arc::clone(&self.clock);
-        let intake = Intake::new(bus.clone(), commands.clone(), clock, waiters, types);
+        let intake =
+            Intake::new(bus.clone(), commands.clone(), clock, waiters, types, self.public_key.clone());
         tokio::spawn(intake.run(messages));
         let polls = Polls::start(&bus, commands);
         self.ways = Some(Ways { bus, arriving, hand_on, tell: telling, polls });

@@ -253,7 +253,7 @@ impl State {
                 self.generation = Some(generation.clone());
                 self.rules = OnceLock::new();
             }
-            What::GenerationRefused { .. } => {}
+            What::GenerationRefused { .. } | What::GrantRefused { .. } => {}
             What::GrantsChanged { grants } => {
                 self.grants = grants.iter().map(|grant| (grant.id.clone(), grant.clone())).collect();
             }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use grace_kernel::{Decider as _, Decision as Decided, Outcome as Said};
+use grace_log::note::SignerKey;
 use grace_types::{
+    chance::SeededEntropy,
     intent::{Era, IntentId, Json, Refused, Submitted},
     time::{Clock as _, ManualClock, Timestamp},
 };
@@ -314,7 +316,7 @@ fn an_approval_under_rules_that_deny_it_by_now_is_a_no() {
 
 fn adopt(world: &mut World, number: u64, policies: &str) -> Result<(), String> {
     let generation = Generation { number, policies: policies.into(), charter: charter::DEFAULT.into() };
-    let adopt = Command::Adopt { generation: Some(Box::new(generation)), grants: None };
+    let adopt = Command::Adopt { generation: Some(Box::new(generation)), grants: None, key: None };
     match world.give(&adopt) {
         Said::Done(_) => Ok(()),
         Said::Refused(refusal) => Err(refusal.code),
@@ -342,6 +344,16 @@ fn a_generation_that_cannot_be_read_leaves_the_old_one_in_force() {
     assert_eq!(world.decide(operator("query_knowledge")).tier, Some(2));
 }
 
+fn key(name: &str, seed: u64) -> SignerKey {
+    SignerKey::generate(name, &mut SeededEntropy::new(seed)).unwrap()
+}
+
+/// As the intake gives it to the decider.
+fn leave(grants: Vec<Grant>) -> Command {
+    let key = Some(key("governance", 1).verifier().to_string());
+    Command::Adopt { generation: None, grants: Some(grants), key }
+}
+
 #[test]
 fn an_emergency_is_as_long_as_its_grant() {
     let mut world = World::new();
@@ -356,7 +368,24 @@ fn an_emergency_is_as_long_as_its_grant() {
         until: since.plus(Duration::from_secs(900)),
         signature: String::new(),
     };
-    world.done(&Command::Adopt { generation: None, grants: Some(vec![grant]) });
+    let forged = [
+        grant.clone(),
+        grant.clone().signed(&key("governance", 2)),
+        Grant { until: since.plus(Duration::from_secs(901)), ..grant.clone().signed(&key("governance", 1)) },
+        grant.clone().signed(&key("librarian", 1)),
+    ];
+    for one in forged {
+        assert_eq!(
+            world.refused(&leave(vec![grant.clone().signed(&key("governance", 1)), one])),
+            "not_genuine"
+        );
+        assert_eq!(world.happened.last(), Some(&"grant_refused"));
+    }
+    let signed = vec![grant.signed(&key("governance", 1))];
+    let unknown = Command::Adopt { generation: None, grants: Some(signed.clone()), key: None };
+    assert_eq!(world.refused(&unknown), "not_genuine", "without its key nothing counts");
+    assert_eq!(world.decide(operator("emergency_recovery")).outcome, Outcome::Denied);
+    world.done(&leave(signed));
     let allowed = world.decide(operator("emergency_recovery"));
     assert_eq!((allowed.outcome, allowed.review), (Outcome::Allowed, true));
     assert!(!allowed.advice.iter().any(|advice| advice.contains("emergency begin")), "{allowed:?}");

@@ -68,8 +68,8 @@ fn lived(steps: Vec<Step>) -> World {
                 };
                 let one = Actor { kind: ActorKind::Operator, name: "one".into() };
                 let all = [any.then(|| grant("emg-1", None)), own.then(|| grant("emg-2", Some(one)))];
-                let grants = Some(all.into_iter().flatten().collect());
-                world.done(&Command::Adopt { generation: None, grants });
+                let all = all.into_iter().flatten();
+                world.done(&leave(all.map(|grant| grant.signed(&key("governance", 1))).collect()));
             }
             Step::Declare(resize) => {
                 let declared = if resize { vec!["resize_image".to_owned()] } else { Vec::new() };
