@@ -7,6 +7,8 @@ mod instance;
 mod bench;
 #[path = "layer2/events.rs"]
 mod events;
+#[path = "layer2/loops.rs"]
+mod loops;
 #[path = "layer2/schedules.rs"]
 mod schedules;
 #[path = "layer2/watchdog.rs"]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use grace_bus::{Bus, Headers, Message};
+use grace_bus::{Bus, Headers, Message, Subscription};
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -90,6 +90,17 @@ impl Sender {
         serde_json::from_slice(&answer.payload).map_err(|e| e.to_string())
     }
 
+    /// What is said on a subject from now on.
+    pub(crate) fn listen(&self, subject: &str) -> Heard<'_> {
+        let inbox = self.runtime.block_on(async {
+            self.bus.connected().wait_for(|connected| *connected).await.unwrap();
+            let inbox = self.bus.subscribe(subject, None).await.unwrap();
+            self.bus.flush().await.unwrap();
+            inbox
+        });
+        Heard { runtime: &self.runtime, inbox }
+    }
+
     /// Sends an event until it is taken or refused.
     pub(crate) fn send(&self, kind: &str, id: &str, data: &str) -> Value {
         let message = event(&format!("events.{kind}"), kind, id, data);
@@ -98,6 +109,20 @@ impl Sender {
             // An error is no answer: it may be taken later.
             answer.get("error").is_none().then_some(answer)
         })
+    }
+}
+
+/// What is said on a subject.
+pub(crate) struct Heard<'s> {
+    runtime: &'s Runtime,
+    inbox: Subscription,
+}
+
+impl Heard<'_> {
+    pub(crate) fn next(&mut self) -> Message {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let next = async { tokio::time::timeout(PATIENCE, self.inbox.next()).await };
+        self.runtime.block_on(next).unwrap().unwrap()
     }
 }
 

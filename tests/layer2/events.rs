@@ -138,29 +138,6 @@ fn a_trigger_that_was_added_outlives_the_mesh_and_a_declared_one_stays() {
     instance.down();
 }
 
-#[test]
-fn policies_that_set_each_other_off_are_stopped_and_others_go_on() {
-    let instance = up(r#"policies:
-  ping: {match: [com.shop.ping], then: [{emit: {type: com.shop.pong}}]}
-  pong: {match: [com.shop.pong], then: [{emit: {type: com.shop.ping}}]}
-  noted: {match: [com.shop.paid], then: [{submit: {intent: note, payload: {text: "${event.id}"}}}]}
-"#);
-    let sender = Sender::to(&instance);
-    assert_eq!(sender.send("com.shop.ping", "1", ""), fired(1));
-    let stopped = until("the loop is stopped", || {
-        let told = instance.told(&["narratives", "--action", "cascade_stopped"]);
-        (!told.is_empty()).then_some(told)
-    });
-    assert_eq!(stopped.len(), 1, "{stopped:?}");
-    assert!(stopped[0]["why"].to_string().contains("a loop: ping → pong → ping"), "{stopped:?}");
-    assert_eq!(sender.send("com.shop.paid", "2", ""), fired(1));
-    until_notes(&instance, 1);
-    let rows = instance.told(&["policy", "list"]);
-    let fired = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap()["fired"].clone();
-    assert_eq!(["ping", "pong", "noted"].map(fired), [1, 1, 1], "{rows:?}");
-    instance.down();
-}
-
 /// Puts a file there as it should be done: under another name first.
 fn put(instance: &Instance, name: &str, text: &str) {
     let folder = instance.data().join("events");

@@ -89,6 +89,9 @@ struct Link {
     policy: String,
     /// The event that set it off.
     parent: EventId,
+    /// How many causes lie before what was published.
+    #[serde(default)]
+    hops: u32,
     at_ms: u64,
 }
 
@@ -128,6 +131,14 @@ pub(super) fn root_of(event: &CloudEvent) -> CorrelationId {
 }
 
 impl Cascades {
+    /// How many causes lie before an event, as far as it is remembered: whatever its sender says, what a policy published, or what came of
+    /// that, stands where it stands in its chain.
+    pub(super) fn depth(&self, event: &CloudEvent) -> u32 {
+        let hops = |id: EventId| self.links.get(&id).map(|link| link.hops);
+        let cause = || event.causationid.and_then(hops).map(|hops| hops.saturating_add(1));
+        hops(event.id).or_else(cause).unwrap_or(0)
+    }
+
     /// Whether a policy's acting on an event must be stopped. `more` is what this decision has set off for the same root so far,
     /// `again` how often the policy may come again in one chain.
     pub(super) fn judge(&self, policy: &str, again: u32, event: &CloudEvent, more: u32) -> Option<Stop> {
@@ -187,7 +198,7 @@ impl Cascades {
         let fewest = root.fired.entry(policy.to_owned()).or_insert(hops);
         *fewest = hops.min(*fewest);
         for id in made {
-            let link = Link { policy: policy.to_owned(), parent, at_ms };
+            let link = Link { policy: policy.to_owned(), parent, hops: hops.saturating_add(1), at_ms };
             if self.links.insert(*id, link).is_none() {
                 self.link_order.push_back(*id);
             }

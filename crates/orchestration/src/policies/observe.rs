@@ -54,6 +54,9 @@ struct Batch<'s> {
 /// What came of one event.
 #[derive(Default)]
 struct Course {
+    /// How many causes lie before it: as is known here, and as counts.
+    known: u32,
+    hops: u32,
     counted: Vec<(String, String)>,
     fired: Vec<(String, Vec<String>)>,
     stopped: Vec<String>,
@@ -109,8 +112,8 @@ pub(super) fn observe(
             continue;
         }
         batch.marks.insert(mark);
-        let Course { counted, fired, missed, .. } = course;
-        let (id, root, hops) = (event.id, root_of(event), event.hops);
+        let Course { counted, fired, missed, hops, .. } = course;
+        let (id, root) = (event.id, root_of(event));
         let one = Observed { mark, id, root, hops, counted, fired, missed };
         put(&mut groups, one, course.steps, limits::RECORD_BYTES);
     }
@@ -152,8 +155,12 @@ fn why(events: &[Observed]) -> Why {
 impl<'s> Batch<'s> {
     /// `left`: those that it is for, where others have seen it already.
     fn event(&mut self, event: &CloudEvent, left: Option<&[String]>) -> Course {
-        let mut course = Course::default();
+        let mut course = Course { known: self.state.cascades.depth(event), ..Course::default() };
         let state = self.state;
+        // Who says less than is known makes its chain no longer; who says more makes it shorter.
+        let deeper = (event.hops < course.known).then(|| CloudEvent { hops: course.known, ..event.clone() });
+        let event = deeper.as_ref().unwrap_or(event);
+        course.hops = event.hops;
         let order = state.index.matching(&event.kind);
         // What policies without a window see: one for all of them, and what it converts once.
         let plain = Scope::new().with_event(event).with("count", &Value::Null);
@@ -287,9 +294,13 @@ impl<'s> Batch<'s> {
     }
 
     fn stop(&mut self, name: &'s str, event: &CloudEvent, stop: Stop, course: &mut Course) {
-        self.rests.insert(name);
         course.stopped.push(name.to_owned());
         let (code, text) = (stop.code(), stop.to_string());
+        // That its chain is so long is its sender's word alone: it goes no further, and the policy acts for others.
+        let claimed = matches!(stop, Stop::Depth { .. }) && course.known < limits::CASCADE_DEPTH;
+        if claimed && self.was_told(name) {
+            return;
+        }
         let until_ms = self.at_ms.saturating_add(limits::CASCADE_REST_MS);
         let change = Change::Opened { until_ms, reason: text.clone() };
         let stopped =
@@ -300,6 +311,10 @@ impl<'s> Batch<'s> {
             "cascade detector",
             Why::because(code, text.clone()),
         ));
+        if claimed {
+            return;
+        }
+        self.rests.insert(name);
         course.records.push(self.guard(name, change, code, &text));
     }
 

@@ -540,3 +540,27 @@ policies:
     assert_eq!(engine.fired(late().remove(0)), ["full"]);
     assert_eq!(engine.observe(late()), [Observation::Duplicate]);
 }
+
+#[test]
+fn nobody_makes_a_chain_longer_by_what_he_says_of_it_and_who_says_too_much_stops_his_own_alone() {
+    let mut engine = Engine::with(
+        "policies: {go: {match: [go], repeat: 100, then: [{emit: {type: gone}}]}, other: {match: [gone], then: [{emit: {type: end}}]}}",
+    );
+    // Somebody outside goes on with each, as if nothing had been before it.
+    let mut next = event(1, "go", json!(null));
+    let mut fired = 0;
+    while engine.fired(next.clone()) == ["go"] {
+        fired += 1;
+        let gone = published(&engine.performed.pop().unwrap()).unwrap();
+        next = CloudEvent { causationid: Some(gone.id), ..event(1 + fired, "go", json!(null)) };
+    }
+    assert_eq!(fired, u64::from(limits::CASCADE_DEPTH) / 2, "each time two causes are added");
+    assert_eq!(engine.stops(), [("go".to_owned(), Stop::Depth { hops: limits::CASCADE_DEPTH })]);
+    assert_eq!(engine.row("go").guard, "open");
+
+    let forged = |n: u64| CloudEvent { hops: 10, ..event(n, "gone", json!(null)) };
+    assert!(engine.fired(forged(100)).is_empty() && engine.fired(forged(101)).is_empty());
+    assert_eq!(engine.stops().len(), 2, "told once");
+    assert_eq!(engine.fired(event(102, "gone", json!(null))), ["other"], "others' are acted upon");
+    engine.check_replay();
+}
