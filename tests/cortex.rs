@@ -11,6 +11,8 @@ mod kills;
 mod line;
 #[path = "cortex/many.rs"]
 mod many;
+#[path = "cortex/quorum.rs"]
+mod quorum;
 #[path = "cortex/tiers.rs"]
 mod tiers;
 #[path = "cortex/votes.rs"]

@@ -241,6 +241,7 @@ mod tests {
             key: Some("k".into()),
             outcome,
             tier,
+            quorum: 1,
             score: 0.5,
             policies: vec![],
             reasons: vec![

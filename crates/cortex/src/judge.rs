@@ -25,6 +25,8 @@ pub struct Judgement {
     pub outcome: Outcome,
     /// The tier, where the policies permit it.
     pub tier: Option<Tier>,
+    /// How many different people have to say yes, where it waits for people.
+    pub quorum: u8,
     /// How much it matters.
     pub score: Score,
     /// Whether somebody has to look at it afterwards.
@@ -45,10 +47,16 @@ pub fn judge(request: &Request, policies: &Policies, charter: &Charter, standing
     let asked =
         format!("{} {} asks for {}", request.actor.kind.entity_type(), request.actor.name, request.kind);
     let mut reasons = vec![Reason::new("intent.asked", asked)];
+    let mut people = 1;
     let (outcome, tier, by, advice) = match ruling {
-        Ruling::Permitted { tier, by, advice } => {
+        Ruling::Permitted { tier, quorum, by, advice } => {
             reasons.push(Reason::new("policy.permit", format!("permitted by {}", by.join(", "))));
             reasons.push(Reason::new("tier", format!("tier {tier}: {}", tier.meaning())));
+            if tier == Tier::Approval && quorum > 1 {
+                let told = format!("{quorum} different people have to say yes");
+                reasons.push(Reason::new("policy.quorum", told));
+                people = quorum;
+            }
             (of_tier(tier, standing, &mut reasons), Some(tier), by, advice)
         }
         Ruling::Forbidden { by, advice } => {
@@ -70,7 +78,7 @@ pub fn judge(request: &Request, policies: &Policies, charter: &Charter, standing
     let granted = tier == Some(Tier::Emergency) && outcome == Outcome::Allowed;
     let advice = if granted { Vec::new() } else { advice };
     let review = outcome != Outcome::Denied && tier.is_some_and(Tier::owes_review);
-    Judgement { outcome, tier, score, review, policies: by, reasons, advice }
+    Judgement { outcome, tier, quorum: people, score, review, policies: by, reasons, advice }
 }
 
 fn of_tier(tier: Tier, standing: &Standing, reasons: &mut Vec<Reason>) -> Outcome {

@@ -115,6 +115,9 @@ pub const TICK_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of an approver's name. It stands in every signature and in every record of an approval.
 pub const APPROVER_BYTES: usize = 63;
 
+/// People whose yes a policy may ask for. Past it, what waits would wait for ever; a parliament is not what approves a deployment.
+pub const PEOPLE: u8 = 9;
+
 /// Approvers. Each can stop everything that waits; more people than this are not asked in earnest.
 pub const APPROVERS: usize = 1000;
 

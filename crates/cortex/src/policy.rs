@@ -1,7 +1,8 @@
 //! Policies in Cedar: read, checked, and asked.
 //!
 //! Every type of intent is an action; the kind of the actor is the principal's entity type. A policy carries its name (`@id`), a permit
-//! also the tier under which it permits (`@tier`), and either may say what to do next (`@advice`).
+//! also the tier under which it permits (`@tier`) and, where that leaves it to people, how many of them (`@quorum`), and either may say what
+//! to do next (`@advice`).
 //!
 //! Cedar evaluates every policy of a set for every request. Here they are put into slices when they are read: for each kind of actor
 //! and each type, those whose scope can apply. A slice never changes an answer, since a policy whose scope does not hold has no say.
@@ -68,6 +69,8 @@ pub enum Ruling {
     Permitted {
         /// The strictest of those that its permits name.
         tier: Tier,
+        /// How many people have to say yes where the tier leaves it to them: the most that its permits name, or one.
+        quorum: u8,
         /// The policies that permit it, by name.
         by: Vec<String>,
         /// What they advise.
@@ -112,6 +115,7 @@ impl std::fmt::Debug for Policies {
 
 struct Note {
     tier: Option<Tier>,
+    quorum: Option<u8>,
     advice: Option<String>,
 }
 
@@ -199,7 +203,8 @@ impl Policies {
                 let tier = notes.iter().filter_map(|note| note.tier).max_by_key(|tier| tier.strictness());
                 // Each permit names one: it is checked when they are read.
                 let tier = tier.unwrap_or(Tier::Approval);
-                Ruling::Permitted { tier, by, advice }
+                let quorum = notes.iter().filter_map(|note| note.quorum).max().unwrap_or(1);
+                Ruling::Permitted { tier, quorum, by, advice }
             }
             Decision::Deny if by.is_empty() => Ruling::NotPermitted,
             Decision::Deny => Ruling::Forbidden { by, advice },

@@ -14,7 +14,7 @@ use super::{
     command::{Refusal, Reply},
     decider::{Decided, label, millis_after, moment, record, words},
     event::{Change, Event},
-    generations, query,
+    generations, people, query,
     state::{Open, State},
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 /// That a case waits.
 pub(super) fn asked(case: &Case, change: Option<Change>, now: Now) -> Recorded<Event> {
     let mono_until_ms = case.until.map(|until| millis_after(now, until.since(now.wall)));
-    let text = format!("{} of {} waits for {} to say yes", case.kind, case.actor.name, people(case.quorum));
+    let text = format!("{} of {} waits for {} to say yes", case.kind, case.actor.name, so_many(case.quorum));
     let mut why = Why::because("approval.asked", text);
     for Reason { code, text } in &case.reasons {
         why = why.and(code, text);
@@ -37,7 +37,7 @@ pub(super) fn asked(case: &Case, change: Option<Change>, now: Now) -> Recorded<E
     record(Event::Asked { case: Box::new(case.clone()), mono_until_ms, change }, place, by, why)
 }
 
-fn people(quorum: u8) -> String {
+fn so_many(quorum: u8) -> String {
     match quorum.max(1) {
         1 => "one person".to_owned(),
         n => format!("{n} different people"),
@@ -229,7 +229,8 @@ fn carried_out(
             vec![record(event, approver, "approval", why)]
         }
         Change::Dismiss { approver } => {
-            if state.approvers.len() < 2 || !state.approvers.contains_key(approver) {
+            let last = state.approvers.len() < 2 || people::dispensable(state).is_err();
+            if last || !state.approvers.contains_key(approver) {
                 return Vec::new();
             }
             vec![record(Event::Dismissed { approver: approver.clone() }, approver.clone(), "approval", why)]
@@ -309,6 +310,9 @@ pub(super) fn dismiss(state: &State, now: Now, approver: &str, (by, reason): (&s
         let text = format!("{approver} is the only approver: without one nothing could be approved any more");
         return Decision::refuse(Refusal::new("no_approver", text));
     }
+    if let Err(refusal) = people::dispensable(state) {
+        return Decision::refuse(refusal);
+    }
     let payload = json!({"dismiss": approver});
     let change = Change::Dismiss { approver: approver.to_owned() };
     let reason = Reason::new("approver.dismiss", reason);
@@ -323,8 +327,15 @@ pub(super) fn own_case(
     (by, reason): (&str, Reason),
     change: Change,
 ) -> Decided {
-    if state.may(by, &Default::default()).next().is_none() {
+    let others = state.may(by, &Default::default()).count();
+    if others == 0 {
         let text = format!("nobody but {by} could approve it: no other approver is enrolled");
+        return Decision::refuse(Refusal::new("no_approver", text));
+    }
+    let quorum = people::needed(state, by, kind, target);
+    if others < usize::from(quorum) {
+        let text =
+            format!("{kind} takes {quorum} people beside {by}, and {others} of the approvers are others");
         return Decision::refuse(Refusal::new("no_approver", text));
     }
     if state.open.len() >= limits::OPEN_CASES {
@@ -345,7 +356,7 @@ pub(super) fn own_case(
         target: target.to_owned(),
         payload: Json::of(&payload),
         tier: Tier::Approval,
-        quorum: 1,
+        quorum,
         reasons: vec![reason],
         since: now.wall,
         until: Some(now.wall.plus(limits::OWN_APPROVAL)),

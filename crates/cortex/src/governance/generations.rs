@@ -14,6 +14,7 @@ use super::{
     command::{Refusal, Reply},
     decider::{Decided, label, record, words},
     event::{Change, Event},
+    people,
     state::State,
 };
 use crate::{
@@ -78,7 +79,7 @@ pub(super) fn propose(
         return Decision::refuse(Refusal::new("unchanged", text));
     }
     let read = check(&[("policies.cedar", new_policies)], ("charter.yaml", new_charter), &state.declared);
-    if let Err(refusal) = read {
+    if let Err(refusal) = read.and_then(|(policies, _)| people::enough(&policies, state.approvers.len())) {
         return Decision::refuse(refusal);
     }
     let kind = if differs.0 { "modify_governance" } else { "change_charter" };
@@ -121,6 +122,7 @@ pub(super) fn approved(
     } else {
         // The manifest may declare other types than when it was proposed.
         let read = check(&[("policies.cedar", policies)], ("charter.yaml", charter), &state.declared);
+        let read = read.and_then(|(policies, _)| people::enough(&policies, state.approvers.len()));
         read.err().map(|refusal| refusal.faults.unwrap_or(refusal.message))
     };
     // What is on its way already stays the one that is: only its successor is refused.

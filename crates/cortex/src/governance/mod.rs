@@ -7,7 +7,8 @@
 //! ```
 //!
 //! **Approvals.** An answer counts when an enrolled approver signed it over exactly this case ([`binding`]), in time, and did not ask for it
-//! himself. As many different people as the case says have to say yes; one no is a no; silence until its end is a no.
+//! himself. As many different people as the case says (`@quorum` in the policies, or one) have to say yes; one no is a no; silence until its
+//! end is a no.
 //!
 //! **Its own changes** (later approvers, other policies, another charter) are cases, too, which it opens itself and carries out once approved.
 //!
@@ -26,6 +27,7 @@ mod decider;
 mod emergency;
 pub mod event;
 mod generations;
+mod people;
 mod query;
 pub mod shell;
 pub mod state;

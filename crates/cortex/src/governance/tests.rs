@@ -229,6 +229,47 @@ fn a_generation_is_checked_approved_and_in_force_once_the_cortex_says_so() {
 }
 
 #[test]
+fn a_policy_may_ask_for_two_people_as_long_as_there_are_two() {
+    let two = "@id(\"two\") @tier(\"0\") @quorum(\"2\") permit (principal is Operator, action == Action::\"modify_governance\", resource);";
+    let propose = |more: &str| Command::Propose {
+        policies: Some(format!("{}\n{two}{more}", policy::DEFAULT)),
+        charter: None,
+        reason: "four eyes".into(),
+        by: "root".into(),
+    };
+    assert_eq!(Bench::new(&["ann"]).refused(&propose("")), "no_approver", "nobody could change it any more");
+    let mut bench = Bench::new(&["ann", "bob"]);
+    let Reply::Waits { approval } = bench.done(&propose("")) else { panic!() };
+    assert_eq!(approval.case.quorum, 1, "by what is in force");
+    let yes = bench.said("ann", &approval.case, Answer::Approve);
+    bench.done(&Command::Approve(yes));
+    let number = bench.state.on_its_way.unwrap();
+    bench.done(&Command::Adopted { number, revision: bench.state.revision, refused: None });
+    let dismiss = Command::Dismiss { approver: "bob".into(), by: "root".into(), reason: "left".into() };
+    assert_eq!(bench.refused(&dismiss), "no_approver", "one alone could change nothing any more");
+    let of_ann = Command::Propose {
+        policies: Some(policy::DEFAULT.to_owned()),
+        charter: None,
+        reason: "two eyes".into(),
+        by: "ann".into(),
+    };
+    assert_eq!(bench.refused(&of_ann), "no_approver", "whoever asks is none of the two");
+    let Reply::Waits { approval } = bench.done(&propose("\n// more")) else { panic!() };
+    assert_eq!(approval.case.quorum, 2);
+    let said =
+        |bench: &Bench, name: &str| Command::Approve(bench.said(name, &approval.case, Answer::Approve));
+    for name in ["ann", "ann"] {
+        let yes = said(&bench, name);
+        assert!(matches!(bench.done(&yes), Reply::Counted { approval, .. } if approval.by == ["ann"]));
+        assert_eq!((bench.word(approval.case.intent), bench.state.on_its_way), (None, None));
+    }
+    let yes = said(&bench, "bob");
+    bench.done(&yes);
+    assert_eq!(bench.word(approval.case.intent), Some(Word::Approved));
+    assert!(bench.state.on_its_way.is_some());
+}
+
+#[test]
 fn an_emergency_is_bounded_and_ends() {
     let mut bench = Bench::new(&[]);
     let begin = |for_ms: u64| Command::BeginEmergency {

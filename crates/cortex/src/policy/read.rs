@@ -48,7 +48,7 @@ impl fmt::Display for PolicyFaults {
     }
 }
 
-const ANNOTATIONS: [&str; 3] = ["id", "tier", "advice"];
+const ANNOTATIONS: [&str; 4] = ["id", "tier", "quorum", "advice"];
 
 impl Policies {
     /// Reads the policies of these texts, each with its name, for an instance whose manifest declares these types of intents.
@@ -156,8 +156,12 @@ impl Reading {
                     .fault(origin, format!("{name}: a permit says its tier: @tier(\"0\") to @tier(\"4\")"));
             }
         };
+        let quorum = match policy.annotation("quorum").map(|text| quorum(text, tier)).transpose() {
+            Ok(quorum) => quorum,
+            Err(why) => return self.fault(origin, format!("{name}: @quorum: {why}")),
+        };
         let advice = policy.annotation("advice").map(str::to_owned);
-        if self.notes.insert(name.clone(), Note { tier, advice }).is_some() {
+        if self.notes.insert(name.clone(), Note { tier, quorum, advice }).is_some() {
             return self.fault(origin, format!("there are two policies called `{name}`"));
         }
         self.policies.push(policy.new_id(PolicyId::new(name)));
@@ -217,6 +221,18 @@ impl Reading {
         });
         each.collect()
     }
+}
+
+/// How many people have to say yes.
+fn quorum(text: &str, tier: Option<Tier>) -> Result<u8, String> {
+    if tier != Some(Tier::Approval) {
+        return Err("people are asked where it permits under @tier(\"0\"), and nowhere else".to_owned());
+    }
+    let most = limits::PEOPLE;
+    let people = text.parse().ok().filter(|people| (1..=most).contains(people));
+    people.ok_or_else(|| {
+        format!("`{}` is no number of people from 1 to {most}, such as @quorum(\"2\")", text.escape_debug())
+    })
 }
 
 fn name(text: &str) -> Result<EntityTypeName, String> {

@@ -32,7 +32,7 @@ fn forbidden_not_permitted_and_undecided_are_told_apart() {
     let by = vec!["agents".to_owned(), "careful".to_owned()];
     assert_eq!(
         rule(ActorKind::Agent, "amy", "resize_image"),
-        Ruling::Permitted { tier: Tier::Reviewed, by, advice: vec![] },
+        Ruling::Permitted { tier: Tier::Reviewed, quorum: 1, by, advice: vec![] },
         "the stricter of two"
     );
     assert_eq!(
@@ -52,6 +52,30 @@ fn forbidden_not_permitted_and_undecided_are_told_apart() {
 }
 
 #[test]
+fn the_most_people_that_a_determining_policy_asks_for_count() {
+    let policies = read(
+        r#"
+@id("all") @tier("2") permit (principal is Remote, action == Action::"deploy_model", resource);
+@id("one") @tier("0") permit (principal is Agent, action == Action::"deploy_model", resource);
+@id("two") @tier("0") @quorum("2") permit (principal is Agent, action == Action::"deploy_model", resource == Target::"web");
+@id("three") @tier("0") @quorum("3") permit (principal == Agent::"bob", action == Action::"deploy_model", resource);
+"#,
+    )
+    .unwrap();
+    let people = |kind, name: &str, target: &str| {
+        let mut request = request(kind, name, "deploy_model");
+        request.target = target.to_owned();
+        match policies.rule(&request) {
+            Ruling::Permitted { quorum, .. } => quorum,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(people(ActorKind::Remote, "amy", "web"), 1);
+    assert_eq!((people(ActorKind::Agent, "amy", "db"), people(ActorKind::Agent, "amy", "web")), (1, 2));
+    assert_eq!((people(ActorKind::Agent, "bob", "db"), people(ActorKind::Agent, "bob", "web")), (3, 3));
+}
+
+#[test]
 fn what_is_wrong_with_a_text_is_named_in_its_place() {
     for (text, words) in [
         ("permit (principal, action, resource", "own.cedar:1:36"),
@@ -62,6 +86,31 @@ fn what_is_wrong_with_a_text_is_named_in_its_place() {
             "a: @tier: a tier is a number from 0 to 4",
         ),
         ("@id(\"a\") @tier(\"1\") forbid (principal, action, resource);", "a: what is forbidden has no tier"),
+        (
+            "@id(\"a\") @tier(\"0\") @quorum(\"0\") permit (principal, action, resource);",
+            "own.cedar: error: a: @quorum: `0` is no number of people from 1 to 9",
+        ),
+        (
+            "@id(\"a\") @tier(\"0\") @quorum(\"10\") permit (principal, action, resource);",
+            "`10` is no number",
+        ),
+        (
+            "@id(\"a\") @tier(\"0\") @quorum(\"two\") permit (principal, action, resource);",
+            "`two` is no number",
+        ),
+        ("@id(\"a\") @tier(\"0\") @quorum permit (principal, action, resource);", "`` is no number"),
+        (
+            "@id(\"a\") @tier(\"2\") @quorum(\"2\") permit (principal, action, resource);",
+            "a: @quorum: people are asked where it permits under @tier(\"0\")",
+        ),
+        (
+            "@id(\"a\") @quorum(\"2\") forbid (principal, action, resource);",
+            "people are asked where it permits",
+        ),
+        (
+            "@id(\"a\") @tier(\"0\") @qorum(\"2\") permit (principal, action, resource);",
+            "did you mean @quorum?",
+        ),
         ("@id(\"a\") @teir(\"1\") @tier(\"1\") permit (principal, action, resource);", "did you mean @tier?"),
         (
             "@id(\"governed\") forbid (principal is Agent, action, resource);",

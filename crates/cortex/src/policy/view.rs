@@ -22,6 +22,9 @@ pub struct PolicyView {
     /// The tier under which it permits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,
+    /// How many people have to say yes, where it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<u8>,
     /// What it advises.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
@@ -51,6 +54,7 @@ impl Policies {
         PolicyView {
             permits: permits(policy),
             tier: note.and_then(|note| note.tier),
+            quorum: note.and_then(|note| note.quorum),
             advice: note.and_then(|note| note.advice.clone()),
             body,
             text: policy.to_string(),

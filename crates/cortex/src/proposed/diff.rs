@@ -39,7 +39,7 @@ pub struct PolicyChange {
     pub id: String,
     /// `added`, `removed` or `changed`.
     pub change: &'static str,
-    /// Of a changed one: `effect`, `tier`, `advice`, `text`.
+    /// Of a changed one: `effect`, `tier`, `quorum`, `advice`, `text`.
     pub what: Vec<&'static str>,
     /// As it was.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,6 +141,7 @@ fn differs(before: &PolicyView, after: &PolicyView) -> Vec<&'static str> {
     let parts = [
         ("effect", effect),
         ("tier", before.tier != after.tier),
+        ("quorum", before.quorum != after.quorum),
         ("advice", before.advice != after.advice),
         ("text", before.body != after.body && !effect),
     ];

@@ -28,6 +28,8 @@ pub(super) const INSTANCE: &str = "instance";
 pub struct Cell {
     /// The tier, where it is permitted.
     pub tier: Option<Tier>,
+    /// How many different people have to say yes, where it waits for people.
+    pub quorum: u8,
     /// What becomes of it.
     pub outcome: Outcome,
     /// Whether somebody has to look at it afterwards.
@@ -36,7 +38,12 @@ pub struct Cell {
 
 impl From<&Judgement> for Cell {
     fn from(judgement: &Judgement) -> Self {
-        Self { tier: judgement.tier, outcome: judgement.outcome, review: judgement.review }
+        Self {
+            tier: judgement.tier,
+            quorum: judgement.quorum,
+            outcome: judgement.outcome,
+            review: judgement.review,
+        }
     }
 }
 
@@ -45,6 +52,9 @@ impl fmt::Display for Cell {
         match self.tier {
             Some(tier) => write!(f, "{tier} ")?,
             None => f.write_str("- ")?,
+        }
+        if self.outcome == Outcome::WaitsForApproval && self.quorum > 1 {
+            return write!(f, "approval by {}", self.quorum);
         }
         f.write_str(match self.outcome {
             Outcome::Allowed if self.review => "allowed, review",

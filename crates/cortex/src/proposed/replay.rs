@@ -211,7 +211,8 @@ impl<'a> Replay<'a> {
         (actor, asked): (&Actor, &Asked),
     ) {
         let tier = decision.tier.and_then(|tier| Tier::try_from(tier).ok());
-        let before = Cell { tier, outcome: decision.outcome, review: decision.review };
+        let Decision { quorum, outcome, review, .. } = *decision;
+        let before = Cell { tier, quorum, outcome, review };
         let after = Cell::from(judgement);
         let other_score = (decision.score - judgement.score.value).abs() > f64::EPSILON;
         if before == after && !other_score {

@@ -146,6 +146,11 @@ fn one(state: &State, at: Timestamp, verdict: &Verdict) -> Result<Option<What>, 
     if kept.decision.expires.is_some_and(|end| at >= end) {
         return Ok(Some(expired(id)));
     }
+    let people: BTreeSet<&str> = verdict.by.iter().map(String::as_str).collect();
+    let (have, needed) = (people.len(), usize::from(kept.decision.quorum));
+    if verdict.word == Word::Approved && have < needed {
+        return Err(refuse("too_few", format!("{have} said yes, and {id} takes {needed} different people")));
+    }
     let by = verdict.by.join(" and ");
     let mut reasons: Vec<Reason> = verdict.reasons.iter().take(limits::REASONS).cloned().collect();
     let outcome = match verdict.word {

@@ -199,7 +199,7 @@ impl State {
             target: request(actor, asked).target,
             payload: asked.payload.clone(),
             tier: decision.tier.and_then(|tier| Tier::try_from(tier).ok()).unwrap_or(Tier::Approval),
-            quorum: 1,
+            quorum: decision.quorum,
             reasons: decision.reasons.clone(),
             since: decision.since,
             until: if owed == Owed::Approval { decision.expires } else { None },

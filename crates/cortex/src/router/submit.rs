@@ -165,6 +165,7 @@ impl Batch<'_> {
             key: asked.key.clone(),
             outcome,
             tier: None,
+            quorum: 1,
             score: 0.0,
             policies: Vec::new(),
             reasons: vec![Reason::new("intent.forgotten", told)],
@@ -206,7 +207,7 @@ impl Batch<'_> {
     fn decision(&self, actor: &Actor, asked: &Asked, question: &Request, digest: String) -> Decision {
         let state = self.state;
         let judgement = judged(state, question, self.at);
-        let Judgement { outcome, tier, score, review, policies, reasons, mut advice } = judgement;
+        let Judgement { outcome, tier, quorum, score, review, policies, reasons, mut advice } = judgement;
         let planned = state.declared.contains(&asked.kind) && !asked.only_decide;
         if outcome == Outcome::Allowed && !planned && !asked.only_decide {
             let known = state.declared.iter().map(String::as_str);
@@ -236,6 +237,7 @@ impl Batch<'_> {
             key: asked.key.clone(),
             outcome,
             tier: tier.map(Tier::number),
+            quorum,
             score: score.value,
             policies,
             reasons,
@@ -264,6 +266,7 @@ pub(super) fn judged(state: &State, question: &Request, at: Timestamp) -> Judgem
             Judgement {
                 outcome: Outcome::Denied,
                 tier: None,
+                quorum: 1,
                 score: crate::charter::Score { value: 0.0, terms: Vec::new() },
                 review: false,
                 policies: Vec::new(),

@@ -314,6 +314,39 @@ fn an_approval_under_rules_that_deny_it_by_now_is_a_no() {
     assert!(denied.reasons.iter().any(|reason| reason.code == "policy.changed"), "{denied:?}");
 }
 
+#[test]
+fn as_many_people_as_a_policy_asks_for_have_to_say_yes() {
+    let mut world = World::new();
+    let two = "\n@id(\"two\") @tier(\"0\") @quorum(\"2\")\npermit (principal is Operator, action == Action::\"change_charter\", resource);\n";
+    adopt(&mut world, 1, &format!("{}{two}", policy::DEFAULT)).unwrap();
+    assert_eq!(world.decide(operator("modify_governance")).quorum, 1);
+    let asked = world.decide(operator("change_charter"));
+    assert_eq!((asked.outcome, asked.quorum), (Outcome::WaitsForApproval, 2));
+    assert!(
+        asked.reasons.iter().any(|reason| reason.text == "2 different people have to say yes"),
+        "{asked:?}"
+    );
+    let cases = Router::outstanding(&world.state).into_iter().filter_map(|effect| match effect {
+        Effect::Tell(case) => Some(case.quorum),
+        _ => None,
+    });
+    assert_eq!(cases.collect::<Vec<_>>(), [1, 2]);
+    let said = |by: &[&str]| Verdict {
+        intent: asked.id,
+        digest: asked.digest.clone(),
+        word: Word::Approved,
+        by: by.iter().map(|name| (*name).to_owned()).collect(),
+        reasons: Vec::new(),
+    };
+    for few in [&["bob"][..], &["bob", "bob"], &[]] {
+        let taken = world.verdict(said(few));
+        assert!(matches!(&taken, Taken::Refused { code, .. } if code == "too_few"), "{few:?}: {taken:?}");
+    }
+    assert_eq!(world.look(asked.id).state, DecisionState::Waiting);
+    assert_eq!(world.verdict(said(&["bob", "cleo"])), Taken::Taken);
+    assert_eq!(world.look(asked.id).outcome, Outcome::Allowed);
+}
+
 fn adopt(world: &mut World, number: u64, policies: &str) -> Result<(), String> {
     let generation = Generation { number, policies: policies.into(), charter: charter::DEFAULT.into() };
     let adopt = Command::Adopt { generation: Some(Box::new(generation)), grants: None, key: None };

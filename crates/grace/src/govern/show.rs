@@ -71,7 +71,8 @@ pub(super) fn approval(view: &ApprovalView, out: &mut Output) -> Result<(), Fail
     for reason in &case.reasons {
         writeln!(out, "  because  {}", tame(&reason.text))?;
     }
-    writeln!(out, "  said     {} ({} needed)", tame(&view.by.join(", ")), case.quorum.max(1))?;
+    let (given, needed, by) = (view.by.len(), case.quorum.max(1), tame(&view.by.join(", ")));
+    writeln!(out, "  said     {by}{}({given} of {needed} given)", if given == 0 { "" } else { " " })?;
     for reason in view.verdict.iter().flat_map(|verdict| &verdict.reasons) {
         writeln!(out, "  so       {}", tame(&reason.text))?;
     }

@@ -109,6 +109,9 @@ pub struct Decision {
     pub outcome: Outcome,
     /// The tier, 0 to 4, where a policy permits it.
     pub tier: Option<u8>,
+    /// How many different people have to say yes, where it waits for people.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub quorum: u8,
     /// How much it matters, 0.0 to 1.0.
     pub score: f64,
     /// The policies that determined it, by name.
@@ -134,6 +137,15 @@ pub struct Decision {
     /// What voters said of it, where it was put to the vote and is asked for by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ballots: Vec<BallotView>,
+}
+
+const fn one() -> u8 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands in a reference")]
+const fn is_one(number: &u8) -> bool {
+    *number == 1
 }
 
 /// A voter's ballot, as it is shown.

@@ -1,0 +1,60 @@
+//! How many people what governance is asked to do itself takes, and that there are so many: rules that nobody could change any more are refused.
+
+use super::{command::Refusal, state::State};
+use crate::{
+    policy::{Policies, Ruling},
+    request::{Actor, ActorKind, Request},
+    rules::Rules,
+    tier::Tier,
+};
+
+/// What a person asks governance for.
+const OWN: [&str; 3] = ["modify_governance", "change_charter", "grant_permissions"];
+
+fn takes(policies: &Policies, by: &str, kind: &str, target: &str) -> u8 {
+    let request = Request {
+        actor: Actor { kind: ActorKind::Operator, name: by.to_owned() },
+        kind: kind.to_owned(),
+        target: target.to_owned(),
+        circumstances: Default::default(),
+    };
+    match policies.rule(&request) {
+        Ruling::Permitted { tier: Tier::Approval, quorum, .. } => quorum,
+        // Governance does nothing by itself without a person, whatever the policies say of those who ask the cortex.
+        _ => 1,
+    }
+}
+
+/// How many people have to say yes to what `by` asks governance for, by the policies in force.
+pub(super) fn needed(state: &State, by: &str, kind: &str, target: &str) -> u8 {
+    let in_force = state.generation(state.in_force).map(|kept| &kept.generation);
+    Rules::read(in_force, &state.declared).map_or(1, |rules| takes(&rules.policies, by, kind, target))
+}
+
+/// That so many approvers can change the rules under these policies.
+///
+/// # Errors
+/// There are too few.
+pub(super) fn enough(policies: &Policies, approvers: usize) -> Result<(), Refusal> {
+    for kind in OWN {
+        let needed = usize::from(takes(policies, "operator", kind, "instance"));
+        if approvers < needed {
+            let text = format!(
+                "{kind} would take {needed} people, and {approvers} would be approvers: nobody could change that any more. \
+                 Enrol more first"
+            );
+            return Err(Refusal::new("no_approver", text));
+        }
+    }
+    Ok(())
+}
+
+/// That the policies in force bear one approver less.
+///
+/// # Errors
+/// They do not.
+pub(super) fn dispensable(state: &State) -> Result<(), Refusal> {
+    let in_force = state.generation(state.in_force).map(|kept| &kept.generation);
+    let left = state.approvers.len().saturating_sub(1);
+    Rules::read(in_force, &state.declared).map_or(Ok(()), |rules| enough(&rules.policies, left))
+}
