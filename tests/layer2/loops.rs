@@ -15,14 +15,14 @@ const TEN: [&str; 10] = ["ten0", "ten1", "ten2", "ten3", "ten4", "ten5", "ten6",
 
 /// Loops of one, two and ten policies, one that may come again in its chain, and one that has nothing to do with them.
 fn manifest() -> String {
-    let step = |name: &str, from: &str, to: &str| {
-        format!("  {name}: {{match: [com.shop.{from}], then: [{{emit: {{type: com.shop.{to}}}}}]}}\n")
+    let step = |name: &str, next: &str| {
+        format!("  {name}: {{match: [com.shop.{name}], then: [{{emit: {{type: com.shop.{next}}}}}]}}\n")
     };
     let mut text = "policies:\n".to_owned();
     text += &step("one", "one");
-    text += &(step("ping", "pong") + &step("pong", "pong", "ping"));
+    text += &(step("ping", "pong") + &step("pong", "ping"));
     for (name, next) in TEN.iter().zip(TEN.iter().cycle().skip(1)) {
-        text += &step(name, name, next);
+        text += &step(name, next);
     }
     text += "  again: {match: [com.shop.again], repeat: 100, then: [{emit: {type: com.shop.again}}]}\n";
     text += "  noted: {match: [com.shop.paid], then: [{submit: {intent: note, payload: {text: \"${event.id}\"}}}]}\n";
