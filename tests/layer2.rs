@@ -11,5 +11,7 @@ mod events;
 mod loops;
 #[path = "layer2/schedules.rs"]
 mod schedules;
+#[path = "layer2/storm.rs"]
+mod storm;
 #[path = "layer2/watchdog.rs"]
 mod watchdog;
