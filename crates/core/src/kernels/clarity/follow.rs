@@ -27,7 +27,7 @@ use grace_store::{
     StoreError,
     narrative::{Link, LogStand, NarrativeDb},
 };
-use grace_types::evidence::LogEntry;
+use grace_types::evidence::{Head, LogEntry, Source};
 use serde::Serialize;
 
 use super::limits;
@@ -176,10 +176,14 @@ impl Follower {
                 if at < stand.next {
                     continue;
                 }
-                // What is no entry of a journal has nothing to be linked to.
-                if let Ok(LogEntry { source, sequence, .. }) = LogEntry::read(entry) {
-                    join(&mut links, Link { source, first: sequence, count: 1, log_index: at });
+                if let Some(head) = Head::read(entry) {
+                    join(&mut links, head, at);
+                } else if let Ok(LogEntry { source: Source { component, journal }, sequence, .. }) =
+                    LogEntry::read(entry)
+                {
+                    join(&mut links, Head { component: &component, journal, sequence }, at);
                 }
+                // What is no entry of a journal has nothing to be linked to.
             }
             stand.next = end;
         }
@@ -192,17 +196,22 @@ impl Follower {
     }
 }
 
-/// Adds a link, to the last one where it goes on from there.
-fn join(links: &mut Vec<Link>, link: Link) {
+/// Adds the link of an entry, to the last one where it goes on from there.
+fn join(links: &mut Vec<Link>, entry: Head<'_>, log_index: u64) {
+    let Head { component, journal, sequence } = entry;
     match links.last_mut() {
         Some(last)
-            if last.source == link.source
-                && last.first + last.count == link.first
-                && last.log_index + last.count == link.log_index =>
+            if last.first + last.count == sequence
+                && last.log_index + last.count == log_index
+                && last.source.journal == journal
+                && last.source.component == component =>
         {
-            last.count += link.count;
+            last.count += 1;
         }
-        _ => links.push(link),
+        _ => {
+            let source = Source { component: component.to_owned(), journal };
+            links.push(Link { source, first: sequence, count: 1, log_index });
+        }
     }
 }
 

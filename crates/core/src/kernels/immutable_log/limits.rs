@@ -47,8 +47,9 @@ pub const KEY_FILE_BYTES: usize = 4096;
 /// disk, and what waits for one goes into one. After a longer rest the public files are brought up at once.
 pub const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 
-/// Bytes of entries that are published without a pause: then there are more full bundles than partial ones to write.
-pub const PUBLISH_BYTES: usize = 4 << 20;
+/// Bytes of entries that are published without a pause. Each publication replaces half a dozen partial files, and what was removed lately makes
+/// new files dear (ext4 passes over such inodes one by one): so not before there are some 50 full bundles to write as well.
+pub const PUBLISH_BYTES: usize = 8 << 20;
 
 /// Before a publication that failed is tried again. Room on a disk comes back at no particular time, and trying costs a few writes.
 pub const PUBLISH_RETRY: Duration = Duration::from_millis(250);
