@@ -3,6 +3,8 @@
 
 mod instance;
 
+#[path = "governance/changes.rs"]
+mod changes;
 #[path = "governance/grants.rs"]
 mod grants;
 #[path = "governance/replay.rs"]

@@ -37,6 +37,8 @@ pub enum Owed {
     Approval,
     /// A look at it after it was allowed.
     Review,
+    /// Nothing by people: it is allowed, and governance itself is what it changes.
+    Change,
 }
 
 /// An intent that somebody has to look at. One of each kind an intent.
@@ -97,6 +99,19 @@ pub struct Verdict {
     pub by: Vec<String>,
     /// Why, in their words.
     pub reasons: Vec<Reason>,
+}
+
+/// What came of an intent that changes governance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Carried {
+    /// Which.
+    pub intent: IntentId,
+    /// The digest of what was asked for.
+    pub digest: String,
+    /// Why it did not take effect; it did when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 /// What the cortex decides by: one number for policies and charter together.

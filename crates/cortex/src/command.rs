@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | `grace.cmd.cortex` | an operator | `submit` as actor kind operator, `query` |
 //! | `grace.intent.<kind>.<name>` | whoever holds that name's credential | `submit` as that actor, `query` |
-//! | `grace.cortex.govern` | the kernel `governance` | `resolve`, `adopt`, `query` |
+//! | `grace.cortex.govern` | the kernel `governance` | `resolve`, `adopt`, `carried`, `query` |
 //!
 //! A hint is published on `grace.cortex.decided.<id>` when an intent that waited is decided; who waits listens there and asks again each
 //! second, since a hint may be lost. What the cortex tells itself (`Decide`, `Settle`, …) is taken from no subject.
@@ -26,7 +26,7 @@ use grace_types::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    case::{Generation, Grant, Owed, Verdict},
+    case::{Carried, Generation, Grant, Owed, Verdict},
     request::Actor,
 };
 
@@ -71,6 +71,11 @@ pub enum Command {
     Resolve {
         /// At most [`crate::limits::BATCH`].
         verdicts: Vec<Verdict>,
+    },
+    /// What came of intents that change governance, which says so.
+    Carried {
+        /// At most [`crate::limits::BATCH`].
+        results: Vec<Carried>,
     },
     /// A voter says its public key. The intake makes this out of what comes on the voter's own subject.
     Voter {

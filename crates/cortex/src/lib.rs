@@ -11,6 +11,7 @@
 //! | Module | What it holds |
 //! |---|---|
 //! | [`case`] | what the cortex and the kernel `governance` tell each other |
+//! | [`change`] | intents that change governance itself, and what they name |
 //! | [`charter`] | the pillars of the mission, and the score of an intent |
 //! | [`command`] | what the cortex can be asked, and what it answers |
 //! | [`governance`] | the kernel: approvals, reviews, emergencies, and what is decided by |
@@ -27,6 +28,7 @@
 //! Not here: running anything (Layer 2), and what each voter but governance looks at (the kernels of Layers 1 and 2).
 
 pub mod case;
+pub mod change;
 pub mod charter;
 pub mod command;
 pub mod governance;

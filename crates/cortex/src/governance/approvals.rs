@@ -241,7 +241,7 @@ fn carried_out(
     }
 }
 
-fn enrollable(state: &State, approver: &str, public_key: &str) -> Result<(), Refusal> {
+pub(super) fn enrollable(state: &State, approver: &str, public_key: &str) -> Result<(), Refusal> {
     if !is_approver(approver) {
         let most = limits::APPROVER_BYTES;
         let text =

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use grace_types::{
-    intent::{Era, IntentId},
+    intent::{Era, IntentId, Json},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::{
     state::{Approver, Closed, Ended, Kept, Live, Looked},
 };
 use crate::{
-    case::{Case, Generation, Grant, Verdict, Word},
+    case::{Carried, Case, Generation, Grant, Verdict, Word},
     request::Actor,
 };
 
@@ -126,6 +126,11 @@ pub enum Command {
         /// Why it has none.
         refused: Option<String>,
     },
+    /// Given to itself: the cortex has on record what came of these intents.
+    ResultsTold {
+        /// Which.
+        intents: Vec<IntentId>,
+    },
     /// Given to itself: the cortex has taken this generation with these grants, or not.
     Adopted {
         /// Which.
@@ -175,6 +180,13 @@ pub enum Query {
     Generations,
     /// One with its texts; the one in force when not given.
     Generation(Option<u64>),
+    /// Of the cortex alone: whether what an intent of this type names could be done as things are.
+    Sound {
+        /// The type.
+        kind: String,
+        /// What is asked for.
+        payload: Json,
+    },
     /// In short.
     Standing,
 }
@@ -249,6 +261,8 @@ pub struct Standing {
 pub struct HandOver {
     /// What people said.
     pub verdicts: Vec<Verdict>,
+    /// What came of intents that change governance.
+    pub results: Vec<Carried>,
     /// What it is to decide by.
     pub generation: Generation,
     /// Leave that is live, unsigned.

@@ -10,7 +10,7 @@ use grace_types::{
 };
 
 use super::{
-    approvals, binding,
+    approvals, binding, changes,
     command::{Command, HandOver, Refusal, Reply},
     emergency,
     event::Event,
@@ -72,6 +72,7 @@ impl Decider for Governance {
                 generations::propose(state, now, (policies.as_deref(), charter.as_deref()), (by, reason))
             }
             Command::Told { intents, refused } => told(state, intents, refused.as_deref()),
+            Command::ResultsTold { intents } => results_told(state, intents),
             Command::Adopted { number, revision, refused } => {
                 generations::confirmed(state, now, (*number, *revision), refused.as_deref())
             }
@@ -91,6 +92,7 @@ impl Decider for Governance {
             | Event::EmergencyEnded { .. }
             | Event::Brought { .. }
             | Event::Approved { .. }
+            | Event::CarriedOut { .. }
             | Event::Refused { .. } => vec![()],
             _ => Vec::new(),
         }
@@ -125,6 +127,9 @@ impl Decider for Governance {
             Event::Approved { .. } => "generation_approved",
             Event::Adopted { .. } => "generation_adopted",
             Event::Refused { .. } => "generation_refused",
+            Event::CarriedOut { result } if result.failed.is_none() => "change_done",
+            Event::CarriedOut { .. } => "change_failed",
+            Event::ResultsTold { .. } => "changes_told",
             Event::GrantsTaken { .. } => "grants_taken",
         }
     }
@@ -213,8 +218,21 @@ fn tick(state: &State, now: Now) -> Decided {
 fn owe(state: &State, now: Now, cases: &[Case]) -> Decided {
     let mut decision = Decision::reply(Reply::Done);
     let mut new: Vec<(IntentId, Owed)> = Vec::new();
+    let mut changing: Option<State> = None;
     for case in cases {
         let known = match case.owed {
+            Owed::Change => {
+                // Each stands on what those before it have changed.
+                let so_far = changing.get_or_insert_with(|| state.clone());
+                if !changes::is_known(so_far, case) {
+                    new.push((case.intent, case.owed));
+                    for event in changes::carry_out(so_far, now, case) {
+                        so_far.take(event.event());
+                        decision = decision.record(event);
+                    }
+                }
+                continue;
+            }
             Owed::Approval => state
                 .open
                 .get(&case.intent)
@@ -237,7 +255,7 @@ fn owe(state: &State, now: Now, cases: &[Case]) -> Decided {
         new.push((case.intent, case.owed));
         let room = match case.owed {
             Owed::Approval => state.open.len() + state.untold.len(),
-            Owed::Review => state.reviews.len(),
+            Owed::Review | Owed::Change => state.reviews.len(),
         };
         if room + new.len() > limits::OPEN_CASES {
             let text = format!("{} cases wait for people, and no more are taken", limits::OPEN_CASES);
@@ -245,7 +263,7 @@ fn owe(state: &State, now: Now, cases: &[Case]) -> Decided {
         }
         decision = match case.owed {
             Owed::Approval => decision.record(approvals::asked(case, None, now)),
-            Owed::Review => review_owed(decision, case),
+            Owed::Review | Owed::Change => review_owed(decision, case),
         };
     }
     let new = new.len();
@@ -317,6 +335,19 @@ fn told(state: &State, intents: &[IntentId], refused: Option<&str>) -> Decided {
     Decision::reply(Reply::Done).record(record(event, place, "cortex", why))
 }
 
+fn results_told(state: &State, intents: &[IntentId]) -> Decided {
+    let known = intents.iter().copied().filter(|intent| state.results.contains_key(intent));
+    let intents: Vec<IntentId> = known.collect();
+    let Some(first) = intents.first().copied() else { return Decision::reply(Reply::Done) };
+    let why = Why::because("change.told", format!("the cortex has on record what came of {}", intents.len()));
+    Decision::reply(Reply::Done).record(record(
+        Event::ResultsTold { intents },
+        first.to_string(),
+        "cortex",
+        why,
+    ))
+}
+
 fn hand_over(state: &State) -> Decided {
     let number = state.on_its_way.unwrap_or(state.in_force);
     let Some(kept) = state.generation(number) else {
@@ -326,6 +357,7 @@ fn hand_over(state: &State) -> Decided {
     let grants = state.grants.values().map(|live| live.grant.clone()).collect();
     Decision::reply(Reply::HandOver(Box::new(HandOver {
         verdicts,
+        results: state.results.values().take(limits::PAGE).cloned().collect(),
         generation: kept.generation.clone(),
         grants,
         revision: state.revision,

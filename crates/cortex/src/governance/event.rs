@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::binding::Said;
 use crate::{
-    case::{Case, Generation, Grant, Verdict},
+    case::{Carried, Case, Generation, Grant, Verdict},
     request::Actor,
 };
 
@@ -179,6 +179,19 @@ pub enum Event {
         approved_by: Vec<String>,
         /// When.
         at: Timestamp,
+        /// The intent that it carries out, to be told what came of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        carries: Option<Carried>,
+    },
+    /// An intent that changes governance has taken effect, or cannot.
+    CarriedOut {
+        /// What is told to the cortex.
+        result: Carried,
+    },
+    /// The cortex has on record what came of these intents.
+    ResultsTold {
+        /// Which.
+        intents: Vec<IntentId>,
     },
     /// The cortex decides by it.
     Adopted {

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::{
     approvals::own_case,
+    changes,
     command::{Refusal, Reply},
     decider::{Decided, label, record, words},
     event::{Change, Event},
@@ -18,7 +19,7 @@ use super::{
     state::State,
 };
 use crate::{
-    case::{Case, Generation, sha256},
+    case::{Carried, Case, Generation, sha256},
     charter::Charter,
     limits,
     policy::Policies,
@@ -113,6 +114,7 @@ pub(super) fn approved(
         reason,
         approved_by: by.to_vec(),
         at: now.wall,
+        carries: None,
     };
     let approved = record(event, place(number), "approval", why);
     let hindered = if base != state.in_force || state.on_its_way.is_some() {
@@ -138,6 +140,14 @@ fn refused(number: u64, reason: String, how: &str) -> Recorded<Event> {
     record(Event::Refused { number, reason }, place(number), how, why)
 }
 
+/// Where a generation carries an intent out, that has come to its end with it.
+fn told(state: &State, number: u64, decision: Decided, failed: Option<String>) -> Decided {
+    match state.generation(number).and_then(|kept| kept.carries.clone()) {
+        Some(carries) => decision.record(changes::over(Carried { failed, ..carries })),
+        None => decision,
+    }
+}
+
 /// What the cortex said to what it was handed.
 pub(super) fn confirmed(
     state: &State,
@@ -149,8 +159,10 @@ pub(super) fn confirmed(
     let is_new = state.on_its_way == Some(number);
     match refusal {
         Some(reason) if is_new => {
-            let reason = reason.chars().take(limits::WORDS_BYTES).collect();
-            return decision.record(refused(number, reason, "cortex"));
+            let reason: String = reason.chars().take(limits::WORDS_BYTES).collect();
+            let why = format!("the cortex does not decide by it: {reason}");
+            decision = decision.record(refused(number, reason, "cortex"));
+            return told(state, number, decision, Some(why));
         }
         // What is in force is offered again.
         Some(_) => return decision,
@@ -160,6 +172,9 @@ pub(super) fn confirmed(
         let why = Why::because("generation.confirmed", "the cortex decides by it from now on");
         decision =
             decision.record(record(Event::Adopted { number, at: now.wall }, place(number), "cortex", why));
+    }
+    if is_new {
+        decision = told(state, number, decision, None);
     }
     if revision > state.taken {
         let why = Why::because(

@@ -22,6 +22,7 @@
 
 mod approvals;
 pub mod binding;
+mod changes;
 pub mod command;
 mod decider;
 mod emergency;

@@ -4,6 +4,7 @@ use grace_kernel::Decision;
 use grace_types::intent::IntentId;
 
 use super::{
+    changes,
     command::{ApprovalView, GenerationRow, Query, Refusal, Reply, Standing},
     decider::Decided,
     state::{Closed, Fate, Kept, Looked, Open, State},
@@ -63,6 +64,7 @@ pub(super) fn answer(state: &State, query: &Query) -> Decided {
             let kept = state.generation(number.unwrap_or(state.in_force));
             found("generation", kept.map(|kept| Reply::Generation(Box::new(kept.clone()))))
         }
+        Query::Sound { kind, payload } => changes::sound(state, kind, payload),
         Query::Standing => Decision::reply(Reply::Standing(Box::new(standing(state)))),
     }
 }
@@ -111,7 +113,7 @@ fn over(state: &State, closed: &Closed) -> ApprovalView {
 }
 
 fn row(kept: &Kept) -> GenerationRow {
-    let Kept { generation, by, reason, approved_by, since, fate } = kept;
+    let Kept { generation, by, reason, approved_by, since, fate, .. } = kept;
     let (state, refused) = match fate {
         Fate::InForce => ("in_force", None),
         Fate::OnItsWay => ("on_its_way", None),

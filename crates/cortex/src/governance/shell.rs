@@ -30,9 +30,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::{Command, Governance, Reply, command::HandOver, view::OwnView};
+use super::{Command, Governance, Query, Reply, command::HandOver, view::OwnView};
 use crate::{
-    case::{Generation, Grant, Verdict},
+    case::{Carried, Generation, Grant, Verdict},
     command::{GOVERN_SUBJECT, Taken},
     limits,
 };
@@ -144,6 +144,7 @@ impl Shell<Governance> for Works {
             | Command::Tick
             | Command::Emergency { .. }
             | Command::Told { .. }
+            | Command::ResultsTold { .. }
             | Command::Adopted { .. }
             | Command::HandOver => not_here("governance gives this command to itself"),
             Command::Owe { .. } => not_here("what people owe is for the cortex to say, on its own subject"),
@@ -180,7 +181,7 @@ async fn ticks(commands: Commands<Governance>) {
 fn owes(message: &Message) -> Result<Envelope<Command>, WireError> {
     let envelope = wire::read_command::<Governance>(message)?;
     match envelope.command {
-        Command::Owe { .. } => Ok(envelope),
+        Command::Owe { .. } | Command::Query(Query::Sound { .. }) => Ok(envelope),
         _ => Err(WireError::bad_request("here the cortex says what people owe, and nothing else")),
     }
 }
@@ -246,6 +247,7 @@ async fn asked(bus: &Bus) -> Option<bool> {
 #[serde(rename_all = "snake_case")]
 enum Word {
     Resolve { verdicts: Vec<Verdict> },
+    Carried { results: Vec<Carried> },
     Adopt { generation: Generation, grants: Vec<Grant> },
 }
 
@@ -301,6 +303,13 @@ impl Herald {
             };
             for (intents, refused) in sorted(intents, answer) {
                 self.note(Command::Told { intents, refused }).await?;
+            }
+        }
+        if !due.results.is_empty() {
+            let intents: Vec<IntentId> = due.results.iter().map(|one| one.intent).collect();
+            let Some(answer) = self.say(Word::Carried { results: due.results }).await else { return Ok(()) };
+            if answer.done.is_some() {
+                self.note(Command::ResultsTold { intents }).await?;
             }
         }
         if due.taken && self.told {

@@ -13,7 +13,7 @@ use super::{
     event::{Change, End, Event},
 };
 use crate::{
-    case::{Case, Generation, Grant, Verdict, Word},
+    case::{Carried, Case, Generation, Grant, Verdict, Word},
     limits,
 };
 
@@ -145,6 +145,9 @@ pub struct Kept {
     pub since: Timestamp,
     /// What became of it.
     pub fate: Fate,
+    /// The intent that it carries out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carries: Option<Carried>,
 }
 
 /// See the module's page.
@@ -168,6 +171,12 @@ pub struct State {
     pub closed: VecDeque<Closed>,
     /// Verdicts that the cortex has not taken yet.
     pub untold: BTreeMap<IntentId, Verdict>,
+    /// What came of intents that change governance, as far as the cortex has not taken it yet.
+    #[serde(default)]
+    pub results: BTreeMap<IntentId, Carried>,
+    /// The latest intents that were carried out or could not be, the oldest first.
+    #[serde(default)]
+    pub carried: VecDeque<IntentId>,
     /// Reviews that are owed.
     pub reviews: BTreeMap<IntentId, Looked>,
     /// The latest that were done, the oldest first.
@@ -264,6 +273,13 @@ impl State {
             Event::Told { intents, .. } => {
                 intents.iter().for_each(|intent| drop(self.untold.remove(intent)));
             }
+            Event::CarriedOut { result } => {
+                self.results.insert(result.intent, result.clone());
+                push(&mut self.carried, result.intent, limits::CLOSED);
+            }
+            Event::ResultsTold { intents } => {
+                intents.iter().for_each(|intent| drop(self.results.remove(intent)));
+            }
             Event::ReviewOwed { case } => {
                 let case = Case::clone(case);
                 let owed = Looked { case, flagged: None, by: None, note: None, at: None };
@@ -347,9 +363,9 @@ impl State {
                 }
                 let fate = if first { Fate::InForce } else { Fate::OnItsWay };
                 let (generation, approved_by) = (generation.clone(), Vec::new());
-                self.keep(Kept { generation, by, reason, approved_by, since: *at, fate });
+                self.keep(Kept { generation, by, reason, approved_by, since: *at, fate, carries: None });
             }
-            Event::Approved { generation, by, reason, approved_by, at } => {
+            Event::Approved { generation, by, reason, approved_by, at, carries } => {
                 self.sent(generation.number);
                 self.keep(Kept {
                     generation: generation.clone(),
@@ -358,6 +374,7 @@ impl State {
                     approved_by: approved_by.clone(),
                     since: *at,
                     fate: Fate::OnItsWay,
+                    carries: carries.clone(),
                 });
             }
             Event::Adopted { number, .. } => {

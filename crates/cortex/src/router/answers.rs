@@ -19,7 +19,7 @@ use super::{
     votes,
 };
 use crate::{
-    case::{Generation, Grant, Owed, Verdict, Word},
+    case::{Carried, Generation, Grant, Owed, Verdict, Word},
     command::{DecisionState, Outcome, Refusal, Reply, Taken},
     governance::shell::NAME,
     limits,
@@ -84,6 +84,33 @@ pub(super) fn told(state: &State, at: Timestamp, cases: &[(IntentId, Owed)]) -> 
     let why = Why::because("governance.taken", told);
     let what = What::CasesTold { cases };
     Decided::reply(Reply::Noted).record(recorded(at, what, place, "told until it is on disk there", why))
+}
+
+/// What governance says came of intents that change it. Said twice, it counts once.
+pub(super) fn carried(state: &State, at: Timestamp, results: &[Carried]) -> Result<Decided<Router>, Refusal> {
+    if results.len() > limits::BATCH {
+        return Err(bad_request(format!("at most {} results at a time", limits::BATCH)));
+    }
+    let mut decision = Decided::reply(Reply::Noted);
+    let mut said = BTreeSet::new();
+    for Carried { intent, digest, failed } in results {
+        let waited = state.changing.contains(intent) && said.insert(*intent);
+        let same = state.intents.get(intent).is_some_and(|kept| kept.decision.digest == *digest);
+        if !waited || !same {
+            continue;
+        }
+        let reason = match failed {
+            None => Reason::new("change.done", "governance has put it in force"),
+            Some(why) => {
+                let told = format!("it did not take effect: {why}");
+                Reason::new("change.failed", told.chars().take(limits::REASON_CHARS).collect::<String>())
+            }
+        };
+        let why = because(std::slice::from_ref(&reason));
+        let what = What::Carried { intent: *intent, done: failed.is_none(), reason };
+        decision = decision.record(recorded(at, what, intent.to_string(), "carried out by governance", why));
+    }
+    Ok(decision)
 }
 
 pub(super) fn resolve(

@@ -115,6 +115,15 @@ pub enum What {
         /// Why.
         reason: Reason,
     },
+    /// An intent that changes governance has taken effect, or cannot.
+    Carried {
+        /// Which.
+        intent: IntentId,
+        /// Whether it has.
+        done: bool,
+        /// What came of it.
+        reason: Reason,
+    },
     /// Governance has cases on disk.
     CasesTold {
         /// Which.
@@ -166,6 +175,8 @@ impl What {
             Self::VoteCounted { .. } => "vote_counted",
             Self::HandedOn { .. } => "handed_on",
             Self::Refused { .. } => "refused",
+            Self::Carried { done: true, .. } => "change_done",
+            Self::Carried { done: false, .. } => "change_failed",
             Self::CasesTold { .. } => "cases_told",
             Self::GenerationAdopted { .. } => "generation_adopted",
             Self::GenerationRefused { .. } => "generation_refused",

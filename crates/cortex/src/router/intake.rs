@@ -38,6 +38,7 @@ use super::{
     shell::{NAME, Types},
 };
 use crate::{
+    change,
     command::{
         Answered, Arrived, Asked, Command, Decision, DecisionState, GOVERN_SUBJECT, Outcome, Query, Reply,
     },
@@ -166,14 +167,14 @@ impl Intake {
                 let key = grants.as_ref().filter(|grants| !grants.is_empty()).and_then(|_| self.shared.key());
                 self.tell(Envelope::new(Command::Adopt { generation, grants, key }), message)
             }
-            (command @ Command::Resolve { .. }, Speaker::Governance) => {
+            (command @ (Command::Resolve { .. } | Command::Carried { .. }), Speaker::Governance) => {
                 self.tell(Envelope::new(command), message)
             }
             (Command::Query(query), Speaker::Operator | Speaker::Governance) => {
                 self.tell(Envelope::new(Command::Query(query)), message)
             }
             (Command::Query(query), Speaker::Actor(actor)) => self.look(query, actor, message),
-            (Command::Resolve { .. } | Command::Adopt { .. }, _) => {
+            (Command::Resolve { .. } | Command::Carried { .. } | Command::Adopt { .. }, _) => {
                 Err(WireError::bad_request(format!("governance says this, on {GOVERN_SUBJECT}")))
             }
             (Command::Submit { .. }, Speaker::Governance) => Err(WireError::bad_request(
@@ -251,6 +252,7 @@ impl Shared {
         if self.waiters.is_pressed() {
             self.check(&mut requests).await;
         }
+        self.sound(&mut requests).await;
         let mut envelope = caused(&requests);
         let mut asking = Vec::with_capacity(requests.len());
         let mut intents = Vec::new();
@@ -281,6 +283,14 @@ impl Shared {
             } else {
                 self.answer(reply, own);
             }
+        }
+    }
+
+    /// Asks governance of each that would change it whether that could be done: nobody is to approve nonsense.
+    async fn sound(&self, requests: &mut [Request]) {
+        let all = requests.iter_mut().flat_map(|request| &mut request.intents);
+        for one in all.filter(|one| one.wrong.is_none() && change::is_named(&one.asked)) {
+            one.wrong = road::sound(&self.bus, &one.asked).await;
         }
     }
 

@@ -85,6 +85,7 @@ impl Decider for Router {
         match &record.event().what {
             What::Decided { decision, .. } => of_intent(state, decision.id),
             What::Resolved { intent, .. }
+            | What::Carried { intent, .. }
             | What::Expired { intent, .. }
             | What::VoteCounted { intent, .. } => {
                 let mut effects = vec![Effect::Resolved(*intent)];
@@ -123,7 +124,9 @@ fn propose(state: &State, id: IntentId) -> Option<Effect> {
 /// What is to be done about an intent now.
 fn of_intent(state: &State, id: IntentId) -> Vec<Effect> {
     let handing = state.handing.contains(&id).then(|| hand_on(state, id)).flatten();
-    let owed = [Owed::Approval, Owed::Review].into_iter().filter(|owed| state.cases.contains(&(id, *owed)));
+    let owed = [Owed::Approval, Owed::Review, Owed::Change]
+        .into_iter()
+        .filter(|owed| state.cases.contains(&(id, *owed)));
     let owed = owed.filter_map(|owed| tell(state, id, owed));
     handing.into_iter().chain(owed).chain(propose(state, id)).collect()
 }
@@ -144,6 +147,7 @@ fn decide(state: &State, now: Now, command: &Command) -> Result<Decision<Router>
         Command::Decide { intents } => submit::decide(state, at, intents),
         Command::Settle { results } => Ok(answers::settle(state, at, results)),
         Command::Told { cases } => Ok(answers::told(state, at, cases)),
+        Command::Carried { results } => answers::carried(state, at, results),
         Command::Resolve { verdicts } => answers::resolve(state, at, verdicts),
         Command::Voter { name, key } => Ok(votes::known(state, at, name, key)),
         Command::Ballot { voter, note } => Ok(votes::ballot(state, at, voter, note)),

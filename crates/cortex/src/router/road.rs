@@ -19,7 +19,10 @@ use grace_kernel::{
     Envelope, Outcome,
     process::{later, thread::Commands, wire},
 };
-use grace_types::intent::{IntentId, SUBMIT_SUBJECT, Submission, Submitted, asked::Refusal};
+use grace_types::intent::{
+    IntentId, Json, Refused, SUBMIT_SUBJECT, Submission, Submitted,
+    asked::{Asked, Refusal},
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -27,7 +30,7 @@ use super::Router;
 use crate::{
     case::{Case, Owed},
     command::Command,
-    governance::shell,
+    governance::{self, shell},
     limits,
 };
 
@@ -63,6 +66,42 @@ pub(super) async fn check(bus: &Bus, intents: &[Submission]) -> Option<Vec<Submi
     match wire::read_reply::<Said, Refusal>(&answer.payload) {
         Ok(Outcome::Done(Said::Checked { results })) if results.len() == intents.len() => Some(results),
         _ => None,
+    }
+}
+
+/// What the kernel governance is asked of a change of itself.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Change<'a> {
+    Query(Sound<'a>),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Sound<'a> {
+    Sound { kind: &'a str, payload: &'a Json },
+}
+
+/// Why governance could not do what an intent names; nothing where it could. While it is away nobody can tell, which is a no.
+pub(super) async fn sound(bus: &Bus, asked: &Asked) -> Option<Refused> {
+    let question = Change::Query(Sound::Sound { kind: &asked.kind, payload: &asked.payload });
+    let away = || {
+        Some(Refused::new(
+            "overloaded",
+            "governance, which has to look at it first, does not answer: ask again",
+        ))
+    };
+    let Ok(mut message) = wire::command(shell::NAME, &Envelope::new(question)) else { return away() };
+    shell::OWE_SUBJECT.clone_into(&mut message.subject);
+    let Ok(answer) = bus.request(message, limits::ROAD_ANSWER).await else { return away() };
+    match wire::read_reply::<serde::de::IgnoredAny, governance::Refusal>(&answer.payload) {
+        Ok(Outcome::Done(_)) => None,
+        Ok(Outcome::Refused(refusal)) => {
+            let faults = refusal.faults.map(|faults| format!(":\n{faults}")).unwrap_or_default();
+            let told = format!("{}{faults}", refusal.message);
+            Some(Refused::new("invalid", told.chars().take(limits::REASON_CHARS).collect::<String>()))
+        }
+        Err(_) => away(),
     }
 }
 

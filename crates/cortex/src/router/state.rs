@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     case::{Case, Generation, Grant, Owed},
+    change,
     command::{Asked, Decision, DecisionState, Outcome},
     limits,
     request::{Actor, Request},
@@ -54,6 +55,9 @@ pub struct State {
     pub(super) handing: BTreeSet<IntentId>,
     /// What governance does not have yet.
     pub(super) cases: BTreeSet<(IntentId, Owed)>,
+    /// Those that governance is to carry out, or is carrying out.
+    #[serde(default)]
+    pub(super) changing: BTreeSet<IntentId>,
     /// Bytes of the payloads that are held for those three.
     pub(super) held_bytes: usize,
     pub(super) keys: BTreeMap<String, Keyed>,
@@ -242,6 +246,7 @@ impl State {
                     self.handed(*intent, DecisionState::Running, None);
                 }
             }
+            What::Carried { intent, done, reason } => self.carried(*intent, *done, reason),
             What::Refused { intent, reason } => self.handed(*intent, DecisionState::Failed, Some(reason)),
             What::CasesTold { cases } => {
                 for case in cases {
@@ -282,6 +287,10 @@ impl State {
         }
         if decision.outcome == Outcome::Allowed && decision.planned {
             self.handing.insert(id);
+        }
+        if decision.outcome == Outcome::Allowed && change::is_named(asked) {
+            self.cases.insert((id, Owed::Change));
+            self.changing.insert(id);
         }
         let key = asked.key.as_ref().map(|key| key_of(actor, key));
         if let Some(key) = &key {
@@ -337,14 +346,29 @@ impl State {
             decision.expires = None;
             decision.advice.clear();
             decision.reasons.extend(reasons.iter().cloned());
+            let changes = kept.held.as_ref().is_some_and(|held| change::is_named(&held.asked));
+            if outcome == Outcome::Allowed && changes {
+                self.cases.insert((id, Owed::Change));
+                self.changing.insert(id);
+            }
             decision.state = match outcome {
-                Outcome::Allowed if decision.planned => DecisionState::Waiting,
+                Outcome::Allowed if decision.planned || changes => DecisionState::Waiting,
                 Outcome::Allowed => DecisionState::Succeeded,
                 _ => DecisionState::Denied,
             };
-            if decision.state == DecisionState::Waiting {
+            if decision.state == DecisionState::Waiting && decision.planned {
                 self.handing.insert(id);
             }
+        }
+        self.let_go(id);
+    }
+
+    fn carried(&mut self, id: IntentId, done: bool, reason: &Reason) {
+        self.changing.remove(&id);
+        self.cases.remove(&(id, Owed::Change));
+        if let Some(kept) = self.intents.get_mut(&id) {
+            kept.decision.state = if done { DecisionState::Succeeded } else { DecisionState::Failed };
+            kept.decision.reasons.push(reason.clone());
         }
         self.let_go(id);
     }
@@ -361,8 +385,9 @@ impl State {
 
     /// Drops what was asked for once nobody has to be told of it any more, and forgets the oldest of those that are over.
     fn let_go(&mut self, id: IntentId) {
-        let owed = [Owed::Approval, Owed::Review].iter().any(|owed| self.cases.contains(&(id, *owed)));
-        if owed || self.waiting.contains(&id) || self.handing.contains(&id) {
+        let owed =
+            [Owed::Approval, Owed::Review, Owed::Change].iter().any(|owed| self.cases.contains(&(id, *owed)));
+        if owed || self.changing.contains(&id) || self.waiting.contains(&id) || self.handing.contains(&id) {
             return;
         }
         let Some(held) = self.intents.get_mut(&id).and_then(|kept| kept.held.take()) else { return };

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     case::sha256,
+    change,
     command::{Answered, Arrived, Asked, Decision, DecisionState, Outcome, Refusal, Reply},
     judge::{Judgement, Standing, judge},
     limits,
@@ -187,6 +188,7 @@ impl Batch<'_> {
         let places = [
             (state.waiting.len(), limits::OPEN, "intents wait for people or a vote"),
             (state.handing.len(), limits::OPEN, "intents wait for the task manager to take them"),
+            (state.changing.len(), limits::OPEN, "changes wait for governance to carry them out"),
             (state.cases.len(), limits::OPEN, "cases wait for governance to take them"),
         ];
         for (count, most, what) in places {
@@ -208,8 +210,10 @@ impl Batch<'_> {
         let state = self.state;
         let judgement = judged(state, question, self.at);
         let Judgement { outcome, tier, quorum, score, review, policies, reasons, mut advice } = judgement;
-        let planned = state.declared.contains(&asked.kind) && !asked.only_decide;
-        if outcome == Outcome::Allowed && !planned && !asked.only_decide {
+        // What changes governance is governance's to do, whatever the manifest declares.
+        let changes = change::is_named(asked);
+        let planned = state.declared.contains(&asked.kind) && !asked.only_decide && !changes;
+        if outcome == Outcome::Allowed && !planned && !changes && !asked.only_decide {
             let known = state.declared.iter().map(String::as_str);
             let near = suggest(&asked.kind, known).map(|near| format!("; {near}")).unwrap_or_default();
             advice.push(format!(
@@ -219,7 +223,7 @@ impl Batch<'_> {
         }
         let at = match outcome {
             Outcome::Denied => DecisionState::Denied,
-            Outcome::Allowed if !planned => DecisionState::Succeeded,
+            Outcome::Allowed if !planned && !changes => DecisionState::Succeeded,
             _ => DecisionState::Waiting,
         };
         let wait = match outcome {

@@ -94,7 +94,8 @@ fn show_group(group: &Group, out: &mut Output) -> Result<(), Failure> {
         };
         let (before, after) = (by(&one.policies_before), by(&one.policies_after));
         let by = if before == after { before } else { format!("{before} → {after}") };
-        let score = format!("{:.2} → {:.2}", one.score_before, one.score_after);
+        let (was, would_be) = (format!("{:.2}", one.score_before), format!("{:.2}", one.score_after));
+        let score = if was == would_be { was } else { format!("{was} → {would_be}") };
         let (time, actor) = (tell::time(one.time), tame(&one.actor));
         writeln!(out, "         {time}  {}  {actor}  score {score}  {by}", one.id)?;
     }
