@@ -134,9 +134,12 @@ fn main() {
     let sinks = Sinks::start(&setting.folder.join("sinks"), grace.as_deref());
     for outstanding in only.map_or_else(|| vec![1, 16, 256], |only| vec![only]) {
         let (mut floors, mut journals, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut shipped, mut rests, mut spent) = (Vec::new(), Vec::new(), Vec::new());
-        for round in 0..rounds {
-            let path = |what: &str| setting.folder.join(format!("{what}-{outstanding}-{round}"));
+        let (mut shipped, mut rests, mut spent, mut through) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            // Gone with the round: a floor of some seconds alone fills gigabytes.
+            let place = tempfile::tempdir_in(&setting.folder).expect("the folder must be writable");
+            let path = |what: &str| place.path().join(what);
             floors.push(floor(&setting, &path("floor"), outstanding));
             journals.push(journal(&setting, &path("journal"), outstanding));
             hosts.push(host(&setting, &path("host"), outstanding, None).0);
@@ -151,6 +154,7 @@ fn main() {
                     .map(|(after, before)| (after - before) * 1e6 / commands)
                     .collect(),
             );
+            through.push(commands / (seconds + rest.as_secs_f64()));
             shipped.push(measured);
             rests.push(rest);
         }
@@ -166,12 +170,14 @@ fn main() {
             .map(|(host, shipped)| 100.0 * (1.0 - shipped.rate / host.rate))
             .collect();
         costs.sort_by(f64::total_cmp);
+        through.sort_by(f64::total_cmp);
         println!(
-            "  evidence costs {:.1} % ({:.1} to {:.1}) of the host's rate; the rest was shipped {} ms after the end",
+            "  evidence costs {:.1} % ({:.1} to {:.1}) of the host's rate; the rest was shipped {} ms after the end, {:.0}/s until then",
             costs[costs.len() / 2],
             costs[0],
             costs[costs.len() - 1],
-            rests[rests.len() / 2].as_millis()
+            rests[rests.len() / 2].as_millis(),
+            through[through.len() / 2]
         );
         println!(
             "  processor time a command: {:.1} us of the host, {:.1} us while it is shipped{}",
