@@ -163,7 +163,7 @@ fn a_vote_outlives_the_cortex_and_a_voter_that_lies_about_who_it_is_is_refused()
     let lie = format!("{text}\n{}\n", stolen.sign(&text));
     Ballot::read(&lie, &[stolen.verifier().clone()]).unwrap();
     let liar = Line::as_component(&instance, "clarity");
-    let refused = liar.try_say("grace.vote.ballot.clarity", &lie).unwrap();
+    let refused = until("it is answered", || liar.try_say("grace.vote.ballot.clarity", &lie));
     assert!(refused.to_string().contains("clarity sent a ballot that governance signed"), "{refused}");
     let other = SignerKey::generate("governance", &mut grace_types::chance::OsEntropy).unwrap();
     let (key, note) = (other.verifier().to_string(), "grace.vote.ballot.governance");

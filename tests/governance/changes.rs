@@ -76,7 +76,10 @@ fn an_approved_intent_changes_what_is_in_force_once_also_when_killed_in_between(
     assert!(done["reasons"].to_string().contains("ann approved: seen"), "{done}");
     assert_eq!(world.generations(), 2, "once");
     assert!(world.policies().contains("@id(\"bot\")"));
-    let told = world.instance.told(&["narratives", "--action", "generation_approved"]);
+    let told = until("it is told", || {
+        let told = world.instance.told(&["narratives", "--action", "generation_approved"]);
+        (!told.is_empty()).then_some(told)
+    });
     assert_eq!(told.len(), 1, "{told:?}");
 
     // Two over the same generation: the second one would undo the first.

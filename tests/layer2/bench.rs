@@ -73,6 +73,8 @@ pub(crate) fn kill_and_wait(instance: &Instance, name: &str) {
 pub(crate) struct Sender {
     runtime: Runtime,
     bus: Bus,
+    /// How long an answer is waited for before it counts as lost.
+    patience: Duration,
 }
 
 impl Sender {
@@ -80,12 +82,17 @@ impl Sender {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let bus = runtime.block_on(async { connect(instance) });
-        Self { runtime, bus }
+        Self { runtime, bus, patience: Duration::from_secs(2) }
+    }
+
+    /// Where nobody is killed no answer is lost, however late it is; said again, an event is answered as one that was there before.
+    pub(crate) fn patient(self) -> Self {
+        Self { patience: Duration::from_secs(30), ..self }
     }
 
     /// Says it once, and what is answered; or why nothing is.
     pub(crate) fn request(&self, message: Message) -> Result<Value, String> {
-        let asked = self.runtime.block_on(self.bus.request(message, Duration::from_secs(2)));
+        let asked = self.runtime.block_on(self.bus.request(message, self.patience));
         let answer = asked.map_err(|e| e.to_string())?;
         serde_json::from_slice(&answer.payload).map_err(|e| e.to_string())
     }

@@ -37,7 +37,7 @@ fn rows(instance: &Instance) -> BTreeMap<String, Value> {
 #[test]
 fn loops_of_one_two_and_ten_policies_are_stopped_where_they_close_or_are_too_deep_and_others_go_on() {
     let instance = up(&manifest());
-    let sender = Sender::to(&instance);
+    let sender = Sender::to(&instance).patient();
     let mut published = sender.listen("grace.event.event_policy.cascade_stopped");
     let deep = "10 causes lie before the event, and a chain may have 10";
     for (first, why, all, times) in [
@@ -89,7 +89,7 @@ fn what_a_sender_says_of_his_chain_makes_it_no_longer_and_stops_nobody_elses() {
   go: {match: [com.shop.go], repeat: 100, then: [{emit: {type: com.shop.gone}}]}
   end: {match: [com.shop.gone], repeat: 100, then: [{emit: {type: com.shop.over}}]}
 ");
-    let sender = Sender::to(&instance);
+    let sender = Sender::to(&instance).patient();
     let ask = |message: Message| {
         until("it is answered", || {
             sender.request(message.clone()).ok().filter(|answer| answer["error"].is_null())

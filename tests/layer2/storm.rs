@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     bench::{event, up},
-    instance::{Instance, durable::connect, holds},
+    instance::{Instance, durable::connect, holds, until},
 };
 
 /// Events a second and seconds, where nobody says: a little more than the queue and the dead letters of one who is slow hold.
@@ -106,7 +106,12 @@ async fn storm(bus: &Bus, (rate, seconds): (u64, u64), mut look: impl FnMut()) -
 }
 
 fn rows(instance: &Instance) -> BTreeMap<String, Value> {
-    let rows = instance.told(&["trigger", "list"]).into_iter();
+    // Right behind a storm, on a machine that is busy with all tests, its answer may come later than the command waits for it.
+    let out = until("the trigger mesh answers", || {
+        let ran = instance.grace(&["--json", "trigger", "list"]);
+        (ran.code == Some(0)).then_some(ran.out)
+    });
+    let rows = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     rows.map(|row| (row["name"].as_str().unwrap().to_owned(), row)).collect()
 }
 
