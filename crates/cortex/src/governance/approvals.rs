@@ -153,7 +153,7 @@ fn weighed<'a>(state: &'a State, now: Now, said: &Said, answer: Answer) -> Resul
 }
 
 /// What a stranger calls himself, short enough to be repeated.
-fn tame(name: &str) -> String {
+pub(super) fn tame(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(limits::APPROVER_BYTES).collect()
 }
 
@@ -229,8 +229,7 @@ fn carried_out(
             vec![record(event, approver, "approval", why)]
         }
         Change::Dismiss { approver } => {
-            let last = state.approvers.len() < 2 || people::dispensable(state).is_err();
-            if last || !state.approvers.contains_key(approver) {
+            if people::dispensable(state, approver).is_err() {
                 return Vec::new();
             }
             vec![record(Event::Dismissed { approver: approver.clone() }, approver.clone(), "approval", why)]
@@ -303,14 +302,7 @@ pub(super) fn dismiss(state: &State, now: Now, approver: &str, (by, reason): (&s
     if let Err(refusal) = label(by).and_then(|()| words("reason", reason)) {
         return Decision::refuse(refusal);
     }
-    if !state.approvers.contains_key(approver) {
-        return Decision::refuse(Refusal::new("not_found", format!("`{}` is no approver", tame(approver))));
-    }
-    if state.approvers.len() < 2 {
-        let text = format!("{approver} is the only approver: without one nothing could be approved any more");
-        return Decision::refuse(Refusal::new("no_approver", text));
-    }
-    if let Err(refusal) = people::dispensable(state) {
+    if let Err(refusal) = people::dispensable(state, approver) {
         return Decision::refuse(refusal);
     }
     let payload = json!({"dismiss": approver});

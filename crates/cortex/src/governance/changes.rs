@@ -11,7 +11,8 @@ use super::{
     command::{Refusal, Reply},
     decider::{Decided, record},
     event::Event,
-    generations::check,
+    generations::bearable,
+    people::dispensable,
     state::State,
 };
 use crate::{
@@ -57,18 +58,10 @@ fn hindered(state: &State, wanted: &Wanted) -> Option<Refusal> {
                 let text = format!("this is what generation {} holds already", state.in_force);
                 return Some(Refusal::new("unchanged", text));
             }
-            check(&[("policies.cedar", policies)], ("charter.yaml", charter), &state.declared).err()
+            bearable(state, policies, charter).err()
         }
         Wanted::Enroll { approver, public_key } => enrollable(state, approver, public_key).err(),
-        Wanted::Dismiss { approver } if !state.approvers.contains_key(approver) => {
-            Some(Refusal::new("not_found", "there is no such approver"))
-        }
-        Wanted::Dismiss { approver } if state.approvers.len() < 2 => {
-            let text =
-                format!("{approver} is the only approver: without one nothing could be approved any more");
-            Some(Refusal::new("no_approver", text))
-        }
-        Wanted::Dismiss { .. } => None,
+        Wanted::Dismiss { approver } => dispensable(state, approver).err(),
     }
 }
 

@@ -55,6 +55,15 @@ fn place(number: u64) -> String {
     format!("generation {number}")
 }
 
+/// That these could take effect as things are: sound, and the approvers are enough to change them again.
+///
+/// # Errors
+/// As [`check`], or `no_approver`.
+pub(super) fn bearable(state: &State, policies: &str, charter: &str) -> Result<(), Refusal> {
+    let (policies, _) = check(&[("policies.cedar", policies)], ("charter.yaml", charter), &state.declared)?;
+    people::enough(&policies, state.approvers.len())
+}
+
 /// Asks people for other policies, another charter, or both.
 pub(super) fn propose(
     state: &State,
@@ -79,8 +88,7 @@ pub(super) fn propose(
         let text = format!("this is what generation {} holds already", in_force.number);
         return Decision::refuse(Refusal::new("unchanged", text));
     }
-    let read = check(&[("policies.cedar", new_policies)], ("charter.yaml", new_charter), &state.declared);
-    if let Err(refusal) = read.and_then(|(policies, _)| people::enough(&policies, state.approvers.len())) {
+    if let Err(refusal) = bearable(state, new_policies, new_charter) {
         return Decision::refuse(refusal);
     }
     let kind = if differs.0 { "modify_governance" } else { "change_charter" };
@@ -123,9 +131,7 @@ pub(super) fn approved(
         ))
     } else {
         // The manifest may declare other types than when it was proposed.
-        let read = check(&[("policies.cedar", policies)], ("charter.yaml", charter), &state.declared);
-        let read = read.and_then(|(policies, _)| people::enough(&policies, state.approvers.len()));
-        read.err().map(|refusal| refusal.faults.unwrap_or(refusal.message))
+        bearable(state, policies, charter).err().map(|refusal| refusal.faults.unwrap_or(refusal.message))
     };
     // What is on its way already stays the one that is: only its successor is refused.
     match hindered {

@@ -1,6 +1,6 @@
 //! How many people what governance is asked to do itself takes, and that there are so many: rules that nobody could change any more are refused.
 
-use super::{command::Refusal, state::State};
+use super::{approvals::tame, command::Refusal, state::State};
 use crate::{
     policy::{Policies, Ruling},
     request::{Actor, ActorKind, Request},
@@ -49,12 +49,19 @@ pub(super) fn enough(policies: &Policies, approvers: usize) -> Result<(), Refusa
     Ok(())
 }
 
-/// That the policies in force bear one approver less.
+/// That this approver can be let go: the policies in force bear one less.
 ///
 /// # Errors
-/// They do not.
-pub(super) fn dispensable(state: &State) -> Result<(), Refusal> {
+/// There is no such approver (`not_found`), or nobody could change the rules any more (`no_approver`).
+pub(super) fn dispensable(state: &State, approver: &str) -> Result<(), Refusal> {
+    if !state.approvers.contains_key(approver) {
+        return Err(Refusal::new("not_found", format!("`{}` is no approver", tame(approver))));
+    }
+    let left = state.approvers.len() - 1;
+    if left == 0 {
+        let text = format!("{approver} is the only approver: without one nothing could be approved any more");
+        return Err(Refusal::new("no_approver", text));
+    }
     let in_force = state.generation(state.in_force).map(|kept| &kept.generation);
-    let left = state.approvers.len().saturating_sub(1);
     Rules::read(in_force, &state.declared).map_or(Ok(()), |rules| enough(&rules.policies, left))
 }

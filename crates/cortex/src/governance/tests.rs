@@ -11,10 +11,12 @@ use grace_types::{
     time::{Monotonic, Now, Timestamp},
 };
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use super::{
     Command, Governance, Refusal, Reply,
     binding::{Answer, Said},
+    command::Query,
     state::{Fate, State},
 };
 use crate::{
@@ -228,11 +230,13 @@ fn a_generation_is_checked_approved_and_in_force_once_the_cortex_says_so() {
     assert!(charter::DEFAULT == bench.state.generation(second).unwrap().generation.charter);
 }
 
+/// Two people for whatever changes the policies.
+const TWO: &str = "@id(\"two\") @tier(\"0\") @quorum(\"2\") permit (principal is Operator, action == Action::\"modify_governance\", resource);";
+
 #[test]
 fn a_policy_may_ask_for_two_people_as_long_as_there_are_two() {
-    let two = "@id(\"two\") @tier(\"0\") @quorum(\"2\") permit (principal is Operator, action == Action::\"modify_governance\", resource);";
     let propose = |more: &str| Command::Propose {
-        policies: Some(format!("{}\n{two}{more}", policy::DEFAULT)),
+        policies: Some(format!("{}\n{TWO}{more}", policy::DEFAULT)),
         charter: None,
         reason: "four eyes".into(),
         by: "root".into(),
@@ -267,6 +271,67 @@ fn a_policy_may_ask_for_two_people_as_long_as_there_are_two() {
     bench.done(&yes);
     assert_eq!(bench.word(approval.case.intent), Some(Word::Approved));
     assert!(bench.state.on_its_way.is_some());
+}
+
+/// An intent that the cortex allowed, with what it is to change.
+fn allowed(number: u64, kind: &str, payload: &Value) -> Case {
+    Case { owed: Owed::Change, kind: kind.into(), payload: Json::of(payload), ..case(number, "root", 1) }
+}
+
+#[test]
+fn a_change_that_was_allowed_is_made_once() {
+    let mut bench = Bench::new(&["ann"]);
+    let in_force = bench.state.in_force;
+    let policies = |more: &str| json!({"policies": format!("{}\n{more}", policy::DEFAULT), "over": in_force});
+    let first = allowed(1, "modify_governance", &policies("// first"));
+    let second = allowed(2, "modify_governance", &policies("// second"));
+    bench.owe(&first);
+    let number = bench.state.on_its_way.unwrap();
+    bench.owe(&first);
+    assert_eq!(
+        (bench.state.on_its_way, bench.state.last),
+        (Some(number), number),
+        "told twice it counts once"
+    );
+    bench.done(&Command::Adopted { number, revision: bench.state.revision, refused: None });
+    bench.owe(&first);
+    bench.owe(&second);
+    assert_eq!(
+        (bench.state.in_force, bench.state.last),
+        (number, number),
+        "the second was made over another one"
+    );
+    assert!([&first, &second].iter().all(|case| bench.state.carried.contains(&case.intent)));
+}
+
+#[test]
+fn no_change_by_an_intent_shuts_everybody_out() {
+    let two = json!({"policies": format!("{}\n{TWO}", policy::DEFAULT)});
+    let sound = |kind: &str, payload: &Value| {
+        Command::Query(Query::Sound { kind: kind.into(), payload: Json::of(payload) })
+    };
+    let mut alone = Bench::new(&["ann"]);
+    assert_eq!(alone.refused(&sound("modify_governance", &two)), "no_approver");
+    let last = alone.state.last;
+    alone.owe(&allowed(1, "modify_governance", &two));
+    assert_eq!(
+        (alone.state.on_its_way, alone.state.last),
+        (None, last),
+        "nor if it was allowed all the same"
+    );
+    let dismiss = json!({"dismiss": "ann"});
+    assert_eq!(alone.refused(&sound("grant_permissions", &dismiss)), "no_approver", "the only one");
+
+    let mut both = Bench::new(&["ann", "bob"]);
+    both.done(&sound("modify_governance", &two));
+    both.done(&sound("grant_permissions", &dismiss));
+    both.owe(&allowed(2, "modify_governance", &two));
+    let number = both.state.on_its_way.unwrap();
+    both.done(&Command::Adopted { number, revision: both.state.revision, refused: None });
+    assert_eq!(both.refused(&sound("grant_permissions", &dismiss)), "no_approver", "two are needed now");
+    both.owe(&allowed(3, "grant_permissions", &dismiss));
+    assert_eq!(both.state.approvers.len(), 2);
+    assert_eq!(both.refused(&sound("grant_permissions", &json!({"dismiss": "eve"}))), "not_found");
 }
 
 #[test]
