@@ -14,6 +14,8 @@ permit (principal, action == Action::"query_knowledge", resource) when { princip
 permit (principal is Remote, action == Action::"modify_config", resource);
 @id("test.approved") @tier("0")
 permit (principal is Remote, action == Action::"deploy_model", resource);
+@id("test.voted") @tier("3")
+permit (principal is Remote, action == Action::"optimize_system", resource);
 "#;
 
 const MANIFEST: &str = r#"bus: {port: 0}

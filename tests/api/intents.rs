@@ -138,6 +138,24 @@ fn events(stream: &str) -> Vec<(String, String, Value)> {
 }
 
 #[test]
+fn what_voters_said_is_shown() {
+    let instance = up();
+    let ci = token(&instance, "ci", &ALL);
+    let asked = post(&instance, &ci, &[], &json!({"type": "optimize_system"})).json();
+    assert_eq!((&asked["tier"], &asked["ballots"]), (&json!(3), &json!([])), "{asked}");
+    let path = format!("{INTENTS}/{}", asked["id"].as_str().unwrap());
+    let shown = until("it is settled", || {
+        let shown = get_as(&instance, &ci, &path, &[]).json();
+        (shown["state"] != "waiting" && shown["ballots"].as_array().unwrap().len() >= 3).then_some(shown)
+    });
+    for ballot in shown["ballots"].as_array().unwrap() {
+        assert!(ballot["voter"].is_string() && ballot["vote"].is_string(), "{ballot}");
+        assert!(!ballot["reasons"][0]["text"].as_str().unwrap().is_empty(), "{ballot}");
+    }
+    instance.down();
+}
+
+#[test]
 fn an_intent_is_followed_to_its_end() {
     let instance = up();
     let ci = token(&instance, "ci", &ALL);

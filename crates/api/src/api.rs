@@ -29,7 +29,7 @@ use crate::{
     events::{self, sender::Sender},
     health,
     hooks::{file, mapping::Mapping, resource},
-    intents,
+    intents::{self, progress::Streams},
     kept::Kept,
     limits, mcp,
     metrics::{self, requests::Requests},
@@ -61,7 +61,7 @@ pub struct Api {
     /// Room for bodies, in bytes.
     pub(crate) bodies: Semaphore,
     /// Room for clients that follow intents.
-    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) streams: Arc<Streams>,
     pub(crate) narratives: Reader,
     /// What tool calls of coding agents mean.
     pub(crate) hooks: Kept<Arc<Mapping>>,
@@ -93,7 +93,7 @@ impl Api {
             sender: Sender::new(bus, clock),
             tracer: None,
             bodies: Semaphore::new(limits::BODIES_BYTES),
-            streams: Arc::new(Semaphore::new(limits::STREAMS)),
+            streams: Arc::new(Streams::default()),
             narratives: Reader::of(narratives),
             hooks: Kept::at(hooks, |path| file::load(path).map(Arc::new)),
         }

@@ -125,6 +125,10 @@ pub const PAGE_MOST: usize = 100;
 /// Clients that follow intents at one time: half of the connections are left to everybody else. Further ones are answered with status 503.
 pub const STREAMS: usize = 128;
 
+/// Of those so many with one token: a quarter, so that no client keeps the others from following theirs. Further ones are answered with
+/// status 429.
+pub const STREAMS_OF_ONE: usize = STREAMS / 4;
+
 /// Between two looks at an intent that is followed, when no hint comes.
 pub const STREAM_LOOK: Duration = Duration::from_millis(500);
 

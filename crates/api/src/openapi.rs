@@ -17,6 +17,7 @@ use crate::{
         Page, Wanted,
         view::{Intent, Intents},
     },
+    limits,
     narratives::{Narratives, Search},
     people::{Approval, Approvals, Reviews, SignedWord, Which},
 };
@@ -142,6 +143,19 @@ fn operations() -> Vec<Operation> {
     .body::<Map<String, Value>>()
     .says::<Map<String, Value>>(200, "What the agent is told; `{}` is no objection.")
     .refuses(&[404]);
+    let events = Operation {
+        scope: None,
+        bearer: &[401, 429, 503],
+        ..post(
+            "/v1/events",
+            "sendEvents",
+            "CloudEvents 1.0 from outside, one or a batch: once answered with 202 they are durable. In binary mode the attributes are `ce-` \
+             headers and the body is the data, of any type. Needs the instance's own token (`keys/api.token`), not one of `grace token`.",
+            Scope::Hooks,
+        )
+    }
+    .says::<Map<String, Value>>(202, "All are durable: `accepted`, and the `id` of each with the `event` that it became.")
+    .refuses(&[400, 408, 413, 415]);
     vec![
         get("/livez", "live", "Whether this interface answers.", None).tells(200, "It does.", "text/plain"),
         get("/readyz", "ready", "Whether every part of Grace is ready; `?verbose` names them.", None)
@@ -169,6 +183,7 @@ fn operations() -> Vec<Operation> {
             .refuses(&[404, 410]),
         followed,
         hook,
+        events,
         get("/v1/approvals", "listApprovals", "What waits for people, or what they said.", Some(ApprovalsRead))
             .query::<Which>()
             .says::<Approvals>(200, "A page.")
@@ -241,6 +256,7 @@ fn document() -> Value {
         "components": {
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "A token of `grace token create`."},
+                "events": {"type": "http", "scheme": "bearer", "description": "The instance's own, in `keys/api.token`."},
             },
             "schemas": schemas,
         },
@@ -280,6 +296,20 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         let schema = body(generator);
         described["requestBody"] =
             json!({"required": true, "content": {"application/json": {"schema": schema}}});
+    }
+    if operation.id == "sendEvents" {
+        let event = json!({"type": "object", "required": ["specversion", "id", "source", "type"], "properties": {
+            "specversion": {"const": "1.0"},
+            "id": {"type": "string", "minLength": 1},
+            "source": {"type": "string", "minLength": 1},
+            "type": {"type": "string", "minLength": 1},
+        }});
+        let batch = json!({"type": "array", "items": event, "maxItems": limits::BATCH_EVENTS});
+        described["requestBody"] = json!({"required": true, "content": {
+            "application/cloudevents+json": {"schema": event},
+            "application/cloudevents-batch+json": {"schema": batch},
+        }});
+        described["security"] = json!([{"events": []}]);
     }
     let mut responses = Map::new();
     for (status, about, answered) in &operation.answers {

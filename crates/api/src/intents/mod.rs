@@ -9,7 +9,7 @@
 //! Who asks is known from the token and nothing else; a body that says so is refused. A caller sees its own intents. What is denied is a
 //! problem with `decision_id`: whoever does not look at anything but the status does not go on by mistake.
 
-mod progress;
+pub(crate) mod progress;
 pub mod view;
 
 use std::sync::Arc;

@@ -6,7 +6,11 @@
 //!
 //! Hints on the bus say when to look; since hints may be lost, it looks now and then by itself, too.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
     extract::State,
@@ -20,11 +24,11 @@ use futures_util::stream::unfold;
 use grace_bus::Subscription;
 use grace_cortex::{case::sha256, command::decided_subject};
 use grace_types::{intent::IntentId, time::Monotonic};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::time::timeout;
 
 use super::{fetch, view::Intent};
 use crate::{
-    api::Api,
+    api::{Api, too_many},
     bearer::{Caller, Scope},
     limits,
     params::Id,
@@ -39,10 +43,7 @@ pub(crate) async fn follow(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     caller.needs(Scope::IntentsRead)?;
-    let room = Arc::clone(&api.streams).try_acquire_owned();
-    let room = room.map_err(|_| {
-        Problem::unavailable("busy", "too many clients follow intents already", limits::RETRY_AFTER)
-    })?;
+    let place = Place::take(&api.streams, &caller.token)?;
     // Listened to before it is looked at: what happens in between is heard.
     let hints = [
         api.road.hear(&decided_subject(&id.to_string())).await,
@@ -54,10 +55,47 @@ pub(crate) async fn follow(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let until = api.now().plus(limits::STREAM_TIME);
-    let watch = Watch { api, caller, id, hints, last, next: Some(now), until, _room: room };
+    let watch = Watch { api, caller, id, hints, last, next: Some(now), until, _place: place };
     let keep_alive = KeepAlive::new().interval(limits::STREAM_BEAT);
     let events = unfold(Some(watch), async |watch| watch?.next().await);
     Ok(Sse::new(events).keep_alive(keep_alive).into_response())
+}
+
+/// How many follow intents, by token.
+#[derive(Debug, Default)]
+pub(crate) struct Streams(Mutex<HashMap<String, usize>>);
+
+/// One of them, until it is dropped.
+struct Place(Arc<Streams>, String);
+
+impl Place {
+    fn take(streams: &Arc<Streams>, token: &str) -> Result<Self, Problem> {
+        let mut open = streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, own) = (open.values().sum::<usize>(), open.get(token).copied().unwrap_or_default());
+        if own >= limits::STREAMS_OF_ONE {
+            let most = limits::STREAMS_OF_ONE;
+            let detail = format!("{most} streams are open with {token}: follow fewer intents at a time");
+            return Err(too_many(&detail).after(limits::RETRY_AFTER));
+        }
+        if all >= limits::STREAMS {
+            let detail = "too many clients follow intents already";
+            return Err(Problem::unavailable("busy", detail, limits::RETRY_AFTER));
+        }
+        open.insert(token.to_owned(), own + 1);
+        Ok(Self(Arc::clone(streams), token.to_owned()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = open.get_mut(&self.1) {
+            *own -= 1;
+            if *own == 0 {
+                open.remove(&self.1);
+            }
+        }
+    }
 }
 
 /// What tells one state of an intent from another.
@@ -75,7 +113,7 @@ struct Watch {
     /// What was seen and not told yet.
     next: Option<Intent>,
     until: Monotonic,
-    _room: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Watch {
@@ -132,5 +170,26 @@ async fn next(hints: &mut Option<Subscription>) {
             }
         }
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_token_has_a_share_and_gives_it_back() {
+        let streams = Arc::new(Streams::default());
+        let take = |token: &str| Place::take(&streams, token);
+        let own: Vec<Place> = (0..limits::STREAMS_OF_ONE).map(|_| take("tok_a").unwrap()).collect();
+        assert_eq!(take("tok_a").err().unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
+        let names = ["tok_b", "tok_c", "tok_d"];
+        let rest: Vec<Place> =
+            names.iter().flat_map(|name| (0..limits::STREAMS_OF_ONE).map(|_| take(name).unwrap())).collect();
+        assert_eq!(take("tok_e").err().unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(own);
+        assert!(take("tok_a").is_ok() && take("tok_e").is_ok());
+        drop(rest);
+        assert!(streams.0.lock().unwrap().is_empty());
     }
 }

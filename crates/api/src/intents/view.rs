@@ -2,7 +2,11 @@
 
 use grace_cortex::command::Decision;
 use grace_orchestration::htm::view::{IntentState, IntentView, TaskView};
-use grace_types::{intent::IntentId, reason::Reason, time::Timestamp};
+use grace_types::{
+    intent::{IntentId, asked::BallotView},
+    reason::Reason,
+    time::Timestamp,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -24,6 +28,8 @@ pub struct Intent {
     pub state: &'static str,
     /// Its tier, 0 to 4; `null` where no policy permits it.
     pub tier: Option<u8>,
+    /// How many different people have to say yes, where it waits for people.
+    pub quorum: u8,
     /// How much it matters, 0.0 to 1.0.
     pub score: f64,
     /// The policies that determined the decision.
@@ -46,6 +52,8 @@ pub struct Intent {
     pub since: Timestamp,
     /// Why it failed or was cancelled.
     pub why: Option<String>,
+    /// What voters said of it, where it was put to the vote (tier 3; open until `expires` as long as it waits); in a list they are left out.
+    pub ballots: Vec<BallotView>,
     /// Its tasks, where it has some; in a list they are left out.
     pub tasks: Vec<TaskView>,
 }
@@ -77,6 +85,7 @@ impl Intent {
             decision: decision.outcome.word(),
             state,
             tier: decision.tier,
+            quorum: decision.quorum,
             score: decision.score,
             policies: decision.policies,
             reasons: decision.reasons,
@@ -88,6 +97,7 @@ impl Intent {
             digest: decision.digest,
             since: decision.since,
             why,
+            ballots: decision.ballots,
             tasks,
         }
     }

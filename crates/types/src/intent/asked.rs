@@ -149,7 +149,7 @@ const fn is_one(number: &u8) -> bool {
 }
 
 /// A voter's ballot, as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct BallotView {
     /// Who.
     pub voter: String,
