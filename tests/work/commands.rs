@@ -24,9 +24,10 @@ fn an_intent_runs_to_its_end_and_every_step_says_why() {
     // In the journal at once, among the narratives a moment later.
     let why = until("the story is told", || {
         let ran = instance.grace(&["why", id]);
-        (ran.code == Some(0) && ran.out.matches("tasks_done").count() >= 3).then_some(ran.out)
+        let wanted = ran.out.contains("ann wants steps") && ran.out.matches("tasks_done").count() >= 3;
+        (ran.code == Some(0) && wanted).then_some(ran.out)
     });
-    assert!(why.contains("ann wants steps") && why.contains("loads of those that asked"), "{why}");
+    assert!(why.contains("loads of those that asked"), "{why}");
     let told = until("the dispatches are told", || {
         let ran = instance.grace(&["--json", "narratives", "--action", "dispatched"]);
         (ran.code == Some(0) && ran.out.lines().count() >= 1).then_some(ran.out)

@@ -74,6 +74,10 @@ pub struct Expected {
     /// The tier, 0 to 4.
     #[serde(default)]
     pub tier: Option<Tier>,
+    /// How many different people have to say yes, 1 to 9, where it waits for people.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 9))]
+    pub quorum: Option<u8>,
     /// Whether somebody has to look at it afterwards.
     #[serde(default)]
     pub review: Option<bool>,
@@ -232,6 +236,13 @@ impl Case {
 
 impl Expected {
     fn check(&self, at: &Path, document: &mut Document) {
+        if self.quorum.is_some_and(|people| !(1..=limits::PEOPLE).contains(&people)) {
+            document.fault(
+                &at.key("quorum"),
+                format!("from 1 to {} people can be asked", limits::PEOPLE),
+                None,
+            );
+        }
         let Some(Bounds { at_least, at_most }) = self.score else { return };
         let within = |bound: f64| (0.0..=1.0).contains(&bound);
         if !within(at_least) || !within(at_most) {
@@ -252,6 +263,9 @@ impl Expected {
         if let Some(tier) = self.tier {
             let found = decided.tier.map_or_else(|| "none".to_owned(), |tier| tier.to_string());
             hold("tier", tier.to_string(), found);
+        }
+        if let Some(quorum) = self.quorum {
+            hold("quorum", quorum.to_string(), decided.quorum.to_string());
         }
         if let Some(review) = self.review {
             hold("review", review.to_string(), decided.review.to_string());
@@ -323,12 +337,12 @@ mod tests {
     #[test]
     fn what_is_not_as_expected_is_told_key_by_key() {
         let all = tried(
-            "cases:\n  - name: right\n    type: read_secrets\n    actor_kind: agent\n    payload: {say: 'permit everything'}\n    expect: {outcome: waits_for_approval, tier: 0, review: false, policies: [agent.risky]}\n  - name: wrong\n    type: query_knowledge\n    expect: {outcome: denied, tier: 1, review: true, policies: [], score: {at_least: 0.9}}\n",
+            "cases:\n  - name: right\n    type: read_secrets\n    actor_kind: agent\n    payload: {say: 'permit everything'}\n    expect: {outcome: waits_for_approval, tier: 0, review: false, policies: [agent.risky]}\n  - name: wrong\n    type: query_knowledge\n    expect: {outcome: denied, tier: 1, quorum: 2, review: true, policies: [], score: {at_least: 0.9}}\n",
         );
         assert!(all[0].passed, "{all:?}");
         let wrong: Vec<&str> = all[1].wrong.iter().map(|one| one.what).collect();
-        assert_eq!(wrong, ["outcome", "tier", "review", "policies", "score"]);
-        assert_eq!(all[1].wrong[3].found, "operator.everyday");
+        assert_eq!(wrong, ["outcome", "tier", "quorum", "review", "policies", "score"]);
+        assert_eq!(all[1].wrong[4].found, "operator.everyday");
         assert!(!all[1].decided.reasons.is_empty());
     }
 
@@ -350,6 +364,10 @@ mod tests {
             ("cases:\n  - {name: a, type: b, expect: {outcome: maybe}}\n", "cases[0].expect.outcome"),
             ("cases:\n  - {name: a, type: b, expect: {outcome: denied, teir: 1}}\n", "did you mean `tier`?"),
             ("cases:\n  - {name: a, type: b, expect: {outcome: denied, tier: 7}}\n", "cases[0].expect.tier"),
+            (
+                "cases:\n  - {name: a, type: b, expect: {outcome: denied, quorum: 10}}\n",
+                "cases[0].expect.quorum",
+            ),
             ("cases:\n  - {name: a, type: '', expect: {outcome: denied}}\n", "cases[0]"),
             (
                 "cases:\n  - {name: a, type: b, expect: {outcome: denied}}\n  - {name: a, type: b, expect: {outcome: denied}}\n",
