@@ -465,6 +465,8 @@ pub struct Intake<'l> {
     lanes: &'l Lanes,
     at_ms: u64,
     taken: HashMap<&'l str, Taken>,
+    /// Bytes of all work that waits.
+    bytes: u64,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -492,11 +494,39 @@ impl<'l> Intake<'l> {
     /// At this moment.
     #[must_use]
     pub fn new(lanes: &'l Lanes, at_ms: u64) -> Self {
-        Self { lanes, at_ms, taken: HashMap::new() }
+        Self { lanes, at_ms, taken: HashMap::new(), bytes: lanes.bytes() }
+    }
+
+    /// Takes a delivery of the owner's in, at `time`; as a dead letter where `dead` says why it can be nothing else. `None` where there is no
+    /// room.
+    pub fn take(
+        &mut self,
+        owner: &'l str,
+        delivery: Delivery,
+        dead: Option<String>,
+        time: Timestamp,
+    ) -> Option<Step> {
+        let bytes = delivery.work.weight();
+        if self.bytes + bytes as u64 > limits::DELIVERY_BYTES {
+            return None;
+        }
+        let place = self.place(owner, dead.is_some(), bytes);
+        let owner = owner.to_owned();
+        let step = match place {
+            Place::Flight => Step::Queued { owner, delivery, start: true },
+            Place::Queue => Step::Queued { owner, delivery, start: false },
+            Place::DeadLetters => {
+                let reason = dead.unwrap_or_else(|| "the queue is full".to_owned());
+                Step::Dead { owner, delivery, reason, time }
+            }
+            Place::Nowhere => return None,
+        };
+        self.bytes += bytes as u64;
+        Some(step)
     }
 
     /// Where the owner's next delivery of so many bytes goes; `dead` for one that can only be a dead letter.
-    pub fn place(&mut self, owner: &'l str, dead: bool, bytes: usize) -> Place {
+    pub(super) fn place(&mut self, owner: &'l str, dead: bool, bytes: usize) -> Place {
         let Some(lane) = self.lanes.get(owner) else { return Place::Nowhere };
         let taken = self.taken.entry(owner).or_default();
         let all = taken.bytes + bytes as u64;

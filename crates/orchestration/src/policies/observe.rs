@@ -25,7 +25,7 @@ use crate::{
         breaker::{Breaker, Change},
         lane::Delivery,
         share::{Share, put},
-        step::{Intake, Place, Step},
+        step::{Intake, Step},
     },
     expression::Scope,
     limits,
@@ -47,7 +47,6 @@ struct Batch<'s> {
     /// Policies whose guard changed in this batch, or that were told of.
     rests: HashSet<&'s str>,
     told: HashSet<&'s str>,
-    bytes: u64,
     records: Vec<Recorded<Event>>,
 }
 
@@ -88,7 +87,6 @@ pub(super) fn observe(
         made: HashMap::new(),
         rests: HashSet::new(),
         told: HashSet::new(),
-        bytes: state.lanes.bytes(),
         records: Vec::new(),
     };
     let mut replies = Vec::with_capacity(events.len());
@@ -339,7 +337,7 @@ impl<'s> Batch<'s> {
             // What follows belongs to the same root, also where the root says nothing of it.
             let cause = Cause { correlation: Some(root_of(event)), ..Cause::of(event) };
             let delivery = Delivery { key: id.to_string(), id, work, cause: Some(cause), attempts: 0 };
-            match self.place(name, delivery, dead.clone()) {
+            match self.intake.take(name, delivery, dead.clone(), self.wall) {
                 Some(step) => course.steps.push(step),
                 // What was placed of it counts until the batch is decided: a little less is taken then, never more.
                 None => {
@@ -349,25 +347,6 @@ impl<'s> Batch<'s> {
             }
         }
         course.fired.push((name.to_owned(), notes));
-    }
-
-    /// `None` where there is no room.
-    fn place(&mut self, name: &'s str, delivery: Delivery, dead: Option<String>) -> Option<Step> {
-        let (owner, time, bytes) = (name.to_owned(), self.wall, delivery.work.weight());
-        if self.bytes + bytes as u64 > limits::DELIVERY_BYTES {
-            return None;
-        }
-        let step = match self.intake.place(name, dead.is_some(), bytes) {
-            Place::Flight => Step::Queued { owner, delivery, start: true },
-            Place::Queue => Step::Queued { owner, delivery, start: false },
-            Place::DeadLetters => {
-                let reason = dead.unwrap_or_else(|| "the queue is full".to_owned());
-                Step::Dead { owner, delivery, reason, time }
-            }
-            Place::Nowhere => return None,
-        };
-        self.bytes += bytes as u64;
-        Some(step)
     }
 
     fn was_told(&mut self, name: &'s str) -> bool {

@@ -23,7 +23,7 @@ use crate::{
         action::{Cause, Work},
         lane::Delivery,
         share::{Share, put},
-        step::{Intake, Place, Step},
+        step::{Intake, Step},
     },
     expression::Scope,
     limits,
@@ -42,7 +42,6 @@ struct Ingestion<'s> {
     marks: HashSet<Mark>,
     failures: Vec<Recorded<Event>>,
     failed: HashSet<&'s str>,
-    bytes: u64,
 }
 
 pub(super) fn ingest(state: &State, now: Now, events: &[CloudEvent], chance: u64) -> Decision<TriggerMesh> {
@@ -61,7 +60,6 @@ pub(super) fn ingest(state: &State, now: Now, events: &[CloudEvent], chance: u64
         marks: HashSet::new(),
         failures: Vec::new(),
         failed: HashSet::new(),
-        bytes: state.lanes.bytes(),
     };
     let mut replies = Vec::with_capacity(events.len());
     let mut batches: Vec<Share<Taken>> = Vec::new();
@@ -168,7 +166,7 @@ impl<'s> Ingestion<'s> {
             let id = EventId::new(self.wall, &mut self.entropy);
             let delivery =
                 Delivery { key: id.to_string(), id, work, cause: Some(Cause::of(event)), attempts: 0 };
-            match self.place(name, delivery, dead) {
+            match self.intake.take(name, delivery, dead, self.wall) {
                 Some(step) => {
                     course.steps.push(step);
                     course.fired.push(name.clone());
@@ -178,25 +176,6 @@ impl<'s> Ingestion<'s> {
             }
         }
         course
-    }
-
-    /// `None` where there is no room.
-    fn place(&mut self, name: &'s str, delivery: Delivery, dead: Option<String>) -> Option<Step> {
-        let (owner, time, bytes) = (name.to_owned(), self.wall, delivery.work.weight());
-        if self.bytes + bytes as u64 > limits::DELIVERY_BYTES {
-            return None;
-        }
-        let step = match self.intake.place(name, dead.is_some(), bytes) {
-            Place::Flight => Step::Queued { owner, delivery, start: true },
-            Place::Queue => Step::Queued { owner, delivery, start: false },
-            Place::DeadLetters => {
-                let reason = dead.unwrap_or_else(|| "the queue is full".to_owned());
-                Step::Dead { owner, delivery, reason, time }
-            }
-            Place::Nowhere => return None,
-        };
-        self.bytes += bytes as u64;
-        Some(step)
     }
 
     /// How long until the subscription may fire again, where it may not now.
