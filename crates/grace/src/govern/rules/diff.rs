@@ -74,6 +74,7 @@ fn told(change: &PolicyChange) -> String {
     }
     let part = |what: &&'static str| match *what {
         "tier" | "effect" => format!("{} → {}", tier(&change.before), tier(&change.after)),
+        "quorum" => "how many people have to say yes".to_owned(),
         "advice" => "its advice".to_owned(),
         _ => "its scope or conditions".to_owned(),
     };
