@@ -121,6 +121,11 @@ fn nobody_is_asked_to_approve_nonsense_and_approvers_come_by_the_same_road() {
     }
     assert!(world.instance.told(&["approvals", "list"]).is_empty());
 
+    let own =
+        ["intent", "submit", "grant_permissions", "--actor", "Ann", "--payload", r#"{"dismiss": "ann"}"#];
+    let ran = world.instance.grace(&own);
+    assert!(ran.code == Some(1) && ran.err.contains("the only approver"), "{ran}");
+
     let key = "bob+37eec9ae+AQ==";
     assert!(
         world.submit("grant_permissions", &json!({"approver": "bob", "public_key": key})).err.contains("key")
@@ -128,6 +133,12 @@ fn nobody_is_asked_to_approve_nonsense_and_approvers_come_by_the_same_road() {
     let genuine =
         grace_log::note::SignerKey::generate("bob", &mut grace_types::chance::SeededEntropy::new(9));
     let key = genuine.unwrap().verifier().to_string();
+    let bob = json!({"approver": "bob", "public_key": key}).to_string();
+    let ran =
+        world.instance.grace(&["intent", "submit", "grant_permissions", "--actor", "Ann", "--payload", &bob]);
+    assert!(ran.code == Some(1) && ran.err.contains("error[no_approver]"), "{ran}");
+    assert!(ran.err.contains("takes a person other than Ann"), "{ran}");
+    assert!(world.instance.told(&["approvals", "list"]).is_empty(), "nothing waits for nobody");
     let id = world.asked("grant_permissions", &json!({"approver": "bob", "public_key": key}));
     world.approve(&id);
     assert_eq!(world.over(&id)["state"], "succeeded");

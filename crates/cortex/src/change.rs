@@ -6,16 +6,23 @@
 //! {"dismiss": "bob"}
 //! ```
 //!
-//! The first is for `modify_governance` and `change_charter`, the others for `grant_permissions`. A payload of theirs that names none of this
-//! is a question, which is decided, and on whose answer whoever asked acts.
+//! The first is for `modify_governance`, and without `policies` for `change_charter`; the others are for `grant_permissions`. A payload of
+//! theirs that names none of this is a question, which is decided, and on whose answer whoever asked acts.
+//!
+//! What names a change takes a person's yes, whatever tier a policy gives it, and is about the instance: policies may ask for more people where
+//! a charter is changed than where an approver is enrolled, and neither the type nor the target is to be a way around that.
 
 use std::collections::BTreeMap;
 
-use grace_types::intent::Json;
+use grace_types::{intent::Json, reason::Reason};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::command::Asked;
+use crate::{
+    command::{Asked, Outcome},
+    judge::Judgement,
+    tier::Tier,
+};
 
 /// What governance is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +86,12 @@ struct Dismiss {
     dismiss: String,
 }
 
-const RULES: [&str; 2] = ["modify_governance", "change_charter"];
+const POLICIES: &str = "modify_governance";
+const CHARTER: &str = "change_charter";
 const PEOPLE: &str = "grant_permissions";
+
+/// Types of intents by which governance is changed.
+pub const TYPES: [&str; 3] = [POLICIES, CHARTER, PEOPLE];
 
 /// Whether governance is to do something once this is allowed.
 #[must_use]
@@ -88,17 +99,33 @@ pub fn is_named(asked: &Asked) -> bool {
     !asked.only_decide && named(&asked.kind, &asked.payload).is_some()
 }
 
+/// The judgement of what is asked for: what changes governance waits for a person where a policy would let it run, or put it to the vote.
+#[must_use]
+pub fn guarded(asked: &Asked, mut judgement: Judgement) -> Judgement {
+    if matches!(judgement.outcome, Outcome::Allowed | Outcome::WaitsForVote) && is_named(asked) {
+        judgement.outcome = Outcome::WaitsForApproval;
+        judgement.tier = Some(Tier::Approval);
+        judgement.review = false;
+        let told = "what changes governance itself takes a person's yes, whatever tier a policy gives it";
+        judgement.reasons.push(Reason::new("change.person", told));
+    }
+    judgement
+}
+
 /// What an intent of this type names; nothing where it names no change.
 ///
 /// `Err` says what is wrong with how it is named.
 #[must_use]
 pub fn named(kind: &str, payload: &Json) -> Option<Result<Wanted, String>> {
-    if !RULES.contains(&kind) && kind != PEOPLE {
+    if !TYPES.contains(&kind) {
         return None;
     }
     let Ok(Value::Object(object)) = payload.value() else { return None };
     let has = |keys: &[&str]| keys.iter().any(|key| object.contains_key(*key));
-    let read = if RULES.contains(&kind) && has(&["policies", "charter"]) {
+    if kind == CHARTER && has(&["policies"]) {
+        return Some(Err(format!("{CHARTER} changes the charter alone: other policies are for {POLICIES}")));
+    }
+    let read = if kind != PEOPLE && has(&["policies", "charter"]) {
         serde_json::from_value(object.into()).map(|Rules { policies, charter, over, reason }| {
             let policies = policies.map(Texts::joined);
             Wanted::Adopt { policies, charter, over, reason }

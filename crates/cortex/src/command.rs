@@ -120,6 +120,9 @@ pub struct Arrived {
     /// Why the task manager would not take it, where it was asked and said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrong: Option<Refused>,
+    /// Approvers beside whoever asks, where it changes governance, which said so.
+    #[serde(default)]
+    pub others: usize,
 }
 
 /// What can be looked at.

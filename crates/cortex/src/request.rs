@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
+/// What is asked about where nothing is named.
+pub const INSTANCE: &str = "instance";
+
 /// What kind of actor asks. It is known from the road on which the request came, never from what the actor says of itself.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
@@ -83,7 +86,7 @@ pub struct Request {
     /// Which type of intent.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What it is about; `instance` where nothing is named.
+    /// What it is about; [`INSTANCE`] where nothing is named.
     pub target: String,
     /// What matters besides.
     #[serde(default)]

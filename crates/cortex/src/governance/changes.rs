@@ -20,16 +20,16 @@ use crate::{
     change::{Wanted, named},
 };
 
-/// Whether what an intent names could be done as things are.
-pub(super) fn sound(state: &State, kind: &str, payload: &Json) -> Decided {
-    match named(kind, payload) {
-        None => Decision::reply(Reply::Done),
-        Some(Err(wrong)) => Decision::refuse(Refusal::new("bad_request", wrong)),
-        Some(Ok(wanted)) => match hindered(state, &wanted) {
-            None => Decision::reply(Reply::Done),
-            Some(refusal) => Decision::refuse(refusal),
-        },
-    }
+/// Whether what an intent names could be done as things are, and how many people beside whoever asks could say yes to it: what nobody can
+/// approve is not to wait for it.
+pub(super) fn sound(state: &State, (kind, payload): (&str, &Json), by: &str) -> Decided {
+    let refusal = match named(kind, payload) {
+        None => None,
+        Some(Err(wrong)) => Some(Refusal::new("bad_request", wrong)),
+        Some(Ok(wanted)) => hindered(state, &wanted),
+    };
+    let others = state.may(by, &Default::default()).count();
+    refusal.map_or_else(|| Decision::reply(Reply::Sound { others }), Decision::refuse)
 }
 
 /// Policies and charter as they would be.

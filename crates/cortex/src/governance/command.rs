@@ -186,6 +186,8 @@ pub enum Query {
         kind: String,
         /// What is asked for.
         payload: Json,
+        /// Who asks.
+        by: String,
     },
     /// In short.
     Standing,
@@ -339,6 +341,11 @@ pub enum Reply {
     Generation(Box<Kept>),
     /// In short.
     Standing(Box<Standing>),
+    /// It could be done.
+    Sound {
+        /// How many approvers are others than who asks.
+        others: usize,
+    },
     /// To itself.
     HandOver(Box<HandOver>),
 }

@@ -2,14 +2,12 @@
 
 use super::{approvals::tame, command::Refusal, state::State};
 use crate::{
+    change::TYPES,
     policy::{Policies, Ruling},
-    request::{Actor, ActorKind, Request},
+    request::{Actor, ActorKind, INSTANCE, Request},
     rules::Rules,
     tier::Tier,
 };
-
-/// What a person asks governance for.
-const OWN: [&str; 3] = ["modify_governance", "change_charter", "grant_permissions"];
 
 fn takes(policies: &Policies, by: &str, kind: &str, target: &str) -> u8 {
     let request = Request {
@@ -36,8 +34,8 @@ pub(super) fn needed(state: &State, by: &str, kind: &str, target: &str) -> u8 {
 /// # Errors
 /// There are too few.
 pub(super) fn enough(policies: &Policies, approvers: usize) -> Result<(), Refusal> {
-    for kind in OWN {
-        let needed = usize::from(takes(policies, "operator", kind, "instance"));
+    for kind in TYPES {
+        let needed = usize::from(takes(policies, "operator", kind, INSTANCE));
         if approvers < needed {
             let text = format!(
                 "{kind} would take {needed} people, and {approvers} would be approvers: nobody could change that any more. \

@@ -64,7 +64,7 @@ pub(super) fn answer(state: &State, query: &Query) -> Decided {
             let kept = state.generation(number.unwrap_or(state.in_force));
             found("generation", kept.map(|kept| Reply::Generation(Box::new(kept.clone()))))
         }
-        Query::Sound { kind, payload } => changes::sound(state, kind, payload),
+        Query::Sound { kind, payload, by } => changes::sound(state, (kind, payload), by),
         Query::Standing => Decision::reply(Reply::Standing(Box::new(standing(state)))),
     }
 }

@@ -308,7 +308,7 @@ fn a_change_that_was_allowed_is_made_once() {
 fn no_change_by_an_intent_shuts_everybody_out() {
     let two = json!({"policies": format!("{}\n{TWO}", policy::DEFAULT)});
     let sound = |kind: &str, payload: &Value| {
-        Command::Query(Query::Sound { kind: kind.into(), payload: Json::of(payload) })
+        Command::Query(Query::Sound { kind: kind.into(), payload: Json::of(payload), by: "ann".into() })
     };
     let mut alone = Bench::new(&["ann"]);
     assert_eq!(alone.refused(&sound("modify_governance", &two)), "no_approver");
@@ -321,9 +321,12 @@ fn no_change_by_an_intent_shuts_everybody_out() {
     );
     let dismiss = json!({"dismiss": "ann"});
     assert_eq!(alone.refused(&sound("grant_permissions", &dismiss)), "no_approver", "the only one");
+    let both_texts = json!({"policies": policy::DEFAULT, "charter": charter::DEFAULT.replace("0.6", "0.5")});
+    assert_eq!(alone.refused(&sound("change_charter", &both_texts)), "bad_request", "not its type");
 
     let mut both = Bench::new(&["ann", "bob"]);
-    both.done(&sound("modify_governance", &two));
+    let Reply::Sound { others } = both.done(&sound("modify_governance", &two)) else { panic!() };
+    assert_eq!(others, 1, "ann asks herself");
     both.done(&sound("grant_permissions", &dismiss));
     both.owe(&allowed(2, "modify_governance", &two));
     let number = both.state.on_its_way.unwrap();

@@ -13,6 +13,7 @@ use super::{
     command::{ApprovalView, Command, Query, Reply, Standing},
 };
 use crate::{
+    change::TYPES,
     command::Outcome,
     judge::{self, judge},
     request::{Actor, ActorKind, Request},
@@ -88,10 +89,9 @@ fn judged(rules: Option<&Rules>, proposal: &Proposal) -> (Outcome, Vec<String>) 
 
 /// Those that wait and are for the same, and those that change what is decided by.
 fn against(waiting: &[ApprovalView], proposal: &Proposal) -> (usize, usize) {
-    const CHANGES: [&str; 3] = ["modify_governance", "change_charter", "grant_permissions"];
     let cases = || waiting.iter().map(|view| &view.case);
     let same = cases().filter(|case| case.kind == proposal.kind && case.target == proposal.target);
-    let changes = cases().filter(|case| CHANGES.contains(&case.kind.as_str()));
+    let changes = cases().filter(|case| TYPES.contains(&case.kind.as_str()));
     (same.count(), changes.count())
 }
 

@@ -15,7 +15,7 @@ use crate::{
     judge::{Judgement, Outcome, Standing, judge},
     limits,
     policy::Policies,
-    request::{Actor, ActorKind, Circumstances, Request},
+    request::{Actor, ActorKind, Circumstances, INSTANCE, Request},
     tier::Tier,
 };
 
@@ -114,7 +114,7 @@ fn anybody() -> String {
 }
 
 fn instance() -> String {
-    "instance".to_owned()
+    INSTANCE.to_owned()
 }
 
 const fn whole() -> f64 {

@@ -9,7 +9,7 @@ use super::matrix::{Cell, Matrix, Situation, judged};
 use crate::{
     charter::Charter,
     policy::{Policies, PolicyView},
-    request::{Actor, Circumstances, Request},
+    request::{Actor, Circumstances, INSTANCE, Request},
 };
 
 /// Policies and a charter.
@@ -214,7 +214,7 @@ fn is_told_already(one: &OutcomeChange, all: &[OutcomeChange]) -> bool {
             && (&other.before, &other.after, &other.when) == (&one.before, &one.after, &one.when)
     };
     let anybody = |other: &OutcomeChange| other.actor.name == super::matrix::ANYBODY;
-    let whole = |other: &OutcomeChange| other.target == super::matrix::INSTANCE;
+    let whole = |other: &OutcomeChange| other.target == INSTANCE;
     let broader = |other: &OutcomeChange| {
         (anybody(other) && whole(other) && !(anybody(one) && whole(one)))
             || (anybody(other) && other.target == one.target && !anybody(one))
@@ -229,7 +229,7 @@ fn scores(matrix: &Matrix, old: &Charter, new: &Charter) -> Vec<ScoreChange> {
         let request = Request {
             actor: anybody.clone(),
             kind: kind.clone(),
-            target: super::matrix::INSTANCE.to_owned(),
+            target: INSTANCE.to_owned(),
             circumstances: Circumstances::default(),
         };
         let (before, after) = (old.score(&request).value, new.score(&request).value);

@@ -12,7 +12,7 @@ use crate::{
     judge::{Judgement, Outcome, Standing, judge},
     limits,
     policy::{KNOWN, Policies},
-    request::{Actor, ActorKind, Circumstances, Request},
+    request::{Actor, ActorKind, Circumstances, INSTANCE, Request},
     tier::Tier,
 };
 
@@ -20,8 +20,6 @@ use crate::{
 pub const ANYBODY: &str = "anybody";
 /// The type that stands for all that nobody has heard of.
 pub const UNHEARD: &str = "type_nobody_declared";
-/// The target where nothing is named.
-pub(super) const INSTANCE: &str = "instance";
 
 /// A judgement in short: what becomes of it, and what is owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

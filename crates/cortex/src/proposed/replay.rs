@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::matrix::Cell;
 use crate::{
     case::Grant,
+    change::guarded,
     command::{Asked, Decision},
     judge::{Judgement, Standing, judge},
     limits,
@@ -193,7 +194,10 @@ impl<'a> Replay<'a> {
             })
         });
         let judgement = match rules {
-            Ok(rules) => judge(&request(actor, asked), &rules.policies, &rules.charter, &Standing { grant }),
+            Ok(rules) => {
+                let standing = Standing { grant };
+                guarded(asked, judge(&request(actor, asked), &rules.policies, &rules.charter, &standing))
+            }
             Err(why) => {
                 let why = format!("the set cannot be read with the types declared then: {why}");
                 self.pass(why.trim_end());

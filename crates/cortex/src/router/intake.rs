@@ -152,7 +152,7 @@ impl Intake {
                 let arrived = |(n, mut asked): (usize, Asked)| {
                     asked.key = asked.key.or_else(|| key.as_deref().map(|key| named(key, n)));
                     let wrong = (!asked.only_decide).then(|| self.shared.types.fault(&asked)).flatten();
-                    Arrived { actor: actor(&speaker, &asked.actor), asked, wrong }
+                    Arrived { actor: actor(&speaker, &asked.actor), asked, wrong, others: 0 }
                 };
                 self.waiting.push_back(Request {
                     reply: message.reply.clone(),
@@ -286,11 +286,15 @@ impl Shared {
         }
     }
 
-    /// Asks governance of each that would change it whether that could be done: nobody is to approve nonsense.
+    /// Asks governance of each that would change it whether that could be done, and by whom: nobody is to approve nonsense, and nothing is to
+    /// wait for people who are not there.
     async fn sound(&self, requests: &mut [Request]) {
         let all = requests.iter_mut().flat_map(|request| &mut request.intents);
         for one in all.filter(|one| one.wrong.is_none() && change::is_named(&one.asked)) {
-            one.wrong = road::sound(&self.bus, &one.asked).await;
+            match road::sound(&self.bus, &one.asked, &one.actor.name).await {
+                Ok(others) => one.others = others,
+                Err(wrong) => one.wrong = Some(wrong),
+            }
         }
     }
 

@@ -79,29 +79,30 @@ enum Change<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Sound<'a> {
-    Sound { kind: &'a str, payload: &'a Json },
+    Sound { kind: &'a str, payload: &'a Json, by: &'a str },
 }
 
-/// Why governance could not do what an intent names; nothing where it could. While it is away nobody can tell, which is a no.
-pub(super) async fn sound(bus: &Bus, asked: &Asked) -> Option<Refused> {
-    let question = Change::Query(Sound::Sound { kind: &asked.kind, payload: &asked.payload });
+/// How many approvers beside `by` governance has for what an intent names.
+///
+/// # Errors
+/// Why it could not be done. While governance is away nobody can tell, which is a no.
+pub(super) async fn sound(bus: &Bus, asked: &Asked, by: &str) -> Result<usize, Refused> {
+    let question = Change::Query(Sound::Sound { kind: &asked.kind, payload: &asked.payload, by });
     let away = || {
-        Some(Refused::new(
-            "overloaded",
-            "governance, which has to look at it first, does not answer: ask again",
-        ))
+        Refused::new("overloaded", "governance, which has to look at it first, does not answer: ask again")
     };
-    let Ok(mut message) = wire::command(shell::NAME, &Envelope::new(question)) else { return away() };
+    let mut message = wire::command(shell::NAME, &Envelope::new(question)).map_err(|_| away())?;
     shell::OWE_SUBJECT.clone_into(&mut message.subject);
-    let Ok(answer) = bus.request(message, limits::ROAD_ANSWER).await else { return away() };
-    match wire::read_reply::<serde::de::IgnoredAny, governance::Refusal>(&answer.payload) {
-        Ok(Outcome::Done(_)) => None,
+    let answer = bus.request(message, limits::ROAD_ANSWER).await.map_err(|_| away())?;
+    match wire::read_reply::<governance::Reply, governance::Refusal>(&answer.payload) {
+        Ok(Outcome::Done(governance::Reply::Sound { others })) => Ok(others),
         Ok(Outcome::Refused(refusal)) => {
             let faults = refusal.faults.map(|faults| format!(":\n{faults}")).unwrap_or_default();
             let told = format!("{}{faults}", refusal.message);
-            Some(Refused::new("invalid", told.chars().take(limits::REASON_CHARS).collect::<String>()))
+            let told: String = told.chars().take(limits::REASON_CHARS).collect();
+            Err(Refused::new(refusal.code, told))
         }
-        Err(_) => away(),
+        Ok(Outcome::Done(_)) | Err(_) => Err(away()),
     }
 }
 

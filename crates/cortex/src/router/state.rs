@@ -21,7 +21,7 @@ use crate::{
     change,
     command::{Asked, Decision, DecisionState, Outcome},
     limits,
-    request::{Actor, Request},
+    request::{Actor, INSTANCE, Request},
     rules::Rules,
     tier::Tier,
     unified::{Poll, Voter},
@@ -124,7 +124,7 @@ pub(crate) fn request(actor: &Actor, asked: &Asked) -> Request {
     Request {
         actor: actor.clone(),
         kind: asked.kind.clone(),
-        target: asked.target.clone().unwrap_or_else(|| "instance".to_owned()),
+        target: asked.target.clone().unwrap_or_else(|| INSTANCE.to_owned()),
         circumstances: asked.circumstances.clone().unwrap_or_default(),
     }
 }

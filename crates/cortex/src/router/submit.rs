@@ -24,7 +24,7 @@ use crate::{
     command::{Answered, Arrived, Asked, Decision, DecisionState, Outcome, Refusal, Reply},
     judge::{Judgement, Standing, judge},
     limits,
-    request::{Actor, Request},
+    request::{Actor, INSTANCE, Request},
     tier::Tier,
 };
 
@@ -81,7 +81,7 @@ pub(super) fn decide(state: &State, at: Timestamp, intents: &[Arrived]) -> Resul
 
 impl Batch<'_> {
     fn take(&mut self, arrived: &Arrived) -> Result<Decision, Answered> {
-        let Arrived { actor, asked, wrong } = arrived;
+        let Arrived { actor, asked, wrong, others } = arrived;
         let question = request(actor, asked);
         if let Some(fault) = question.fault() {
             return Err(refused("bad_request", fault));
@@ -109,8 +109,15 @@ impl Batch<'_> {
         if let Some(wrong) = wrong {
             return Err(Answered::Refused(wrong.clone()));
         }
+        if change::is_named(asked) && question.target != INSTANCE {
+            let text = format!("what changes governance is about the target `{INSTANCE}`: leave it out");
+            return Err(refused("bad_request", text));
+        }
         self.room(&payload)?;
         let decision = self.decision(actor, asked, &question, digest);
+        if decision.outcome == Outcome::WaitsForApproval && change::is_named(asked) {
+            enough(&decision, *others)?;
+        }
         if decision.outcome == Outcome::WaitsForVote {
             let (open, most) = (self.state.voting.len() + self.votes, limits::VOTES);
             if open >= most {
@@ -208,7 +215,7 @@ impl Batch<'_> {
 
     fn decision(&self, actor: &Actor, asked: &Asked, question: &Request, digest: String) -> Decision {
         let state = self.state;
-        let judgement = judged(state, question, self.at);
+        let judgement = change::guarded(asked, judged(state, question, self.at));
         let Judgement { outcome, tier, quorum, score, review, policies, reasons, mut advice } = judgement;
         // What changes governance is governance's to do, whatever the manifest declares.
         let changes = change::is_named(asked);
@@ -256,6 +263,21 @@ impl Batch<'_> {
             ballots: Vec::new(),
         }
     }
+}
+
+/// `Err` where so many others than who asks are fewer than have to say yes: it would wait for nobody.
+fn enough(decision: &Decision, others: usize) -> Result<(), Answered> {
+    let (by, needed) = (&decision.actor, usize::from(decision.quorum));
+    if others >= needed {
+        return Ok(());
+    }
+    let people = if needed == 1 { "a person".to_owned() } else { format!("{needed} people") };
+    let text = format!(
+        "{} takes {people} other than {by} to say yes, and {others} of the approvers are: enrol more first with \
+         `grace approvals enroll NAME`",
+        decision.kind
+    );
+    Err(refused("no_approver", text))
 }
 
 /// The judgement by what is in force. What cannot be judged is denied.

@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod again;
+mod changes;
 mod votes;
 
 struct World {
@@ -145,7 +146,7 @@ fn operator(kind: &str) -> Arrived {
 
 fn by(of: ActorKind, name: &str, kind: &str) -> Arrived {
     let asked = Asked { kind: kind.into(), actor: name.into(), ..Asked::default() };
-    Arrived { actor: Actor { kind: of, name: name.into() }, asked, wrong: None }
+    Arrived { actor: Actor { kind: of, name: name.into() }, asked, wrong: None, others: 0 }
 }
 
 fn keyed(mut arrived: Arrived, key: &str) -> Arrived {

@@ -184,7 +184,10 @@ fn refused(Refused { code, message, violations }: Refused) -> Failure {
     let (exit, code) = match code.as_str() {
         "invalid" | "too_large" => (Exit::Usage, "bad_payload"),
         "unknown_type" => (Exit::Usage, "unknown_type"),
-        "bad_request" => (Exit::Usage, "bad_request"),
+        // As governance says it of what would change it.
+        "bad_request" | "bad_policies" | "bad_charter" | "bad_key" | "bad_name" | "not_found" => {
+            (Exit::Usage, code.as_str())
+        }
         other => (Exit::Failed, other),
     };
     let told: Vec<String> = violations.iter().map(ToString::to_string).collect();

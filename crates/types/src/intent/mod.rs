@@ -181,7 +181,8 @@ pub enum Submitted {
 /// Why an intent is not taken, or not even decided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Refused {
-    /// Stable: `unknown_type`, `invalid`, `key_reused`, `overloaded`, `too_large`, `bad_request`.
+    /// Stable: `unknown_type`, `invalid`, `key_reused`, `overloaded`, `too_large`, `bad_request`; of what changes governance also its refusals,
+    /// such as `no_approver` or `bad_policies`.
     pub code: String,
     /// One sentence for people.
     pub message: String,
