@@ -62,6 +62,7 @@ fn mistakes_are_caught() {
         (Mistake::EarlyAcknowledgement, "was acknowledged and lost: it did not fire the policy"),
         (Mistake::LyingDisks, "was acknowledged and lost"),
         (Mistake::SteppedTimers, "fired before its time"),
+        (Mistake::ForgottenBounds, "tasks are open"),
     ] {
         let caught = sentences(mistake);
         assert!(caught.iter().any(|s| s.contains(sentence)), "{mistake:?}: {caught:#?}");

@@ -103,8 +103,8 @@ impl World {
             }
             Node::Htm => {
                 let era = Era::from_bits(self.entropy.next_u64());
-                let configure =
-                    htm::Command::Configure { boot: BOOT.to_owned(), era, settings: setup::settings() };
+                let settings = setup::settings(self.mistake);
+                let configure = htm::Command::Configure { boot: BOOT.to_owned(), era, settings };
                 self.take_htm(configure, To::Setup);
                 self.take_htm(htm::Command::Define { types: SETUP.intents.clone() }, To::Setup);
             }

@@ -26,6 +26,8 @@ pub enum Mistake {
     LyingDisks,
     /// The scheduler's timers follow the wall clock.
     SteppedTimers,
+    /// The queue of tasks takes whatever comes.
+    ForgottenBounds,
 }
 
 /// How much happened: a run in which nothing broke proves nothing.

@@ -9,6 +9,8 @@ use grace_orchestration::{
 use grace_types::time::Timestamp;
 use serde_json::{Value, json};
 
+use super::Mistake;
+
 /// The wall clock at the start: a whole minute, 2025-11-24T16:00:00Z.
 pub(super) const START: Timestamp = Timestamp::from_nanos(1_764_000_000_000_000_000);
 
@@ -43,12 +45,13 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> BTreeMap<String, T> {
     serde_json::from_value(value).unwrap_or_else(|e| unreachable!("the setup is fixed: {e}"))
 }
 
-pub(super) fn settings() -> Settings {
+pub(super) fn settings(mistake: Option<Mistake>) -> Settings {
+    let times = if mistake == Some(Mistake::ForgottenBounds) { 1000 } else { 1 };
     Settings {
-        backlog_warning: 8,
-        backlog_critical: 12,
-        backlog_normal: 30,
-        tasks: TASKS,
+        backlog_warning: 8 * times,
+        backlog_critical: 12 * times,
+        backlog_normal: 30 * times,
+        tasks: TASKS * times,
         worker_silence_ms: 4500,
         lease_grace_ms: 300,
     }
