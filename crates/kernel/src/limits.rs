@@ -86,8 +86,9 @@ pub const EVIDENCE_METRIC: Duration = Duration::from_secs(2);
 /// See [`EVIDENCE_METRIC`].
 pub const EVIDENCE_METRIC_LEAST: Duration = Duration::from_millis(500);
 
-/// How long a component that ends goes on shipping to sinks that answer. What is left then is shipped at its next start.
-pub const EVIDENCE_FINISH: Duration = Duration::from_secs(1);
+/// How long a component that ends goes on shipping to sinks that answer, a few times [`EVIDENCE_REPLY`]. What is left then is shipped at its
+/// next start.
+pub const EVIDENCE_FINISH: Duration = Duration::from_secs(3);
 
 /// What of the disk is kept for emergencies: the records of them, the log's seals over those, and SQLite's checkpoints of both,
 /// which are some hundred KiB for each of two dozen components, ten times over; on a small device a sixteenth of it. Below that, commands are

@@ -257,7 +257,7 @@ fn host(setting: &Setting, path: &Path, outstanding: usize, sinks: Option<&Sinks
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (commands, mut hosted) = start(path);
-        let shippers = sinks.map(|sinks| sinks.ship(path, hosted.written.clone()));
+        let shippers = sinks.map(|sinks| sinks.ship(path, &hosted.written));
         let drain = tokio::spawn(async move {
             while hosted.releases.recv().await.is_some() {}
             hosted.ended().await.unwrap();

@@ -84,7 +84,7 @@ impl Sinks {
     }
 
     /// Ships the journal at `path` from now on. Inside a tokio runtime.
-    pub(crate) fn ship(&self, path: &Path, written: watch::Receiver<Seq>) -> Shippers {
+    pub(crate) fn ship(&self, path: &Path, written: &watch::Receiver<Seq>) -> Shippers {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let bus = connect(&self.socket, COMPONENT);
         Shippers::start(COMPONENT, &evidence::sqlite(path.to_owned()), &bus, &clock, written)

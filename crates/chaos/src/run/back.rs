@@ -164,7 +164,7 @@ impl Worker {
         let open = evidence::sqlite(self.setup.journal.clone());
         // A run records some events a second, and waits for its seal.
         let at_once = Duration::ZERO;
-        let mut shippers = Shippers::gathering(self.setup.component, &open, &bus, clock, newest, at_once);
+        let mut shippers = Shippers::gathering(self.setup.component, &open, &bus, clock, &newest, at_once);
         for subject in STREAM {
             tokio::spawn(listen(bus.clone(), subject.to_owned(), self.keeper()));
         }

@@ -69,7 +69,7 @@ impl Voice {
     }
 
     /// Ships the journal at `path`, of which `written` is the newest durable record.
-    pub(super) fn ship(&mut self, path: PathBuf, written: watch::Receiver<Seq>) {
+    pub(super) fn ship(&mut self, path: PathBuf, written: &watch::Receiver<Seq>) {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let open = evidence::sqlite(path);
         self.shippers.push(Shippers::start(CONTROL_PLANE, &open, &self.bus, &clock, written));
@@ -78,7 +78,7 @@ impl Voice {
     /// Ships what can be read of a journal that was set aside, for as long as this control plane lives.
     pub(super) fn ship_rest(&mut self, path: PathBuf) {
         if self.shippers.len() <= limits::JOURNALS_SET_ASIDE {
-            self.ship(path, watch::channel(Seq(0)).1);
+            self.ship(path, &watch::channel(Seq(0)).1);
         }
     }
 

@@ -234,6 +234,7 @@ pub struct Course {
     oldest: Option<(u64, Option<Timestamp>)>,
     rewinds: u64,
     halted: Option<Halt>,
+    ending: bool,
     notices: Vec<Notice>,
 }
 
@@ -256,6 +257,7 @@ impl Course {
             oldest: None,
             rewinds: 0,
             halted: None,
+            ending: false,
             notices: Vec::new(),
         }
     }
@@ -475,6 +477,24 @@ impl Course {
     /// There is no record from `from` on, whatever was said to be written.
     pub fn none_from(&mut self, from: u64) {
         self.last = self.last.min(from.saturating_sub(1));
+    }
+
+    /// The process ends: the sink is asked now where it stands, whatever was found before and whatever is under way, and gets all that
+    /// waits without a pause. See [`Course::is_over`].
+    pub fn end(&mut self, now: Monotonic) {
+        if std::mem::replace(&mut self.ending, true) || self.halted.is_some() {
+            return;
+        }
+        self.gather = Duration::ZERO;
+        self.away_since = None;
+        self.phase = Phase::Unknown { ask_at: now };
+    }
+
+    /// Whether nothing more is to be done before the process ends: the sink has everything, or did not answer when it was asked once more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let has_all = self.progress().waiting() == Some(0);
+        self.ending && (has_all || self.halted.is_some() || self.away_since.is_some())
     }
 
     /// Whether nothing that is written is left to be sent.

@@ -34,10 +34,7 @@ use tokio::{
     time::{error::Elapsed, timeout},
 };
 
-use self::{
-    course::{Progress, Standing},
-    shipper::Shipper,
-};
+use self::{course::Progress, shipper::Shipper};
 
 /// Who keeps evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,8 +81,10 @@ type Shown = watch::Receiver<Option<(Source, Progress)>>;
 /// Ships one component's journal to every sink until it is dropped.
 pub struct Shippers {
     tasks: JoinSet<()>,
-    written: watch::Receiver<Seq>,
+    /// Publishes how far they are, for as long as this lives.
+    _metric: JoinSet<()>,
     shown: Vec<Shown>,
+    end: watch::Sender<bool>,
 }
 
 impl Shippers {
@@ -97,7 +96,7 @@ impl Shippers {
         open: &Open,
         bus: &Bus,
         clock: &Arc<dyn Clock>,
-        written: watch::Receiver<Seq>,
+        written: &watch::Receiver<Seq>,
     ) -> Self {
         Self::gathering(component, open, bus, clock, written, crate::limits::EVIDENCE_GATHER)
     }
@@ -110,11 +109,12 @@ impl Shippers {
         open: &Open,
         bus: &Bus,
         clock: &Arc<dyn Clock>,
-        written: watch::Receiver<Seq>,
+        written: &watch::Receiver<Seq>,
         gather: Duration,
     ) -> Self {
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut metric) = (JoinSet::new(), JoinSet::new());
         let mut shown = Vec::new();
+        let (end, ends) = watch::channel(false);
         for sink in Sink::ALL {
             let (progress, show) = watch::channel(None);
             let shipper = Shipper {
@@ -127,12 +127,13 @@ impl Shippers {
                 written: written.clone(),
                 gather,
                 progress,
+                end: ends.clone(),
             };
             tasks.spawn(shipper.run());
             shown.push(show);
         }
-        tasks.spawn(metric::publish(component.to_owned(), bus.clone(), Arc::clone(clock), shown.clone()));
-        Self { tasks, written, shown }
+        metric.spawn(metric::publish(component.to_owned(), bus.clone(), Arc::clone(clock), shown.clone()));
+        Self { tasks, _metric: metric, shown, end }
     }
 
     /// How far each sink is, once its shipper has found the journal.
@@ -142,27 +143,12 @@ impl Shippers {
         Sink::ALL.into_iter().zip(self.shown.iter().map(of)).collect()
     }
 
-    /// Ships what is written, for a bounded time: not longer than `within`, and not at all to a sink that does not answer. What is
-    /// left is shipped at the next start.
+    /// Ships what is written, for a bounded time: not longer than `within`, and not to a sink that does not answer when it is asked once
+    /// more. What is left is shipped at the next start.
     pub async fn finish(&mut self, within: Duration) {
-        let last = self.written.borrow().0;
-        let all = async {
-            for shown in &mut self.shown {
-                settled(shown, last).await;
-            }
-        };
+        self.end.send_replace(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
         let _: Result<(), Elapsed> = timeout(within, all).await;
         self.tasks.abort_all();
     }
-}
-
-/// Returns when the sink has everything up to `last`, or does not answer.
-async fn settled(shown: &mut Shown, last: u64) {
-    let over = |shown: &Option<(Source, Progress)>| {
-        shown.as_ref().is_some_and(|(_, progress)| {
-            progress.standing != Standing::Shipping || progress.next.is_some_and(|next| next > last)
-        })
-    };
-    // A shipper that is gone has nothing to wait for either.
-    let _ = shown.wait_for(over).await;
 }

@@ -63,6 +63,8 @@ pub(super) struct Shipper {
     /// Least time between two batches.
     pub(super) gather: Duration,
     pub(super) progress: watch::Sender<Option<(Source, Progress)>>,
+    /// Whether the process ends.
+    pub(super) end: watch::Receiver<bool>,
 }
 
 /// A reader and whose records it reads.
@@ -74,7 +76,7 @@ struct Journal {
 }
 
 impl Shipper {
-    /// Ships until it is dropped. A journal that takes the place of another begins a course of its own.
+    /// Ships until the process ends and the course is over. A journal that takes the place of another begins a course of its own.
     pub(super) async fn run(mut self) {
         loop {
             let journal = self.opened().await;
@@ -86,7 +88,9 @@ impl Shipper {
                 most_bytes: usize::MAX,
                 troubled: false,
             };
-            leg.run(&mut self).await;
+            if leg.run(&mut self).await.is_break() {
+                return;
+            }
         }
     }
 
@@ -153,10 +157,17 @@ struct Leg {
 struct Over;
 
 impl Leg {
-    async fn run(&mut self, shipper: &mut Shipper) {
+    /// Breaks when the process ends and nothing more is to be done.
+    async fn run(&mut self, shipper: &mut Shipper) -> ControlFlow<()> {
         loop {
-            self.show(shipper);
             let now = shipper.clock.now().mono;
+            if *shipper.end.borrow_and_update() {
+                self.course.end(now);
+            }
+            self.show(shipper);
+            if self.course.is_over() {
+                return ControlFlow::Break(());
+            }
             let done = match self.course.next(now) {
                 Step::Ask(ticket) => {
                     // What was under way before is forgotten.
@@ -169,7 +180,7 @@ impl Leg {
                 Step::Wait { until } => self.wait(shipper, now, until).await,
             };
             if done.is_err() {
-                return;
+                return ControlFlow::Continue(());
             }
         }
     }
@@ -258,6 +269,10 @@ impl Leg {
                 Err(_) => Err(Over),
             },
             Ok(()) = shipper.written.changed(), if idle => {
+                self.course.written(shipper.written.borrow_and_update().0);
+                Ok(())
+            }
+            Ok(()) = shipper.end.changed() => {
                 self.course.written(shipper.written.borrow_and_update().0);
                 Ok(())
             }

@@ -169,7 +169,7 @@ where
                 serving.release(release, publisher.as_mut());
                 if first {
                     shippers = reader.as_ref().zip(context.bus.as_ref()).map(|(open, bus)| {
-                        Shippers::start(&serving.component, open, bus, &context.clock, hosted.written.clone())
+                        Shippers::start(&serving.component, open, bus, &context.clock, &hosted.written)
                     });
                     match &context.bus {
                         Some(bus) => {

@@ -76,7 +76,7 @@ impl Writer {
         let open: Open = Arc::new(move || Ok(Box::new(MemoryReader::open(&disk))));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let bus = net.client("web.1").unwrap().bus();
-        Shippers::start("web.1", &open, &bus, &clock, self.written.subscribe())
+        Shippers::start("web.1", &open, &bus, &clock, &self.written.subscribe())
     }
 }
 

@@ -201,7 +201,7 @@ impl Shell {
             shell.recorder.append(number, json);
         }
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        shell.voice.ship(shell.instance.journal("control_plane"), shell.recorder.written.clone());
+        shell.voice.ship(shell.instance.journal("control_plane"), &shell.recorder.written);
         shell.write_credentials();
         shell.attach_kept(streams);
         shell.begin(predecessors > 0, recorded > 0);

@@ -235,6 +235,49 @@ fn where_processors_are_short_full_batches_keep_the_pause_until_they_are_late() 
 }
 
 #[test]
+fn at_the_end_a_sink_is_asked_once_more_whatever_it_did_before() {
+    let away = || {
+        let mut course = Course::new(3);
+        let ticket = ask(&mut course, at(0));
+        course.failed(at(1000), ticket, "no answer", u64::MAX);
+        assert!(matches!(course.next(at(1000)), Step::Wait { until } if until > at(1000)));
+        assert!(!course.is_over());
+        course.end(at(1001));
+        assert!(!course.is_over());
+        let ticket = ask(&mut course, at(1001));
+        (course, ticket)
+    };
+    // It is back, and gets everything, without a pause between two batches.
+    let (mut course, ticket) = away();
+    course.replied(at(1002), WALL, ticket, 1, 3);
+    let first = course.sent(at(1002), WALL, batch(1, 2));
+    assert_eq!(course.next(at(1002)), Step::Send { from: 2 });
+    let second = course.sent(at(1002), WALL, batch(2, 4));
+    course.replied(at(1003), WALL, first, 2, 3);
+    assert!(!course.is_over());
+    course.replied(at(1004), WALL, second, 4, 3);
+    assert!(course.is_over());
+    // It is still away, and is not waited for.
+    let (mut course, ticket) = away();
+    course.failed(at(2001), ticket, "no answer", 0);
+    assert!(course.is_over());
+}
+
+#[test]
+fn at_the_end_what_is_under_way_is_asked_for_again() {
+    let mut course = Course::new(3);
+    let ticket = ask(&mut course, at(0));
+    course.replied(at(0), WALL, ticket, 1, 3);
+    // Its answer died with the broker.
+    course.sent(at(0), WALL, batch(1, 4));
+    course.end(at(1));
+    course.end(at(2));
+    let ticket = ask(&mut course, at(2));
+    course.replied(at(3), WALL, ticket, 4, 3);
+    assert!(course.is_over());
+}
+
+#[test]
 fn a_sink_that_is_away_is_asked_ever_more_seldom_and_told_of_once() {
     let mut course = Course::new(3);
     let (mut now, mut tries, mut told) = (at(0), 0, Vec::new());
