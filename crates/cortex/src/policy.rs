@@ -4,24 +4,26 @@
 //! also the tier under which it permits (`@tier`) and, where that leaves it to people, how many of them (`@quorum`), and either may say what
 //! to do next (`@advice`).
 //!
-//! Cedar evaluates every policy of a set for every request. Here they are put into slices when they are read: for each kind of actor
-//! and each type, those whose scope can apply. A slice never changes an answer, since a policy whose scope does not hold has no say.
+//! Cedar evaluates every policy of a set for every request. Here they are put into slices when they are read ([`slice`]): for each kind of
+//! actor and each type, those whose scope can apply. A slice never changes an answer, since a policy whose scope does not hold has no say.
 //!
 //! It fails closed: a policy that cannot be evaluated makes the whole answer "no", even where another one permits.
 
+mod ask;
 mod read;
 mod slice;
 #[cfg(test)]
 mod tests;
 mod view;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
-use cedar_policy::{
-    Authorizer, Context, Decision, Effect, Entities, Entity, EntityId, EntityTypeName, EntityUid, Policy,
-    PolicySet, Request as CedarRequest, RestrictedExpression,
+use cedar_policy::{Authorizer, Policy, PolicyId};
+
+use self::{
+    ask::{Action, Names},
+    slice::Slice,
 };
-
 pub use self::{
     read::{PolicyFault, PolicyFaults},
     view::PolicyView,
@@ -96,14 +98,14 @@ pub enum Ruling {
 pub struct Policies {
     /// In the order of their texts.
     policies: Vec<Policy>,
-    all: PolicySet,
-    /// What stands in the annotations, by name.
-    notes: HashMap<String, Note>,
+    /// What they say of themselves, in the same order.
+    notes: Vec<Note>,
+    /// The place of each in that order.
+    places: HashMap<PolicyId, usize>,
     types: BTreeMap<String, Type>,
-    /// For types that nobody has heard of, by kind of actor.
-    unknown: HashMap<ActorKind, PolicySet>,
-    principals: HashMap<ActorKind, EntityTypeName>,
-    target: EntityTypeName,
+    /// For types that nobody has heard of.
+    unknown: Slices,
+    names: Names,
     authorizer: Authorizer,
 }
 
@@ -113,19 +115,23 @@ impl std::fmt::Debug for Policies {
     }
 }
 
+/// What a policy says of itself in its annotations.
 struct Note {
+    name: String,
+    permits: bool,
     tier: Option<Tier>,
     quorum: Option<u8>,
     advice: Option<String>,
 }
 
-/// A type of intents as an action.
+/// A type of intents.
 struct Type {
-    action: EntityUid,
-    /// The action with its group.
-    entities: Entities,
-    slices: HashMap<ActorKind, PolicySet>,
+    action: Action,
+    slices: Slices,
 }
+
+/// One for each kind of actor, in their order.
+type Slices = Vec<Slice>;
 
 /// The group of an action that the manifest declares, and of one that nobody has heard of.
 const DECLARED: &str = "declared";
@@ -134,7 +140,7 @@ const UNKNOWN: &str = "unknown";
 impl Policies {
     /// Names of the policies, in order.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        self.policies.iter().map(|policy| policy.id().to_string())
+        self.notes.iter().map(|note| note.name.clone())
     }
 
     /// What they say to a request.
@@ -149,66 +155,17 @@ impl Policies {
                 errors: vec![format!("`{}` is a group of types, and no type", request.kind)],
             };
         }
-        let unheard;
-        let (kind, slice) = match self.types.get(&request.kind) {
-            Some(kind) => (kind, kind.slices.get(&request.actor.kind)),
-            None => {
-                unheard = Type::of(&request.kind, Some(UNKNOWN));
-                match &unheard {
-                    Ok(kind) => (kind, self.unknown.get(&request.actor.kind)),
-                    Err(error) => return Ruling::Failed { errors: vec![error.clone()] },
-                }
-            }
-        };
-        self.ask(request, kind, slice.unwrap_or(&self.all))
+        let kind = self.types.get(&request.kind);
+        let slice = &kind.map_or(&self.unknown, |kind| &kind.slices)[request.actor.kind as usize];
+        self.ask(request, kind.map(|kind| &kind.action), slice.parts(&request.actor.name))
     }
 
     /// The same without slices: every policy is evaluated.
     #[cfg(test)]
     fn rule_by_all(&self, request: &Request) -> Ruling {
-        let kind = match self.types.get(&request.kind) {
-            Some(_) if KNOWN.contains(&request.kind.as_str()) => Type::of(&request.kind, None),
-            Some(_) => Type::of(&request.kind, Some(DECLARED)),
-            None => Type::of(&request.kind, Some(UNKNOWN)),
-        };
-        self.ask(request, &kind.unwrap(), &self.all)
-    }
-
-    fn ask(&self, request: &Request, kind: &Type, set: &PolicySet) -> Ruling {
-        let Some(principal) = self.principals.get(&request.actor.kind) else {
-            return Ruling::Failed { errors: vec!["this kind of actor has no entity type".to_owned()] };
-        };
-        let uid = |name: &EntityTypeName, id: &str| {
-            EntityUid::from_type_name_and_id(name.clone(), EntityId::new(id))
-        };
-        let asked = context(request).and_then(|context| {
-            let (actor, target) = (uid(principal, &request.actor.name), uid(&self.target, &request.target));
-            CedarRequest::new(actor, kind.action.clone(), target, context, None).map_err(|e| e.to_string())
-        });
-        let asked = match asked {
-            Ok(asked) => asked,
-            Err(error) => return Ruling::Failed { errors: vec![error] },
-        };
-        let response = self.authorizer.is_authorized(&asked, set, &kind.entities);
-        let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
-        if !errors.is_empty() {
-            return Ruling::Failed { errors };
-        }
-        let mut by: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
-        by.sort_unstable();
-        let notes: Vec<&Note> = by.iter().filter_map(|name| self.notes.get(name)).collect();
-        let advice = notes.iter().filter_map(|note| note.advice.clone()).collect();
-        match response.decision() {
-            Decision::Allow => {
-                let tier = notes.iter().filter_map(|note| note.tier).max_by_key(|tier| tier.strictness());
-                // Each permit names one: it is checked when they are read.
-                let tier = tier.unwrap_or(Tier::Approval);
-                let quorum = notes.iter().filter_map(|note| note.quorum).max().unwrap_or(1);
-                Ruling::Permitted { tier, quorum, by, advice }
-            }
-            Decision::Deny if by.is_empty() => Ruling::NotPermitted,
-            Decision::Deny => Ruling::Forbidden { by, advice },
-        }
+        let action = self.types.get(&request.kind).map(|kind| &kind.action);
+        let open = cedar_policy::PolicySet::from_policies(self.policies.iter().cloned()).unwrap();
+        self.ask(request, action, [&slice::Part { settled: Vec::new(), open }])
     }
 
     /// Whether a person at the terminal could still change the rules.
@@ -219,35 +176,4 @@ impl Policies {
             Request { actor, kind, target: "instance".to_owned(), circumstances: Default::default() };
         matches!(self.rule(&request), Ruling::Permitted { .. })
     }
-}
-
-impl Type {
-    fn of(name: &str, group: Option<&str>) -> Result<Self, String> {
-        let action_type: EntityTypeName = "Action".parse().map_err(|e| format!("{e}"))?;
-        let uid = |id: &str| EntityUid::from_type_name_and_id(action_type.clone(), EntityId::new(id));
-        let action = uid(name);
-        let parents: HashSet<EntityUid> = group.into_iter().map(uid).collect();
-        let groups = parents.iter().map(|parent| Entity::new_no_attrs(parent.clone(), HashSet::new()));
-        let all: Vec<Entity> =
-            groups.chain([Entity::new_no_attrs(action.clone(), parents.clone())]).collect();
-        let entities = Entities::from_entities(all, None).map_err(|e| e.to_string())?;
-        Ok(Self { action, entities, slices: HashMap::new() })
-    }
-}
-
-fn context(request: &Request) -> Result<Context, String> {
-    let of = &request.circumstances;
-    #[expect(clippy::cast_possible_truncation, reason = "from 0 to 100: it was checked")]
-    let percent = (of.revenue_impact * 100.0).round() as i64;
-    Context::from_pairs([
-        ("user_facing".to_owned(), RestrictedExpression::new_bool(of.user_facing)),
-        ("emergency".to_owned(), RestrictedExpression::new_bool(of.emergency)),
-        ("revenue_percent".to_owned(), RestrictedExpression::new_long(percent)),
-    ])
-    .map_err(|e| e.to_string())
-}
-
-/// Whether a policy permits rather than forbids.
-fn permits(policy: &Policy) -> bool {
-    policy.effect() == Effect::Permit
 }

@@ -1,6 +1,7 @@
 //! What a decision of the cortex costs: policies, tier, score and reasons, against Cedar's bare call on the same policies.
 //!
-//! Twenty policies over ten types of intents and three kinds of actors; requests cycle through fifty actors. One thread, in turn:
+//! Twenty policies over ten types of intents and three kinds of actors; requests cycle through fifty actors, who ask for every type. Four of
+//! five ask for what their kind may, under a condition that has to be evaluated. One thread, in turn:
 //! - cedar, ready: the request and the entities are there already
 //! - cedar, built: the request is built each time, as somebody must
 //! - ruling: the policies' answer by slices, request built
@@ -162,14 +163,17 @@ fn policies() -> String {
 }
 
 fn request(n: usize) -> Request {
-    let kind = [ActorKind::Operator, ActorKind::Agent, ActorKind::Program][n % 3];
+    let (nth, actor) = (n % TYPES, n / TYPES % ACTORS);
+    let asks_for_its_own = !actor.is_multiple_of(5);
+    let kind = [ActorKind::Operator, ActorKind::Agent, ActorKind::Program]
+        [if asks_for_its_own { nth % 3 } else { (nth + 1) % 3 }];
     Request {
-        actor: Actor { kind, name: format!("actor-{}", n % ACTORS) },
-        kind: format!("type_{}", n % TYPES),
+        actor: Actor { kind, name: format!("actor-{actor}") },
+        kind: format!("type_{nth}"),
         target: "web".to_owned(),
         circumstances: Circumstances {
             user_facing: n.is_multiple_of(2),
-            emergency: n.is_multiple_of(5),
+            emergency: n.is_multiple_of(7),
             revenue_impact: 0.5,
         },
     }

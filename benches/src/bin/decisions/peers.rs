@@ -1,18 +1,18 @@
-//! The same rules for others' engines: Rego, run by regorus's interpreter and its virtual machine, and casbin.
+//! The same rules for others' engines: Rego, run by regorus's interpreter and its virtual machine, and casbin. Rules are prepared once. Rego's
+//! input is there already, or is built from the request each time, as somebody must; casbin takes the request's fields as they are.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use casbin::{CoreApi as _, DefaultModel, Enforcer, MemoryAdapter, MgmtApi as _};
 use grace_cortex::request::Request;
 use regorus::{CompiledPolicy, Engine, Value, languages::rego::compiler::Compiler, rvm::vm::RegoVM};
-use serde_json::json;
 
 use super::{Peer, TYPES, kind_of_type};
 
 const RULE: &str = "data.grace.allow";
 
 pub(super) fn all(requests: &[Request]) -> Vec<Peer> {
-    vec![interpreter(requests), machine(requests), enforcer(requests)]
+    vec![interpreter(requests), machine(requests), machine_with_input(requests), enforcer(requests)]
 }
 
 /// Twenty rules, as in Cedar.
@@ -47,18 +47,24 @@ fn compiled() -> CompiledPolicy {
     engine.compile_with_entrypoint(&RULE.into()).expect("it compiles")
 }
 
-fn inputs(requests: &[Request]) -> Vec<Value> {
-    let input = |request: &Request| {
-        let (kind, of) = (request.actor.kind.entity_type(), &request.circumstances);
-        let json = json!({"kind": kind, "actor": request.actor.name, "action": request.kind, "target": request.target,
-            "user_facing": of.user_facing, "emergency": of.emergency, "revenue_percent": 50});
-        Value::from_json_str(&json.to_string()).unwrap()
-    };
-    requests.iter().map(input).collect()
+fn input(request: &Request) -> Value {
+    let (kind, of) = (request.actor.kind.entity_type(), &request.circumstances);
+    let fields: [(&str, Value); 7] = [
+        ("kind", kind.into()),
+        ("actor", request.actor.name.as_str().into()),
+        ("action", request.kind.as_str().into()),
+        ("target", request.target.as_str().into()),
+        ("user_facing", of.user_facing.into()),
+        ("emergency", of.emergency.into()),
+        ("revenue_percent", 50i64.into()),
+    ];
+    Value::from(
+        fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<BTreeMap<Value, Value>>(),
+    )
 }
 
 fn interpreter(requests: &[Request]) -> Peer {
-    let (policy, inputs) = (compiled(), inputs(requests));
+    let (policy, inputs) = (compiled(), requests.iter().map(input).collect::<Vec<_>>());
     let decide = move |n: usize| {
         policy.eval_with_input(inputs[n % inputs.len()].clone()).unwrap() == Value::from(true)
     };
@@ -66,17 +72,29 @@ fn interpreter(requests: &[Request]) -> Peer {
 }
 
 fn machine(requests: &[Request]) -> Peer {
-    let (policy, inputs) = (compiled(), inputs(requests));
+    let inputs: Vec<Value> = requests.iter().map(input).collect();
+    let run = loaded();
+    Peer { name: "regorus, machine", decide: Box::new(move |n| run(inputs[n % inputs.len()].clone())) }
+}
+
+fn machine_with_input(requests: &[Request]) -> Peer {
+    let (requests, run) = (requests.to_vec(), loaded());
+    let decide = move |n: usize| run(input(&requests[n % requests.len()]));
+    Peer { name: "regorus, input built", decide: Box::new(decide) }
+}
+
+/// The machine with the rules.
+fn loaded() -> impl Fn(Value) -> bool {
+    let policy = compiled();
     let program = Compiler::compile_from_policy(&policy, &[RULE]).expect("it compiles");
     let mut vm = RegoVM::new_with_policy(policy);
     vm.load_program(program);
     let vm = std::cell::RefCell::new(vm);
-    let decide = move |n: usize| {
+    move |input| {
         let mut vm = vm.borrow_mut();
-        vm.set_input(inputs[n % inputs.len()].clone());
+        vm.set_input(input);
         vm.execute().unwrap() == Value::from(true)
-    };
-    Peer { name: "regorus, machine", decide: Box::new(decide) }
+    }
 }
 
 fn enforcer(requests: &[Request]) -> Peer {

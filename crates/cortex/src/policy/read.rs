@@ -6,12 +6,12 @@ use std::{
 };
 
 use cedar_policy::{
-    Authorizer, EntityTypeName, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
+    Authorizer, Effect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
 };
 use grace_types::yaml::nearest;
 use miette::Diagnostic;
 
-use super::{DECLARED, KNOWN, Note, Policies, SCHEMA, Type, UNKNOWN, permits, slice::slice};
+use super::{DECLARED, KNOWN, Note, Policies, SCHEMA, Slices, Type, UNKNOWN, ask::Names, slice::Slice};
 use crate::{limits, request::ActorKind, tier::Tier};
 
 /// One thing that is wrong with a text of policies.
@@ -57,7 +57,7 @@ impl Policies {
     /// Everything that is wrong: a text that is not Cedar, a policy that does not fit the schema or has no name, a permit without a tier,
     /// and a set after which nobody could change the policies any more.
     pub fn read(texts: &[(&str, &str)], declared: &[String]) -> Result<Self, PolicyFaults> {
-        let mut reading = Reading { faults: Vec::new(), policies: Vec::new(), notes: HashMap::new() };
+        let mut reading = Reading::default();
         for (origin, text) in texts {
             reading.text(origin, text);
         }
@@ -75,7 +75,7 @@ impl Policies {
         let all = all.map_err(|e| reading.failed(e.to_string()))?;
         reading.validate(&all, declared);
         reading.sound()?;
-        let policies = reading.ready(all, declared).map_err(|message| reading.failed(message))?;
+        let policies = reading.ready(declared).map_err(|message| reading.failed(message))?;
         if !policies.can_be_governed() {
             return Err(reading.failed(
                 "no person could change the policies any more: permit modify_governance to the operator"
@@ -86,10 +86,12 @@ impl Policies {
     }
 }
 
+#[derive(Default)]
 struct Reading {
     faults: Vec<PolicyFault>,
     policies: Vec<Policy>,
-    notes: HashMap<String, Note>,
+    notes: Vec<Note>,
+    places: HashMap<PolicyId, usize>,
 }
 
 impl Reading {
@@ -146,7 +148,8 @@ impl Reading {
             }
         }
         let tier = policy.annotation("tier").map(str::parse::<Tier>);
-        let tier = match (tier, permits(policy)) {
+        let permits = policy.effect() == Effect::Permit;
+        let tier = match (tier, permits) {
             (Some(Ok(tier)), true) => Some(tier),
             (None, false) => None,
             (Some(_), false) => return self.fault(origin, format!("{name}: what is forbidden has no tier")),
@@ -161,10 +164,13 @@ impl Reading {
             Err(why) => return self.fault(origin, format!("{name}: @quorum: {why}")),
         };
         let advice = policy.annotation("advice").map(str::to_owned);
-        if self.notes.insert(name.clone(), Note { tier, quorum, advice }).is_some() {
+        let id = PolicyId::new(&name);
+        if self.places.insert(id.clone(), self.policies.len()).is_some() {
             return self.fault(origin, format!("there are two policies called `{name}`"));
         }
-        self.policies.push(policy.new_id(PolicyId::new(name)));
+        // A name is told without line ends and the like.
+        self.notes.push(Note { name: id.to_string(), permits, tier, quorum, advice });
+        self.policies.push(policy.new_id(id));
     }
 
     fn validate(&mut self, all: &PolicySet, declared: &[String]) {
@@ -179,47 +185,38 @@ impl Reading {
     }
 
     /// The policies with their slices.
-    fn ready(&mut self, all: PolicySet, declared: &[String]) -> Result<Policies, String> {
-        let kinds = ActorKind::ALL.map(|kind| Ok((kind, name(kind.entity_type())?)));
-        let principals: HashMap<ActorKind, EntityTypeName> =
-            kinds.into_iter().collect::<Result<_, String>>()?;
+    fn ready(&mut self, declared: &[String]) -> Result<Policies, String> {
+        let names = Names::new()?;
         let known = KNOWN.iter().map(|&name| (name, None));
         let own = declared.iter().map(|name| (name.as_str(), Some(DECLARED)));
         let mut types = BTreeMap::new();
         // What Grace knows by itself stays what it is, should the manifest declare a type of that name.
         for (name, group) in own.chain(known) {
-            let mut kind = Type::of(name, group)?;
-            kind.slices = self.slices(&principals, &kind, group)?;
-            types.insert(name.to_owned(), kind);
+            let action = names.action(name, group)?;
+            let slices = self.slices(&names, Some(&action.uid), action.group.as_ref())?;
+            types.insert(name.to_owned(), Type { action, slices });
         }
-        let unknown = self.slices(&principals, &Type::of(UNKNOWN, None)?, Some(UNKNOWN))?;
+        // No policy can name a type that nobody has heard of, only their group.
+        let unknown = self.slices(&names, None, Some(&names.action(UNKNOWN, None)?.uid))?;
         Ok(Policies {
             policies: std::mem::take(&mut self.policies),
-            all,
             notes: std::mem::take(&mut self.notes),
+            places: std::mem::take(&mut self.places),
             types,
             unknown,
-            principals,
-            target: name("Target")?,
+            names,
             authorizer: Authorizer::new(),
         })
     }
 
     fn slices(
         &self,
-        principals: &HashMap<ActorKind, EntityTypeName>,
-        kind: &Type,
-        group: Option<&str>,
-    ) -> Result<HashMap<ActorKind, PolicySet>, String> {
-        let mut actions = vec![kind.action.clone()];
-        if let Some(group) = group {
-            actions.push(Type::of(group, None)?.action);
-        }
-        let each = principals.iter().map(|(actor, principal)| {
-            let slice = slice(&self.policies, principal, &actions).map_err(|e| e.to_string())?;
-            Ok((*actor, slice))
-        });
-        each.collect()
+        names: &Names,
+        action: Option<&EntityUid>,
+        group: Option<&EntityUid>,
+    ) -> Result<Slices, String> {
+        let slice = |principal| Slice::new(&self.policies, principal, action, group);
+        names.principals.iter().map(slice).collect::<Result<_, _>>().map_err(|e| e.to_string())
     }
 }
 
@@ -233,10 +230,6 @@ fn quorum(text: &str, tier: Option<Tier>) -> Result<u8, String> {
     people.ok_or_else(|| {
         format!("`{}` is no number of people from 1 to {most}, such as @quorum(\"2\")", text.escape_debug())
     })
-}
-
-fn name(text: &str) -> Result<EntityTypeName, String> {
-    text.parse().map_err(|e| format!("{text}: {e}"))
 }
 
 /// The schema with an action for each type that the manifest declares.

@@ -52,6 +52,22 @@ fn forbidden_not_permitted_and_undecided_are_told_apart() {
 }
 
 #[test]
+fn a_name_with_quotes_keeps_its_tier() {
+    let policies = read(
+        r#"@id("nobody's") @tier("2") permit (principal is Agent, action == Action::"call_tool", resource is Target);"#,
+    );
+    assert_eq!(
+        policies.unwrap().rule(&request(ActorKind::Agent, "amy", "call_tool")),
+        Ruling::Permitted {
+            tier: Tier::Autonomous,
+            quorum: 1,
+            by: vec![r"nobody\'s".into()],
+            advice: vec![]
+        }
+    );
+}
+
+#[test]
 fn the_most_people_that_a_determining_policy_asks_for_count() {
     let policies = read(
         r#"
@@ -143,6 +159,8 @@ fn policy(n: usize) -> impl Strategy<Value = String> {
         "principal is Operator",
         "principal == Kernel::\"self_healing\"",
         "principal in Agent::\"bob\"",
+        "principal is Agent in Agent::\"amy\"",
+        "principal is Agent in Operator::\"amy\"",
     ]);
     let action = prop::sample::select(vec![
         "action",
@@ -150,6 +168,9 @@ fn policy(n: usize) -> impl Strategy<Value = String> {
         "action in [Action::\"self_improve\", Action::\"resize_image\"]",
         "action in Action::\"declared\"",
         "action in Action::\"unknown\"",
+        "action in [Action::\"unknown\", Action::\"declared\", Action::\"self_improve\"]",
+        "action == Action::\"unknown\"",
+        "action == Action::\"declared\"",
         "action == Action::\"generate_summary\"",
     ]);
     let rest = prop::sample::select(vec![
@@ -157,14 +178,29 @@ fn policy(n: usize) -> impl Strategy<Value = String> {
         " when { context.emergency }",
         " unless { context.user_facing }",
         " when { resource == Target::\"web\" }",
+        " when { context.revenue_percent * 9223372036854775807 > 0 }",
     ]);
-    (principal, action, rest, 0..5u8, prop::bool::weighted(0.8)).prop_map(
-        move |(principal, action, rest, tier, permit)| {
-            let (effect, tier) =
+    let resource = prop::sample::select(vec![
+        "resource",
+        "resource == Target::\"web\"",
+        "resource is Target",
+        "resource in Target::\"db\"",
+    ]);
+    // Of any tier; how many people and what to do next, where it may say so.
+    let notes = (0..5u8, 0..4u8, any::<bool>());
+    (principal, action, resource, rest, notes, prop::bool::weighted(0.8)).prop_map(
+        move |(principal, action, resource, rest, (tier, people, advice), permit)| {
+            let (effect, mut notes) =
                 if permit { ("permit", format!("@tier(\"{tier}\") ")) } else { ("forbid", String::new()) };
+            if permit && tier == 0 && people > 0 {
+                notes.push_str(&format!("@quorum(\"{people}\") "));
+            }
+            if advice {
+                notes.push_str(&format!("@advice(\"ask {n}\") "));
+            }
             // Nobody may lock everybody out.
             let rest = if permit || !rest.is_empty() { rest } else { " when { context.emergency }" };
-            format!("@id(\"p{n}\") {tier}{effect} ({principal}, {action}, resource){rest};\n")
+            format!("@id(\"p{n}\") {notes}{effect} ({principal}, {action}, {resource}){rest};\n")
         },
     )
 }
@@ -176,9 +212,9 @@ fn policies() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
     #[test]
-    fn a_slice_never_changes_an_answer(text in policies(), user_facing: bool, emergency: bool) {
+    fn a_slice_never_changes_an_answer(text in policies(), user_facing: bool, emergency: bool, impact in 0..3u8) {
         let governed = "@id(\"governed\") @tier(\"0\") permit (principal is Operator, action == Action::\"modify_governance\", resource);\n";
         let text = format!("{governed}{text}");
         let read = Policies::read(&[("some.cedar", text.as_str())], &["resize_image".to_owned()]);
@@ -188,7 +224,7 @@ proptest! {
             for name in ["amy", "bob", "self_healing"] {
                 for asked in ["resize_image", "self_improve", "generate_summary", "unheard_of"] {
                     let mut request = request(kind, name, asked);
-                    request.circumstances = Circumstances { user_facing, emergency, revenue_impact: 0.0 };
+                    request.circumstances = Circumstances { user_facing, emergency, revenue_impact: f64::from(impact) / 2.0 };
                     prop_assert_eq!(policies.rule(&request), policies.rule_by_all(&request), "{:?}\n{}", request, text);
                 }
             }

@@ -6,7 +6,7 @@ use cedar_policy::{EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{KNOWN, Policies, permits};
+use super::{KNOWN, Note, Policies};
 use crate::{
     request::{Actor, ActorKind},
     tier::Tier,
@@ -40,26 +40,7 @@ impl Policies {
     /// All of them, in the order of their texts.
     #[must_use]
     pub fn views(&self) -> Vec<PolicyView> {
-        self.policies.iter().map(|policy| self.view(policy)).collect()
-    }
-
-    fn view(&self, policy: &Policy) -> PolicyView {
-        let id = policy.id().to_string();
-        let note = self.notes.get(&id);
-        // What has no JSON form is compared as it is written.
-        let mut body = policy.to_json().unwrap_or_else(|_| Value::String(policy.to_string()));
-        if let Some(body) = body.as_object_mut() {
-            body.remove("annotations");
-        }
-        PolicyView {
-            permits: permits(policy),
-            tier: note.and_then(|note| note.tier),
-            quorum: note.and_then(|note| note.quorum),
-            advice: note.and_then(|note| note.advice.clone()),
-            body,
-            text: policy.to_string(),
-            id,
-        }
+        self.policies.iter().zip(&self.notes).map(|(policy, note)| view(policy, note)).collect()
     }
 
     /// Types that the manifest declares, as far as Grace does not know them by itself.
@@ -95,6 +76,24 @@ impl Policies {
             ResourceConstraint::Any | ResourceConstraint::Is(_) => None,
         });
         named.collect()
+    }
+}
+
+fn view(policy: &Policy, note: &Note) -> PolicyView {
+    // What has no JSON form is compared as it is written.
+    let mut body = policy.to_json().unwrap_or_else(|_| Value::String(policy.to_string()));
+    if let Some(body) = body.as_object_mut() {
+        body.remove("annotations");
+    }
+    let Note { name, permits, tier, quorum, advice } = note;
+    PolicyView {
+        id: name.clone(),
+        permits: *permits,
+        tier: *tier,
+        quorum: *quorum,
+        advice: advice.clone(),
+        body,
+        text: policy.to_string(),
     }
 }
 
