@@ -16,6 +16,7 @@ use grace_bus::{Bus, Message, Subscription};
 use grace_kernel::{
     Answer, Envelope, Outcome as Said, private,
     process::{
+        here::announce,
         serve::listen,
         tell,
         thread::Commands,
@@ -106,6 +107,8 @@ impl Intake {
             (Ok(actors), Ok(governance)) => (actors, governance),
             (Err(e), _) | (_, Err(e)) => return tell(&format!("intents are not heard: {e}")),
         };
+        // What was asked of a cortex that is no more is asked again.
+        tokio::spawn(announce(self.shared.bus.clone(), NAME));
         loop {
             let message = tokio::select! {
                 message = operators.recv() => message,

@@ -54,6 +54,7 @@ pub fn permissions() -> Permissions {
         [
             "grace.event.cortex.>",
             "grace.cortex.decided.*",
+            "grace.here.cortex",
             SUBMIT_SUBJECT,
             "grace.cmd.htm",
             governance::shell::OWE_SUBJECT,

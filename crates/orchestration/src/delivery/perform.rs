@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Nothing that was received is tried again here but the report: the lane decides about that. A receiver that is away, or a lost
-//! connection, is no failure at first: the same is sent until somebody is there again, within [`limits::DELIVERY_ANSWER`]. What was done
+//! connection, is no failure at first: the same is sent until somebody is there again, at once to one that says that it is back, within [`limits::DELIVERY_ANSWER`]. What was done
 //! and whose answer was lost is done again under the same key, and the receiver knows it. What runs at a time is bounded by the lanes
 //! ([`super::lane::Settings`]).
 
@@ -16,6 +16,7 @@ use grace_bus::{Bus, BusError, Headers, Message};
 use grace_kernel::{
     Decider, Envelope, Outcome,
     process::{
+        here::{Here, here_subject},
         later,
         thread::Commands,
         wire::{self, command_subject},
@@ -43,7 +44,7 @@ use crate::{
     clockwork::Clockwork,
     htm::IntentId,
     intent::{Json, Priority},
-    limits,
+    limits, triggers,
 };
 
 /// The subject of an event of this type at the front door, where an answer means that it is durable.
@@ -55,11 +56,19 @@ pub fn event_subject(kind: &str) -> String {
 /// What kind of actor asks for what a trigger, an event policy or a schedule wants.
 pub(crate) const AUTOMATION: &str = "automation";
 
+/// Who decides about intents.
+const CORTEX: &str = "cortex";
+
 /// What the component `name`, which delivers, may say and hear on the bus.
 pub(crate) fn permissions_to_deliver(name: &str) -> Permissions {
     Permissions::only(
         [format!("grace.event.{name}.>"), intent_subject(AUTOMATION, name), event_subject(">")],
-        [command_subject(name), format!("_INBOX.{name}.>")],
+        [
+            command_subject(name),
+            here_subject(CORTEX),
+            here_subject(triggers::shell::NAME),
+            format!("_INBOX.{name}.>"),
+        ],
     )
 }
 
@@ -99,7 +108,10 @@ impl Performer {
     ) -> Self {
         let (queue, performs) = mpsc::unbounded_channel();
         let (reports, settled) = mpsc::unbounded_channel();
-        let road = Road { bus, clock, reports, begun, owner: D::OWNER, component: D::COMPONENT };
+        let cortex = Here::of(bus.clone(), CORTEX);
+        let front_door = Here::of(bus, triggers::shell::NAME);
+        let (owner, component) = (D::OWNER, D::COMPONENT);
+        let road = Road { cortex, front_door, clock, reports, begun, owner, component };
         tokio::spawn(road.perform(performs));
         tokio::spawn(settle(settled, commands, clockwork));
         Self { queue }
@@ -130,7 +142,8 @@ async fn settle<D: Deliverer>(
 
 #[derive(Clone)]
 struct Road {
-    bus: Bus,
+    cortex: Here,
+    front_door: Here,
     clock: Arc<dyn Clock>,
     reports: mpsc::UnboundedSender<Report>,
     begun: Option<mpsc::UnboundedSender<Begun>>,
@@ -197,7 +210,7 @@ impl Road {
         let subject = intent_subject(AUTOMATION, self.component);
         let message = wire::command(&subject, &envelope).map_err(|e| e.to_string())?;
         let message = Message { subject, ..message };
-        let answer = self.ask(message).await;
+        let answer = self.ask(&self.cortex, message).await;
         let answer = answer.map_err(|e| format!("the cortex did not answer: {e}"))?;
         match wire::read_reply::<Reply, Refusal>(&answer.payload) {
             Ok(Outcome::Done(Reply::Submitted { results })) if results.len() == intents.len() => Ok(results),
@@ -209,11 +222,11 @@ impl Road {
 
     /// Asks until somebody is there who can answer: whoever is started again is back within moments, and a lane that counted that as
     /// failures would open its breaker over it.
-    async fn ask(&self, message: Message) -> Result<Message, BusError> {
+    async fn ask(&self, receiver: &Here, message: Message) -> Result<Message, BusError> {
         let give_up = self.clock.now().mono.plus(limits::DELIVERY_ANSWER);
         loop {
             let left = give_up.since(self.clock.now().mono);
-            let asked = self.bus.request(message.clone(), left).await;
+            let asked = receiver.request(message.clone(), left).await;
             let away = matches!(asked, Err(BusError::NoResponders { .. } | BusError::NotConnected));
             if !away || self.clock.now().mono >= give_up {
                 return asked;
@@ -296,9 +309,9 @@ impl Road {
         let headers: Headers = event.to_headers().into_iter().collect();
         let body = serde_json::to_vec(&event.data).map_err(|e| (e.to_string(), true))?;
         let message = Message::new(event_subject(&event.kind), body).with_headers(headers);
-        let answer = self.ask(message).await;
+        let answer = self.ask(&self.front_door, message).await;
         let answer = answer.map_err(|e| (format!("the trigger mesh did not answer: {e}"), false))?;
-        match crate::triggers::door::read_answer(&answer.payload) {
+        match triggers::door::read_answer(&answer.payload) {
             Ok(()) => Ok(()),
             Err(refused) => Err((refused.message, refused.lasting)),
         }
@@ -354,8 +367,15 @@ mod tests {
     use super::*;
     use crate::delivery::lane::Delivery;
 
-    #[tokio::test]
-    async fn a_receiver_that_is_away_is_asked_again_until_it_is_back() {
+    /// One delivery of an event that is on its way to the front door.
+    struct Bench {
+        net: MemoryNet,
+        bus: Bus,
+        settled: mpsc::UnboundedReceiver<Report>,
+        _queue: mpsc::UnboundedSender<Perform>,
+    }
+
+    fn bench() -> Bench {
         let users = vec![User {
             name: "a".into(),
             credential: Credential::of_password("a"),
@@ -365,10 +385,11 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let net = MemoryNet::new(&AuthTable { users }, 1, Arc::clone(&clock)).unwrap();
         let bus = net.client("a").unwrap().bus();
-        let (reports, mut settled) = mpsc::unbounded_channel();
+        let (reports, settled) = mpsc::unbounded_channel();
         let (queue, performs) = mpsc::unbounded_channel();
         let road = Road {
-            bus: bus.clone(),
+            cortex: Here::of(bus.clone(), CORTEX),
+            front_door: Here::of(bus.clone(), triggers::shell::NAME),
             clock,
             reports,
             begun: None,
@@ -380,15 +401,38 @@ mod tests {
         let delivery =
             Delivery { key: "k".into(), id: EventId::from_bits(7), work, cause: None, attempts: 1 };
         queue.send(Perform { owner: "one".into(), delivery }).unwrap();
+        Bench { net, bus, settled, _queue: queue }
+    }
+
+    impl Bench {
+        async fn answered(&mut self, asked: Message) {
+            let done = Message::new(asked.reply.unwrap(), r#"{"done": {"fired": 0}}"#);
+            self.bus.publish(done).await.unwrap();
+            let report = self.settled.recv().await.unwrap();
+            assert_eq!((report.key.as_str(), report.failed), ("k", None));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_is_away_is_asked_again_until_it_is_back() {
+        let mut bench = bench();
         // Nobody has heard it, more than once.
-        while net.counts().published < 3 {
+        while bench.net.counts().published < 3 {
             tokio::task::yield_now().await;
         }
-        assert!(settled.try_recv().is_err(), "it is no failure yet");
-        let mut door = bus.subscribe("events.>", None).await.unwrap();
+        assert!(bench.settled.try_recv().is_err(), "it is no failure yet");
+        let mut door = bench.bus.subscribe("events.>", None).await.unwrap();
         let asked = door.next().await.unwrap();
-        bus.publish(Message::new(asked.reply.unwrap(), r#"{"done": {"fired": 0}}"#)).await.unwrap();
-        let report = settled.recv().await.unwrap();
-        assert_eq!((report.key.as_str(), report.failed), ("k", None));
+        bench.answered(asked).await;
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_went_down_with_the_question_is_asked_again_when_it_says_that_it_is_back() {
+        let mut bench = bench();
+        let mut door = bench.bus.subscribe("events.>", None).await.unwrap();
+        door.next().await.unwrap();
+        bench.bus.publish(Message::new(here_subject(triggers::shell::NAME), "")).await.unwrap();
+        let asked = door.next().await.unwrap();
+        bench.answered(asked).await;
     }
 }

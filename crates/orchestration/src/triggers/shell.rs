@@ -12,6 +12,7 @@ use grace_kernel::{
     Envelope,
     process::{
         Context, KernelError,
+        here::here_subject,
         serve::{Shell, Storage, run_decider},
         tell,
         thread::Commands,
@@ -42,7 +43,7 @@ pub const WATCHDOG: Duration = Duration::from_secs(2);
 #[must_use]
 pub fn permissions() -> Permissions {
     let mut permissions = permissions_to_deliver(NAME);
-    permissions.publish.allow.push("grace.cmd.event_policy".to_owned());
+    permissions.publish.allow.extend(["grace.cmd.event_policy".to_owned(), here_subject(NAME)]);
     permissions.subscribe.allow.extend(SUBJECTS.map(str::to_owned));
     permissions
 }

@@ -29,7 +29,7 @@ use std::{path::PathBuf, sync::Arc};
 use grace_bus::{Bus, Message, Subscription};
 use grace_kernel::{
     Envelope, Outcome,
-    process::{later, serve::listen, tell, thread::Commands, wire},
+    process::{here::announce, later, serve::listen, tell, thread::Commands, wire},
 };
 use grace_types::{
     chance::{Entropy as _, OsEntropy},
@@ -142,7 +142,11 @@ impl Door {
         let door = self.clone();
         tokio::spawn(async move {
             match listen(door.bus.clone(), EVENTS.to_owned(), super::shell::NAME.to_owned()).await {
-                Ok(inbox) => door.hear(inbox, EVENTS.to_owned()).await,
+                Ok(inbox) => {
+                    // Events that went down with a trigger mesh before this one are sent again.
+                    tokio::spawn(announce(door.bus.clone(), super::shell::NAME));
+                    door.hear(inbox, EVENTS.to_owned()).await;
+                }
                 Err(e) => tell(&format!("events on {EVENTS} are not heard: {e}")),
             }
         });
