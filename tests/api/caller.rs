@@ -49,7 +49,7 @@ pub(crate) fn up() -> Instance {
     told(&instance, &["approvals", "enroll", "ann"]);
     let propose = ["governance", "propose", "--policies", &path, "--reason", "a test", "--actor", "bob"];
     let waits = told(&instance, &propose);
-    let id = waits["case"]["intent"].as_str().unwrap();
+    let id = waits["id"].as_str().unwrap();
     told(&instance, &["approvals", "approve", id, "--as", "ann"]);
     until("the policies are in force", || {
         let shown = told(&instance, &["governance", "history"]);

@@ -16,8 +16,11 @@ fn up() -> Instance {
     instance.told(&["approvals", "enroll", "ann"]);
     for later in ["bob", "cleo"] {
         let waits = instance.told(&["approvals", "enroll", later]).remove(0);
-        let id = waits["case"]["intent"].as_str().unwrap();
-        instance.told(&["approvals", "approve", id, "--as", "ann"]);
+        instance.told(&["approvals", "approve", waits["id"].as_str().unwrap(), "--as", "ann"]);
+        until("it is enrolled", || {
+            let all = instance.told(&["approvals", "approvers"]);
+            all.iter().any(|one| one["name"] == later).then_some(())
+        });
     }
     let brought = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/default.cedar");
     let path = instance.file("policies.cedar");
@@ -25,7 +28,7 @@ fn up() -> Instance {
     let path = path.to_string_lossy().into_owned();
     let waits =
         instance.told(&["governance", "propose", "--policies", &path, "--reason", "four eyes"]).remove(0);
-    instance.told(&["approvals", "approve", waits["case"]["intent"].as_str().unwrap(), "--as", "ann"]);
+    instance.told(&["approvals", "approve", waits["id"].as_str().unwrap(), "--as", "ann"]);
     until("the policies are in force", || {
         let newest = instance.told(&["governance", "history"]).remove(0);
         (newest["number"] == 1 && newest["state"] == "in_force").then_some(())

@@ -103,6 +103,55 @@ fn an_approved_intent_changes_what_is_in_force_once_also_when_killed_in_between(
 }
 
 #[test]
+fn what_the_command_line_proposes_is_an_intent_like_any_other() {
+    let world = World::up();
+    let folder = world.instance.file("new");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("a.cedar"), world.policies()).unwrap();
+    let more = "@id(\"bot\") @tier(\"2\") permit (principal == Agent::\"bot\", action == Action::\"deploy_model\", resource);\n";
+    std::fs::write(folder.join("b.cedar"), more).unwrap();
+    let path = folder.to_string_lossy().into_owned();
+    let propose = ["governance", "propose", "--policies", &path, "--reason", "bot deploys", "--actor"];
+    let own = world.instance.grace(&[&propose[..], &["ann"]].concat());
+    assert!(own.code == Some(1) && own.err.contains("error[no_approver]"), "{own}");
+    let asked = world.instance.told(&[&propose[..], &["eve"]].concat()).remove(0);
+    assert_eq!((&asked["type"], &asked["decision"]), (&json!("modify_governance"), &json!("waiting")));
+    assert_eq!((&asked["actor"], &asked["tier"]), (&json!("eve"), &json!(0)), "{asked}");
+    let id = asked["id"].as_str().unwrap();
+    assert!(asked["advice"].to_string().contains(&format!("ann: `grace approvals approve {id}")), "{asked}");
+    let shown = world.instance.grace(&["approvals", "show", id]);
+    assert!(shown.out.contains("other policies") && shown.out.contains(": bot deploys"), "{shown}");
+    let diff = world.instance.grace(&["governance", "diff", "--intent", id]);
+    assert!(diff.code == Some(0) && diff.out.contains("+ policy bot"), "{diff}");
+    world.approve(id);
+    assert_eq!(world.over(id)["state"], "succeeded");
+    let newest = world.instance.told(&["governance", "history"]).remove(0);
+    assert_eq!((&newest["state"], &newest["by"]), (&json!("in_force"), &json!("eve")), "{newest}");
+    assert_eq!(newest["approved_by"], json!(["ann"]), "{newest}");
+    let same = world.instance.grace(&[&propose[..], &["eve"]].concat());
+    assert!(same.code == Some(1) && same.err.contains("error[unchanged]"), "{same}");
+    let back = ["governance", "propose", "--generation", "0", "--reason", "back", "--actor", "eve"];
+    let back = world.instance.told(&back).remove(0);
+    world.approve(back["id"].as_str().unwrap());
+    assert_eq!(world.over(back["id"].as_str().unwrap())["state"], "succeeded");
+    assert!(!world.policies().contains("@id(\"bot\")"));
+
+    let bob = world.instance.told(&["approvals", "enroll", "bob"]).remove(0);
+    assert_eq!((&bob["type"], &bob["actor"]), (&json!("grant_permissions"), &json!("bob")), "{bob}");
+    world.approve(bob["id"].as_str().unwrap());
+    assert_eq!(world.over(bob["id"].as_str().unwrap())["state"], "succeeded");
+    let gone = world.instance.told(&["approvals", "dismiss", "bob", "--reason", "left", "--actor", "eve"]);
+    world.approve(gone[0]["id"].as_str().unwrap());
+    assert_eq!(world.over(gone[0]["id"].as_str().unwrap())["state"], "succeeded");
+    let told = until("it is told why", || {
+        let told = world.instance.told(&["narratives", "--action", "approver_dismissed"]);
+        (!told.is_empty()).then_some(told)
+    });
+    assert!(told[0]["why"].to_string().contains("left"), "{told:?}");
+    world.instance.down();
+}
+
+#[test]
 fn nobody_is_asked_to_approve_nonsense_and_approvers_come_by_the_same_road() {
     let world = World::up();
     let nonsense = [

@@ -2,8 +2,8 @@
 //!
 //! ```json
 //! {"policies": {"team.cedar": "…"}, "charter": "…", "over": 3, "reason": "agents may read"}
-//! {"approver": "bob", "public_key": "bob+…"}
-//! {"dismiss": "bob"}
+//! {"approver": "bob", "public_key": "bob+…", "reason": "new in the team"}
+//! {"dismiss": "bob", "reason": "left the team"}
 //! ```
 //!
 //! The first is for `modify_governance`, and without `policies` for `change_charter`; the others are for `grant_permissions`. A payload of
@@ -44,12 +44,28 @@ pub enum Wanted {
         approver: String,
         /// In the form `NAME+ID+BASE64`.
         public_key: String,
+        /// Why.
+        reason: Option<String>,
     },
     /// Let an approver go.
     Dismiss {
         /// Whom.
         approver: String,
+        /// Why.
+        reason: Option<String>,
     },
+}
+
+impl Wanted {
+    /// Why it is wanted, in the words of whoever asks.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Adopt { reason, .. } | Self::Enroll { reason, .. } | Self::Dismiss { reason, .. } => {
+                reason.as_deref()
+            }
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -78,17 +94,24 @@ enum Texts {
 struct Enroll {
     approver: String,
     public_key: String,
+    #[serde(default)]
+    reason: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Dismiss {
     dismiss: String,
+    #[serde(default)]
+    reason: Option<String>,
 }
 
-const POLICIES: &str = "modify_governance";
-const CHARTER: &str = "change_charter";
-const PEOPLE: &str = "grant_permissions";
+/// The type by which policies are changed, and the charter with them.
+pub const POLICIES: &str = "modify_governance";
+/// The type by which the charter is changed.
+pub const CHARTER: &str = "change_charter";
+/// The type by which approvers are enrolled and let go.
+pub const PEOPLE: &str = "grant_permissions";
 
 /// Types of intents by which governance is changed.
 pub const TYPES: [&str; 3] = [POLICIES, CHARTER, PEOPLE];
@@ -125,19 +148,22 @@ pub fn named(kind: &str, payload: &Json) -> Option<Result<Wanted, String>> {
     if kind == CHARTER && has(&["policies"]) {
         return Some(Err(format!("{CHARTER} changes the charter alone: other policies are for {POLICIES}")));
     }
-    let read = if kind != PEOPLE && has(&["policies", "charter"]) {
-        serde_json::from_value(object.into()).map(|Rules { policies, charter, over, reason }| {
-            let policies = policies.map(Texts::joined);
-            Wanted::Adopt { policies, charter, over, reason }
-        })
-    } else if kind == PEOPLE && has(&["approver", "public_key"]) {
-        serde_json::from_value(object.into())
-            .map(|Enroll { approver, public_key }| Wanted::Enroll { approver, public_key })
-    } else if kind == PEOPLE && has(&["dismiss"]) {
-        serde_json::from_value(object.into()).map(|Dismiss { dismiss }| Wanted::Dismiss { approver: dismiss })
-    } else {
-        return None;
-    };
+    let read =
+        if kind != PEOPLE && has(&["policies", "charter"]) {
+            serde_json::from_value(object.into()).map(|Rules { policies, charter, over, reason }| {
+                let policies = policies.map(Texts::joined);
+                Wanted::Adopt { policies, charter, over, reason }
+            })
+        } else if kind == PEOPLE && has(&["approver", "public_key"]) {
+            serde_json::from_value(object.into()).map(|Enroll { approver, public_key, reason }| {
+                Wanted::Enroll { approver, public_key, reason }
+            })
+        } else if kind == PEOPLE && has(&["dismiss"]) {
+            serde_json::from_value(object.into())
+                .map(|Dismiss { dismiss, reason }| Wanted::Dismiss { approver: dismiss, reason })
+        } else {
+            return None;
+        };
     Some(read.map_err(|e| format!("the payload does not say what is to change: {e}")))
 }
 

@@ -141,9 +141,6 @@ pub const GENERATIONS: usize = 20;
 /// bytes.
 pub const GENERATION_BYTES: usize = 384 << 10;
 
-/// How long governance waits for an approval of what it asks for itself.
-pub const OWN_APPROVAL: Duration = Duration::from_secs(24 * 3600);
-
 /// How far the time in an approver's signature may lie from governance's own. An answer that was made long ago and kept is not taken; clocks
 /// of two machines of one team differ by less.
 pub const ANSWER_AGE: Duration = Duration::from_secs(300);

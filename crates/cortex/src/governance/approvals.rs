@@ -3,38 +3,37 @@
 use grace_kernel::{Decision, Recorded};
 use grace_log::note::{Algorithm, VerifierKey};
 use grace_types::{
-    intent::{IntentId, Json},
     reason::{Reason, Why},
     time::Now,
 };
-use serde_json::{Value, json};
 
 use super::{
     binding::{Answer, Said, is_approver, same_person},
     command::{Refusal, Reply},
     decider::{Decided, label, millis_after, moment, record, words},
-    event::{Change, Event},
-    generations, people, query,
-    state::{Open, State},
+    event::Event,
+    query,
+    state::{Approver, Open, State},
 };
 use crate::{
-    case::{Case, Owed, Verdict, Word, sha256},
+    case::{Case, Verdict, Word},
     limits,
-    request::{Actor, ActorKind},
-    tier::Tier,
 };
 
 /// That a case waits.
-pub(super) fn asked(case: &Case, change: Option<Change>, now: Now) -> Recorded<Event> {
+pub(super) fn asked(case: &Case, now: Now) -> Recorded<Event> {
     let mono_until_ms = case.until.map(|until| millis_after(now, until.since(now.wall)));
     let text = format!("{} of {} waits for {} to say yes", case.kind, case.actor.name, so_many(case.quorum));
     let mut why = Why::because("approval.asked", text);
     for Reason { code, text } in &case.reasons {
         why = why.and(code, text);
     }
-    let by = if change.is_some() { case.actor.name.clone() } else { "cortex".to_owned() };
-    let place = case.intent.to_string();
-    record(Event::Asked { case: Box::new(case.clone()), mono_until_ms, change }, place, by, why)
+    record(
+        Event::Asked { case: Box::new(case.clone()), mono_until_ms },
+        case.intent.to_string(),
+        "cortex",
+        why,
+    )
 }
 
 fn so_many(quorum: u8) -> String {
@@ -199,45 +198,9 @@ fn yes(state: &State, now: Now, said: &Said, open: &Open) -> Decided {
         let mut reasons = vec![Reason::new("approval.approved", text)];
         let said = open.yes.values().chain([said]);
         reasons.extend(said.filter_map(|said| Some(Reason::new("approval.reason", said.reason.clone()?))));
-        events.push(resolved(open, (Word::Approved, by.clone(), reasons), ("quorum", now)));
-        if let Some(change) = &open.change {
-            events.extend(carried_out(state, now, (&open.case, change), &by));
-        }
+        events.push(resolved(open, (Word::Approved, by, reasons), ("quorum", now)));
     }
     after(state, said, events)
-}
-
-/// What governance does now that it is approved.
-fn carried_out(
-    state: &State,
-    now: Now,
-    (case, change): (&Case, &Change),
-    by: &[String],
-) -> Vec<Recorded<Event>> {
-    let why =
-        Why::because("approval.approved", format!("{} was approved by {}", case.intent, by.join(" and ")));
-    let asked_by = case.actor.name.clone();
-    match change {
-        Change::Enroll { approver, public_key } => {
-            // Another one may have been faster.
-            if enrollable(state, approver, public_key).is_err() {
-                return Vec::new();
-            }
-            let (approver, public_key) = (approver.clone(), public_key.clone());
-            let event =
-                Event::Enrolled { approver: approver.clone(), public_key, by: asked_by, at: now.wall };
-            vec![record(event, approver, "approval", why)]
-        }
-        Change::Dismiss { approver } => {
-            if people::dispensable(state, approver).is_err() {
-                return Vec::new();
-            }
-            vec![record(Event::Dismissed { approver: approver.clone() }, approver.clone(), "approval", why)]
-        }
-        Change::Adopt { base, policies, charter } => {
-            generations::approved(state, now, (*base, policies, charter), case, by)
-        }
-    }
 }
 
 pub(super) fn enrollable(state: &State, approver: &str, public_key: &str) -> Result<(), Refusal> {
@@ -273,91 +236,28 @@ pub(super) fn enrollable(state: &State, approver: &str, public_key: &str) -> Res
     Ok(())
 }
 
-/// The first approver is taken at the word of whoever sits at the machine; every later one by the word of an approver.
-pub(super) fn enroll(state: &State, now: Now, (approver, public_key): (&str, &str), by: &str) -> Decided {
+/// Takes the first approver's key, at the word of whoever sits at the machine: somebody has to be first. Every later one is an intent.
+pub(super) fn enroll_first(
+    state: &State,
+    now: Now,
+    (approver, public_key): (&str, &str),
+    by: &str,
+) -> Decided {
     if let Err(refusal) = label(by).and_then(|()| enrollable(state, approver, public_key)) {
         return Decision::refuse(refusal);
     }
-    if state.approvers.is_empty() {
-        let text = format!("{approver} is the first approver, taken at the word of the operator ({by})");
-        let why = Why::because("approver.first", text);
-        let (name, public_key, by) = (approver.to_owned(), public_key.to_owned(), by.to_owned());
-        let event = Event::Enrolled { approver: name, public_key, by, at: now.wall };
-        let mut next = state.clone();
-        next.take(&event);
-        let reply = match next.approvers.remove(approver) {
-            Some(approver) => Reply::Enrolled { approver },
-            None => Reply::Done,
-        };
-        return Decision::reply(reply).record(record(event, approver, "operator", why));
-    }
-    let payload = json!({"approver": approver, "public_key": public_key});
-    let change = Change::Enroll { approver: approver.to_owned(), public_key: public_key.to_owned() };
-    let reason = Reason::new("approver.later", "a later approver is taken by the word of an approver");
-    own_case(state, now, ("grant_permissions", approver, payload), (by, reason), change)
-}
-
-/// Lets an approver go.
-pub(super) fn dismiss(state: &State, now: Now, approver: &str, (by, reason): (&str, &str)) -> Decided {
-    if let Err(refusal) = label(by).and_then(|()| words("reason", reason)) {
-        return Decision::refuse(refusal);
-    }
-    if let Err(refusal) = people::dispensable(state, approver) {
-        return Decision::refuse(refusal);
-    }
-    let payload = json!({"dismiss": approver});
-    let change = Change::Dismiss { approver: approver.to_owned() };
-    let reason = Reason::new("approver.dismiss", reason);
-    own_case(state, now, ("grant_permissions", approver, payload), (by, reason), change)
-}
-
-/// Asks people for what governance is to do itself.
-pub(super) fn own_case(
-    state: &State,
-    now: Now,
-    (kind, target, payload): (&str, &str, Value),
-    (by, reason): (&str, Reason),
-    change: Change,
-) -> Decided {
-    let others = state.may(by, &Default::default()).count();
-    if others == 0 {
-        let text = format!("nobody but {by} could approve it: no other approver is enrolled");
-        return Decision::refuse(Refusal::new("no_approver", text));
-    }
-    let quorum = people::needed(state, by, kind, target);
-    if others < usize::from(quorum) {
+    if !state.approvers.is_empty() {
         let text =
-            format!("{kind} takes {quorum} people beside {by}, and {others} of the approvers are others");
-        return Decision::refuse(Refusal::new("no_approver", text));
+            "there are approvers already: a later one is enrolled by an intent that one of them approves";
+        return Decision::refuse(Refusal::new("wrong_state", text));
     }
-    if state.open.len() >= limits::OPEN_CASES {
-        let text = format!("{} cases wait for people, and no more are taken", limits::OPEN_CASES);
-        return Decision::refuse(Refusal::new("full", text));
-    }
-    let (intent, actor) = (
-        IntentId::new(state.era, state.own_cases + 1),
-        Actor { kind: ActorKind::Operator, name: by.trim().to_owned() },
+    let why = Why::because(
+        "approver.first",
+        format!("{approver} is the first approver, taken at the word of the operator ({by})"),
     );
-    let whole = json!({"intent": intent, "actor": actor, "type": kind, "target": target, "payload": payload});
-    let case = Case {
-        intent,
-        owed: Owed::Approval,
-        digest: sha256(whole.to_string().as_bytes()),
-        actor,
-        kind: kind.to_owned(),
-        target: target.to_owned(),
-        payload: Json::of(&payload),
-        tier: Tier::Approval,
-        quorum,
-        reasons: vec![reason],
-        since: now.wall,
-        until: Some(now.wall.plus(limits::OWN_APPROVAL)),
-    };
-    let event = asked(&case, Some(change), now);
-    let mut next = state.clone();
-    next.take(event.event());
-    match query::approval(&next, intent) {
-        Some(approval) => Decision::reply(Reply::Waits { approval: Box::new(approval) }).record(event),
-        None => Decision::refuse(Refusal::new("not_found", "it is gone")),
-    }
+    let (name, public_key, by) = (approver.to_owned(), public_key.to_owned(), by.to_owned());
+    let first =
+        Approver { name: name.clone(), public_key: public_key.clone(), by: by.clone(), since: now.wall };
+    let event = Event::Enrolled { approver: name, public_key, by, at: now.wall };
+    Decision::reply(Reply::Enrolled { approver: first }).record(record(event, approver, "operator", why))
 }

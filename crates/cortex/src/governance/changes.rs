@@ -9,14 +9,14 @@ use grace_types::{intent::Json, reason::Why, time::Now};
 use super::{
     approvals::enrollable,
     command::{Refusal, Reply},
-    decider::{Decided, record},
+    decider::{Decided, record, words},
     event::Event,
     generations::bearable,
     people::dispensable,
-    state::State,
+    state::{Closed, State},
 };
 use crate::{
-    case::{Carried, Case, Generation},
+    case::{Carried, Case, Generation, Word},
     change::{Wanted, named},
 };
 
@@ -40,8 +40,16 @@ fn texts<'a>(state: &'a State, wanted: &'a Wanted) -> Option<(&'a str, &'a str)>
 }
 
 fn hindered(state: &State, wanted: &Wanted) -> Option<Refusal> {
+    if let Some(Err(refusal)) = wanted.reason().map(|reason| words("reason", reason)) {
+        return Some(refusal);
+    }
     match wanted {
         Wanted::Adopt { over, .. } => {
+            if let Some(number) = state.on_its_way {
+                let text =
+                    format!("generation {number} is on its way to the cortex: ask again once it has come");
+                return Some(Refusal::new("wrong_state", text));
+            }
             let Some((policies, charter)) = texts(state, wanted) else {
                 return Some(Refusal::new("wrong_state", "there is no generation to change yet"));
             };
@@ -60,8 +68,8 @@ fn hindered(state: &State, wanted: &Wanted) -> Option<Refusal> {
             }
             bearable(state, policies, charter).err()
         }
-        Wanted::Enroll { approver, public_key } => enrollable(state, approver, public_key).err(),
-        Wanted::Dismiss { approver } => dispensable(state, approver).err(),
+        Wanted::Enroll { approver, public_key, .. } => enrollable(state, approver, public_key).err(),
+        Wanted::Dismiss { approver, .. } => dispensable(state, approver).err(),
     }
 }
 
@@ -73,10 +81,15 @@ pub(super) fn is_known(state: &State, case: &Case) -> bool {
     state.carried.contains(&case.intent) || state.generations.iter().any(under_way)
 }
 
-/// Carries an allowed intent out.
+/// Carries an allowed intent out: exactly what approvers said yes to here. At the cortex's word alone nothing is changed.
 pub(super) fn carry_out(state: &State, now: Now, case: &Case) -> Vec<Recorded<Event>> {
-    let by = state.closed(case.intent).map(|closed| closed.verdict.by.clone()).unwrap_or_default();
     let failed = |why: String| vec![over(Carried { failed: Some(why), ..of(case) })];
+    let approved = state
+        .closed(case.intent)
+        .filter(|closed| closed.verdict.word == Word::Approved && closed.case.digest == case.digest);
+    let Some(Closed { case, verdict, .. }) = approved else {
+        return failed("no approval of it is on record in governance: ask again".to_owned());
+    };
     let wanted = match named(&case.kind, &case.payload) {
         Some(Ok(wanted)) => wanted,
         Some(Err(wrong)) => return failed(wrong),
@@ -85,32 +98,33 @@ pub(super) fn carry_out(state: &State, now: Now, case: &Case) -> Vec<Recorded<Ev
     if let Some(refusal) = hindered(state, &wanted) {
         return failed(refusal.faults.unwrap_or(refusal.message));
     }
-    let text = format!("the cortex allowed {} of {}", case.intent, case.actor.name);
-    let why = Why::because("change.allowed", text);
-    let asked_by = case.actor.name.clone();
+    let (by, asked_by) = (&verdict.by, case.actor.name.clone());
+    let text = format!("{} of {asked_by}, approved by {}", case.intent, by.join(" and "));
+    let why = Why::because("change.approved", text);
+    let why = match wanted.reason() {
+        Some(reason) => why.and("change.reason", reason),
+        None => why,
+    };
     match &wanted {
         Wanted::Adopt { reason, .. } => {
-            if let Some(number) = state.on_its_way {
-                return failed(format!("generation {number} was on its way to the cortex: ask again"));
-            }
             let Some((policies, charter)) = texts(state, &wanted) else { return Vec::new() };
             let number = state.last + 1;
             let event = Event::Approved {
                 generation: Generation { number, policies: policies.to_owned(), charter: charter.to_owned() },
                 by: asked_by,
                 reason: reason.clone().unwrap_or_else(|| format!("asked for as {}", case.intent)),
-                approved_by: by,
+                approved_by: by.clone(),
                 at: now.wall,
-                carries: Some(of(case)),
+                carries: of(case),
             };
             vec![record(event, format!("generation {number}"), "cortex", why)]
         }
-        Wanted::Enroll { approver, public_key } => {
+        Wanted::Enroll { approver, public_key, .. } => {
             let (name, public_key) = (approver.clone(), public_key.clone());
             let event = Event::Enrolled { approver: name, public_key, by: asked_by, at: now.wall };
             vec![record(event, approver.clone(), "cortex", why), over(of(case))]
         }
-        Wanted::Dismiss { approver } => {
+        Wanted::Dismiss { approver, .. } => {
             let event = Event::Dismissed { approver: approver.clone() };
             vec![record(event, approver.clone(), "cortex", why), over(of(case))]
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use grace_types::{
-    intent::{Era, IntentId, Json},
+    intent::{IntentId, Json},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -25,8 +25,6 @@ pub enum Command {
     Begin {
         /// The machine's boot.
         boot: String,
-        /// For the ids of its own cases.
-        era: Era,
         /// Types of intents that the manifest declares.
         declared: Vec<String>,
         /// Its public key.
@@ -50,23 +48,14 @@ pub enum Command {
     Approve(Said),
     /// An approver says no.
     Deny(Said),
-    /// Takes an approver's key: the first one at once, later ones once an approver says yes.
-    Enroll {
+    /// Takes the first approver's key, at the word of whoever sits at the machine.
+    EnrollFirst {
         /// Whose.
         approver: String,
         /// `NAME+ID+BASE64`.
         public_key: String,
         /// Who asks.
         by: String,
-    },
-    /// Lets an approver go, once another says yes.
-    Dismiss {
-        /// Whom.
-        approver: String,
-        /// Who asks.
-        by: String,
-        /// Why.
-        reason: String,
     },
     /// Nothing is wrong with what a review is about.
     Accept {
@@ -104,19 +93,6 @@ pub enum Command {
         /// Which.
         grant: String,
         /// Who ends it.
-        by: String,
-    },
-    /// Asks for other policies, another charter, or both.
-    Propose {
-        /// All policies; as they are when not given.
-        #[serde(default)]
-        policies: Option<String>,
-        /// The whole charter; as it is when not given.
-        #[serde(default)]
-        charter: Option<String>,
-        /// Why.
-        reason: String,
-        /// Who asks.
         by: String,
     },
     /// Given to itself: the cortex has taken these verdicts, or has no use for them.
@@ -297,11 +273,6 @@ pub enum Reply {
     Enrolled {
         /// Who.
         approver: Approver,
-    },
-    /// It waits for an approver.
-    Waits {
-        /// The case.
-        approval: Box<ApprovalView>,
     },
     /// The leave.
     Begun {

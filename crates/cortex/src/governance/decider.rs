@@ -40,25 +40,17 @@ impl Decider for Governance {
 
     fn decide(state: &State, now: Now, command: &Command) -> Decided {
         match command {
-            Command::Begin { boot, era, declared, instance } => {
-                let event = Event::Began {
-                    boot: boot.clone(),
-                    era: *era,
-                    declared: declared.clone(),
-                    instance: instance.clone(),
-                };
-                begin(state, now, event)
+            Command::Begin { boot, declared, instance } => {
+                let (boot, declared, instance) = (boot.clone(), declared.clone(), instance.clone());
+                begin(state, now, Event::Began { boot, declared, instance })
             }
             Command::Tick => tick(state, now),
             Command::Emergency { declared, reason } => emergency::seen(state, now, *declared, reason),
             Command::Owe { cases } => owe(state, now, cases),
             Command::Approve(said) => approvals::answer(state, now, said, binding::Answer::Approve),
             Command::Deny(said) => approvals::answer(state, now, said, binding::Answer::Deny),
-            Command::Enroll { approver, public_key, by } => {
-                approvals::enroll(state, now, (approver, public_key), by)
-            }
-            Command::Dismiss { approver, by, reason } => {
-                approvals::dismiss(state, now, approver, (by, reason))
+            Command::EnrollFirst { approver, public_key, by } => {
+                approvals::enroll_first(state, now, (approver, public_key), by)
             }
             Command::Accept { review, by, note } => {
                 reviewed(state, now, *review, (false, by, note.as_deref()))
@@ -68,9 +60,6 @@ impl Decider for Governance {
                 emergency::begin(state, now, (reason, *for_ms), actor.as_ref(), by)
             }
             Command::EndEmergency { grant, by } => emergency::end(state, now, grant, by),
-            Command::Propose { policies, charter, reason, by } => {
-                generations::propose(state, now, (policies.as_deref(), charter.as_deref()), (by, reason))
-            }
             Command::Told { intents, refused } => told(state, intents, refused.as_deref()),
             Command::ResultsTold { intents } => results_told(state, intents),
             Command::Adopted { number, revision, refused } => {
@@ -173,7 +162,7 @@ pub(super) fn millis_after(now: Now, wait: Duration) -> u64 {
 
 fn begin(state: &State, now: Now, event: Event) -> Decided {
     let mut decision = Decision::reply(Reply::Done);
-    let Event::Began { boot, declared, instance, .. } = &event else { return decision };
+    let Event::Began { boot, declared, instance } = &event else { return decision };
     if *boot != state.boot || *declared != state.declared || *instance != state.instance {
         let mut why = Why::because("governance.began", "governance was started");
         if !state.instance.is_empty() && *instance != state.instance {
@@ -262,7 +251,7 @@ fn owe(state: &State, now: Now, cases: &[Case]) -> Decided {
             return Decision::refuse(Refusal::new("full", text));
         }
         decision = match case.owed {
-            Owed::Approval => decision.record(approvals::asked(case, None, now)),
+            Owed::Approval => decision.record(approvals::asked(case, now)),
             Owed::Review | Owed::Change => review_owed(decision, case),
         };
     }

@@ -1,9 +1,6 @@
 //! What happens in governance.
 
-use grace_types::{
-    intent::{Era, IntentId},
-    time::Timestamp,
-};
+use grace_types::{intent::IntentId, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::binding::Said;
@@ -11,33 +8,6 @@ use crate::{
     case::{Carried, Case, Generation, Grant, Verdict},
     request::Actor,
 };
-
-/// What governance itself does once a case is approved.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    /// Takes an approver's key.
-    Enroll {
-        /// Whose.
-        approver: String,
-        /// In the form `NAME+ID+BASE64`.
-        public_key: String,
-    },
-    /// Lets an approver go.
-    Dismiss {
-        /// Whom.
-        approver: String,
-    },
-    /// Hands the cortex other policies or another charter.
-    Adopt {
-        /// The generation that it was made over: over another one it would undo what came between.
-        base: u64,
-        /// All policies.
-        policies: String,
-        /// The whole charter.
-        charter: String,
-    },
-}
 
 /// How a grant came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +29,6 @@ pub enum Event {
     Began {
         /// The machine's boot.
         boot: String,
-        /// The random part of the ids of its own cases; the first one stays.
-        era: Era,
         /// Types of intents that the manifest declares.
         declared: Vec<String>,
         /// Its public key.
@@ -72,8 +40,6 @@ pub enum Event {
         case: Box<Case>,
         /// Until when on the clock that does not jump, in this boot.
         mono_until_ms: Option<u64>,
-        /// What governance does then; nothing for an intent that the cortex holds.
-        change: Option<Change>,
     },
     /// One of the yeses that it takes.
     Yes {
@@ -180,8 +146,7 @@ pub enum Event {
         /// When.
         at: Timestamp,
         /// The intent that it carries out, to be told what came of it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        carries: Option<Carried>,
+        carries: Carried,
     },
     /// An intent that changes governance has taken effect, or cannot.
     CarriedOut {

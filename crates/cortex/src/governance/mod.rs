@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cortex ─ Owe ─► grace.governance.owe ─► cases ◄─ Approve, Deny (signed), Accept, Flag ─ grace.cmd.governance ◄─ people
-//! cortex ◄─ grace.cortex.govern ─ Resolve, Adopt ─ what it has not taken yet
+//! cortex ◄─ grace.cortex.govern ─ Resolve, Carried, Adopt ─ what it has not taken yet
 //! control plane ─ emergency declared, resolved ─► leave for self_healing, bounded and signed
 //! ```
 //!
@@ -10,7 +10,9 @@
 //! himself. As many different people as the case says (`@quorum` in the policies, or one) have to say yes; one no is a no; silence until its
 //! end is a no.
 //!
-//! **Its own changes** (later approvers, other policies, another charter) are cases, too, which it opens itself and carries out once approved.
+//! **What changes it** (later approvers, other policies, another charter) is an intent like any other, on whatever road it comes: it says
+//! whether that could be done and by how many people before it is decided, and carries it out once it is allowed. The first approver alone is
+//! taken at the operator's word.
 //!
 //! **Generations.** Policies and charter have one number. A set that cannot be read, or after which nobody could change it any more, is
 //! refused before anybody is asked. An approved one is in force once the cortex has confirmed it; until then, and if it refuses, the old one

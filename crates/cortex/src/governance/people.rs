@@ -1,4 +1,4 @@
-//! How many people what governance is asked to do itself takes, and that there are so many: rules that nobody could change any more are refused.
+//! How many people a change of governance takes, and that there are so many: rules that nobody could change any more are refused.
 
 use super::{approvals::tame, command::Refusal, state::State};
 use crate::{
@@ -9,24 +9,19 @@ use crate::{
     tier::Tier,
 };
 
-fn takes(policies: &Policies, by: &str, kind: &str, target: &str) -> u8 {
+/// How many people an operator whom no policy names needs for it.
+fn takes(policies: &Policies, kind: &str) -> u8 {
     let request = Request {
-        actor: Actor { kind: ActorKind::Operator, name: by.to_owned() },
+        actor: Actor { kind: ActorKind::Operator, name: "operator".to_owned() },
         kind: kind.to_owned(),
-        target: target.to_owned(),
+        target: INSTANCE.to_owned(),
         circumstances: Default::default(),
     };
     match policies.rule(&request) {
         Ruling::Permitted { tier: Tier::Approval, quorum, .. } => quorum,
-        // Governance does nothing by itself without a person, whatever the policies say of those who ask the cortex.
+        // It takes a person whatever tier they give it (`change::guarded`).
         _ => 1,
     }
-}
-
-/// How many people have to say yes to what `by` asks governance for, by the policies in force.
-pub(super) fn needed(state: &State, by: &str, kind: &str, target: &str) -> u8 {
-    let in_force = state.generation(state.in_force).map(|kept| &kept.generation);
-    Rules::read(in_force, &state.declared).map_or(1, |rules| takes(&rules.policies, by, kind, target))
 }
 
 /// That so many approvers can change the rules under these policies.
@@ -35,7 +30,7 @@ pub(super) fn needed(state: &State, by: &str, kind: &str, target: &str) -> u8 {
 /// There are too few.
 pub(super) fn enough(policies: &Policies, approvers: usize) -> Result<(), Refusal> {
     for kind in TYPES {
-        let needed = usize::from(takes(policies, "operator", kind, INSTANCE));
+        let needed = usize::from(takes(policies, kind));
         if approvers < needed {
             let text = format!(
                 "{kind} would take {needed} people, and {approvers} would be approvers: nobody could change that any more. \

@@ -21,11 +21,7 @@ use grace_kernel::{
     },
 };
 use grace_log::note::SignerKey;
-use grace_types::{
-    chance::{Entropy, OsEntropy},
-    intent::{Era, IntentId},
-    manifest::Permissions,
-};
+use grace_types::{chance::OsEntropy, intent::IntentId, manifest::Permissions};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -111,7 +107,6 @@ impl Shell<Governance> for Works {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let begin = Command::Begin {
             boot: boot.trim().to_owned(),
-            era: Era::from_bits(OsEntropy.next_u64()),
             declared: std::mem::take(&mut self.declared),
             instance: self.key.verifier().to_string(),
         };
@@ -150,13 +145,11 @@ impl Shell<Governance> for Works {
             Command::Owe { .. } => not_here("what people owe is for the cortex to say, on its own subject"),
             Command::Approve(_)
             | Command::Deny(_)
-            | Command::Enroll { .. }
-            | Command::Dismiss { .. }
+            | Command::EnrollFirst { .. }
             | Command::Accept { .. }
             | Command::Flag { .. }
             | Command::BeginEmergency { .. }
             | Command::EndEmergency { .. }
-            | Command::Propose { .. }
             | Command::Query(_) => Ok(()),
         }
     }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use grace_types::{
-    intent::{Era, IntentId},
+    intent::IntentId,
     time::{Now, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     binding::{Said, same_person},
-    event::{Change, End, Event},
+    event::{End, Event},
 };
 use crate::{
     case::{Carried, Case, Generation, Grant, Verdict, Word},
@@ -37,8 +37,6 @@ pub struct Open {
     pub case: Case,
     /// Until when on the clock that does not jump, in this boot.
     pub mono_until_ms: Option<u64>,
-    /// What governance does then.
-    pub change: Option<Change>,
     /// Who said yes.
     pub yes: BTreeMap<String, Said>,
 }
@@ -155,14 +153,10 @@ pub struct Kept {
 pub struct State {
     /// The machine's boot.
     pub boot: String,
-    /// The random part of the ids of its own cases.
-    pub era: Era,
     /// Its public key; empty before its first start.
     pub instance: String,
     /// Types of intents that the manifest declares.
     pub declared: Vec<String>,
-    /// How many cases of its own it has opened.
-    pub own_cases: u64,
     /// Who may approve.
     pub approvers: BTreeMap<String, Approver>,
     /// Approvals that are waited for.
@@ -244,15 +238,10 @@ impl State {
 
     pub(super) fn take(&mut self, event: &Event) {
         match event {
-            Event::Began { boot, era, declared, instance } => {
-                self.began((boot, *era), declared, instance);
-            }
-            Event::Asked { case, mono_until_ms, change } => {
-                if case.intent.era() == self.era && change.is_some() {
-                    self.own_cases = self.own_cases.max(case.intent.number());
-                }
-                let (case, change) = (Case::clone(case), change.clone());
-                let open = Open { case, mono_until_ms: *mono_until_ms, change, yes: BTreeMap::new() };
+            Event::Began { boot, declared, instance } => self.began(boot, declared, instance),
+            Event::Asked { case, mono_until_ms } => {
+                let case = Case::clone(case);
+                let open = Open { case, mono_until_ms: *mono_until_ms, yes: BTreeMap::new() };
                 self.open.insert(open.case.intent, open);
             }
             Event::Yes { said } => {
@@ -303,14 +292,11 @@ impl State {
         }
     }
 
-    fn began(&mut self, (boot, era): (&str, Era), declared: &[String], instance: &str) {
+    fn began(&mut self, boot: &str, declared: &[String], instance: &str) {
         if self.boot != boot {
             // Deadlines of another boot are counted from another beginning.
             self.open.values_mut().for_each(|open| open.mono_until_ms = None);
             self.grants.values_mut().for_each(|live| live.mono_until_ms = None);
-        }
-        if self.instance.is_empty() {
-            self.era = era;
         }
         boot.clone_into(&mut self.boot);
         instance.clone_into(&mut self.instance);
@@ -319,10 +305,8 @@ impl State {
 
     fn resolved(&mut self, verdict: &Verdict, at: Timestamp) {
         let Some(open) = self.open.remove(&verdict.intent) else { return };
-        let Open { case, change, yes, .. } = open;
-        if change.is_none() {
-            self.untold.insert(verdict.intent, verdict.clone());
-        }
+        let Open { case, yes, .. } = open;
+        self.untold.insert(verdict.intent, verdict.clone());
         let said = if verdict.word == Word::Approved { yes.into_values().collect() } else { Vec::new() };
         push(&mut self.closed, Closed { case, verdict: verdict.clone(), at, said }, limits::CLOSED);
     }
@@ -374,7 +358,7 @@ impl State {
                     approved_by: approved_by.clone(),
                     since: *at,
                     fate: Fate::OnItsWay,
-                    carries: carries.clone(),
+                    carries: Some(carries.clone()),
                 });
             }
             Event::Adopted { number, .. } => {

@@ -44,23 +44,19 @@ struct Bench {
 impl Bench {
     fn new(approvers: &[&str]) -> Self {
         let mut bench = Self { state: State::default(), now: at(0) };
-        let begin = Command::Begin {
-            boot: "b".into(),
-            era: Era::from_bits(5),
-            declared: vec![],
-            instance: "governance+1+key".into(),
-        };
+        let begin =
+            Command::Begin { boot: "b".into(), declared: vec![], instance: "governance+1+key".into() };
         bench.done(&begin);
-        for (n, name) in approvers.iter().enumerate() {
-            let waits = bench.done(&Command::Enroll {
-                approver: (*name).into(),
-                public_key: key(name).verifier().to_string(),
-                by: (*name).into(),
-            });
-            if let Reply::Waits { approval } = waits {
-                assert!(n > 0);
-                let said = bench.said(approvers[0], &approval.case, Answer::Approve);
-                bench.done(&Command::Approve(said));
+        for (name, n) in approvers.iter().zip(1000..) {
+            let public_key = key(name).verifier().to_string();
+            if bench.state.approvers.is_empty() {
+                bench.done(&first(name, &public_key));
+            } else {
+                bench.carry(&allowed(
+                    n,
+                    "grant_permissions",
+                    &json!({"approver": name, "public_key": public_key}),
+                ));
             }
         }
         assert_eq!(bench.state.approvers.len(), approvers.len());
@@ -98,9 +94,38 @@ impl Bench {
         self.done(&Command::Owe { cases: vec![case.clone()] });
     }
 
+    /// Has it approved by ann, and told as allowed.
+    fn carry(&mut self, change: &Case) {
+        if self.state.closed(change.intent).is_none() {
+            self.owe(&Case { owed: Owed::Approval, ..change.clone() });
+            let yes = self.said("ann", change, Answer::Approve);
+            self.done(&Command::Approve(yes));
+        }
+        self.owe(change);
+    }
+
+    fn sound(&mut self, kind: &str, payload: &Value) -> Outcome<Reply, Refusal> {
+        self.give(&Command::Query(Query::Sound {
+            kind: kind.into(),
+            payload: Json::of(payload),
+            by: "ann".into(),
+        }))
+    }
+
+    fn unsound(&mut self, kind: &str, payload: &Value) -> String {
+        match self.sound(kind, payload) {
+            Outcome::Refused(refusal) => refusal.code,
+            Outcome::Done(reply) => panic!("{kind} {payload}: {reply:?}"),
+        }
+    }
+
     fn word(&self, intent: IntentId) -> Option<Word> {
         self.state.closed(intent).map(|closed| closed.verdict.word)
     }
+}
+
+fn first(approver: &str, public_key: &str) -> Command {
+    Command::EnrollFirst { approver: approver.into(), public_key: public_key.into(), by: "root".into() }
 }
 
 fn case(number: u64, actor: &str, quorum: u8) -> Case {
@@ -147,9 +172,9 @@ fn an_approval_takes_the_key_the_case_and_another_person() {
     assert!(matches!(again, Reply::Counted { repeated: true, .. }));
     let late = Said { at: at(1).wall, ..yes };
     assert_eq!(bench.refused(&Command::Approve(late)), "forged");
-    assert_eq!(bench.state.untold.len(), 1);
+    assert!(bench.state.untold.contains_key(&case.intent));
     bench.done(&Command::Told { intents: vec![case.intent], refused: None });
-    assert!(bench.state.untold.is_empty());
+    assert!(!bench.state.untold.contains_key(&case.intent));
     let changed = Case { digest: "e".repeat(64), ..case };
     assert_eq!(bench.refused(&Command::Owe { cases: vec![changed] }), "wrong_digest");
 }
@@ -175,103 +200,62 @@ fn an_answer_that_was_kept_or_comes_too_late_is_refused() {
 }
 
 #[test]
-fn a_later_approver_takes_the_word_of_an_approver_and_has_a_key_of_his_own() {
-    let mut bench = Bench::new(&["ann"]);
-    let public_key = key("bob").verifier().to_string();
-    let enroll = |approver: &str, public_key: &str, by: &str| Command::Enroll {
-        approver: approver.into(),
-        public_key: public_key.into(),
-        by: by.into(),
-    };
-    assert_eq!(bench.refused(&enroll("bob", &public_key, "ann")), "no_approver");
-    assert_eq!(bench.refused(&enroll("Bob", &public_key, "bob")), "bad_name");
-    assert_eq!(bench.refused(&enroll("carl", &public_key, "bob")), "bad_key");
-    assert_eq!(bench.refused(&enroll("ann", &public_key, "bob")), "bad_key");
-    let Reply::Waits { approval } = bench.done(&enroll("bob", &public_key, "bob")) else { panic!() };
-    assert!(!bench.state.approvers.contains_key("bob"));
-    let yes = bench.said("ann", &approval.case, Answer::Approve);
-    bench.done(&Command::Approve(yes));
-    assert!(bench.state.approvers.contains_key("bob"));
-    assert!(bench.state.untold.is_empty(), "the cortex does not know of it");
+fn the_first_approver_comes_at_once_and_each_has_a_key_of_his_own() {
+    let mut bench = Bench::new(&[]);
+    let keys = ["ann", "bob"].map(|name| key(name).verifier().to_string());
+    assert_eq!(bench.refused(&first("Ann", &keys[0])), "bad_name");
+    assert_eq!(bench.refused(&first("carl", &keys[0])), "bad_key");
+    bench.done(&first("ann", &keys[0]));
+    assert_eq!(bench.refused(&first("ann", &keys[0])), "enrolled");
+    assert_eq!(bench.refused(&first("bob", &keys[1])), "wrong_state", "a later one is an intent");
+    let grant = |approver: &str, public_key: &str| json!({"approver": approver, "public_key": public_key});
+    for (payload, code) in [
+        (grant("Bob", &keys[1]), "bad_name"),
+        (grant("carl", &keys[1]), "bad_key"),
+        (grant("ann", &keys[1]), "bad_key"),
+        (grant("ann", &keys[0]), "enrolled"),
+        (json!({"approver": "bob", "public_key": keys[1], "reason": ""}), "bad_request"),
+    ] {
+        assert_eq!(bench.unsound("grant_permissions", &payload), code, "{payload}");
+    }
+    let bob = allowed(1, "grant_permissions", &grant("bob", &keys[1]));
+    bench.carry(&bob);
+    bench.carry(&bob);
+    assert_eq!(bench.state.approvers["bob"].by, "root");
+    assert_eq!(bench.state.results.len(), 1, "and the cortex is told what came of it");
 }
 
 #[test]
-fn a_generation_is_checked_approved_and_in_force_once_the_cortex_says_so() {
+fn a_generation_is_in_force_once_the_cortex_says_so() {
     let mut bench = Bench::new(&["ann"]);
-    let propose = |policies: &str| Command::Propose {
-        policies: Some(policies.into()),
-        charter: None,
-        reason: "less".into(),
-        by: "root".into(),
-    };
-    assert_eq!(bench.refused(&propose("permit (principal")), "bad_policies");
+    let policies = |text: &str| json!({"policies": text});
+    assert_eq!(bench.unsound("modify_governance", &policies("permit (principal")), "bad_policies");
     let locked = "@id(\"a\") forbid (principal, action, resource);";
-    assert_eq!(bench.refused(&propose(locked)), "bad_policies");
-    assert_eq!(bench.refused(&propose(policy::DEFAULT)), "unchanged");
+    assert_eq!(bench.unsound("modify_governance", &policies(locked)), "bad_policies");
+    assert_eq!(bench.unsound("modify_governance", &policies(policy::DEFAULT)), "unchanged");
     let more = format!(
         "{}\n{}",
         policy::DEFAULT,
         "@id(\"no_eve\") forbid (principal == Agent::\"eve\", action, resource);"
     );
-    let adopt = |bench: &mut Bench, refused: Option<String>| {
-        let Reply::Waits { approval } = bench.done(&propose(&more)) else { panic!() };
-        let yes = bench.said("ann", &approval.case, Answer::Approve);
-        bench.done(&Command::Approve(yes));
+    let adopt = |bench: &mut Bench, intent: u64, refused: Option<String>| {
+        bench.carry(&allowed(intent, "modify_governance", &policies(&more)));
         let number = bench.state.on_its_way.unwrap();
         assert_ne!(bench.state.in_force, number, "the old one decides");
+        assert_eq!(bench.unsound("modify_governance", &policies("")), "wrong_state", "one at a time");
         bench.done(&Command::Adopted { number, revision: bench.state.revision, refused });
         number
     };
-    let first = adopt(&mut bench, Some("no".into()));
+    let refused = adopt(&mut bench, 1, Some("no".into()));
     assert_eq!((bench.state.in_force, bench.state.on_its_way), (0, None));
-    assert_eq!(bench.state.generation(first).unwrap().fate, Fate::Refused("no".into()));
-    let second = adopt(&mut bench, None);
-    assert_eq!(bench.state.in_force, second);
-    assert!(charter::DEFAULT == bench.state.generation(second).unwrap().generation.charter);
+    assert_eq!(bench.state.generation(refused).unwrap().fate, Fate::Refused("no".into()));
+    let taken = adopt(&mut bench, 2, None);
+    assert_eq!(bench.state.in_force, taken);
+    assert!(charter::DEFAULT == bench.state.generation(taken).unwrap().generation.charter);
 }
 
 /// Two people for whatever changes the policies.
 const TWO: &str = "@id(\"two\") @tier(\"0\") @quorum(\"2\") permit (principal is Operator, action == Action::\"modify_governance\", resource);";
-
-#[test]
-fn a_policy_may_ask_for_two_people_as_long_as_there_are_two() {
-    let propose = |more: &str| Command::Propose {
-        policies: Some(format!("{}\n{TWO}{more}", policy::DEFAULT)),
-        charter: None,
-        reason: "four eyes".into(),
-        by: "root".into(),
-    };
-    assert_eq!(Bench::new(&["ann"]).refused(&propose("")), "no_approver", "nobody could change it any more");
-    let mut bench = Bench::new(&["ann", "bob"]);
-    let Reply::Waits { approval } = bench.done(&propose("")) else { panic!() };
-    assert_eq!(approval.case.quorum, 1, "by what is in force");
-    let yes = bench.said("ann", &approval.case, Answer::Approve);
-    bench.done(&Command::Approve(yes));
-    let number = bench.state.on_its_way.unwrap();
-    bench.done(&Command::Adopted { number, revision: bench.state.revision, refused: None });
-    let dismiss = Command::Dismiss { approver: "bob".into(), by: "root".into(), reason: "left".into() };
-    assert_eq!(bench.refused(&dismiss), "no_approver", "one alone could change nothing any more");
-    let of_ann = Command::Propose {
-        policies: Some(policy::DEFAULT.to_owned()),
-        charter: None,
-        reason: "two eyes".into(),
-        by: "ann".into(),
-    };
-    assert_eq!(bench.refused(&of_ann), "no_approver", "whoever asks is none of the two");
-    let Reply::Waits { approval } = bench.done(&propose("\n// more")) else { panic!() };
-    assert_eq!(approval.case.quorum, 2);
-    let said =
-        |bench: &Bench, name: &str| Command::Approve(bench.said(name, &approval.case, Answer::Approve));
-    for name in ["ann", "ann"] {
-        let yes = said(&bench, name);
-        assert!(matches!(bench.done(&yes), Reply::Counted { approval, .. } if approval.by == ["ann"]));
-        assert_eq!((bench.word(approval.case.intent), bench.state.on_its_way), (None, None));
-    }
-    let yes = said(&bench, "bob");
-    bench.done(&yes);
-    assert_eq!(bench.word(approval.case.intent), Some(Word::Approved));
-    assert!(bench.state.on_its_way.is_some());
-}
 
 /// An intent that the cortex allowed, with what it is to change.
 fn allowed(number: u64, kind: &str, payload: &Value) -> Case {
@@ -285,17 +269,17 @@ fn a_change_that_was_allowed_is_made_once() {
     let policies = |more: &str| json!({"policies": format!("{}\n{more}", policy::DEFAULT), "over": in_force});
     let first = allowed(1, "modify_governance", &policies("// first"));
     let second = allowed(2, "modify_governance", &policies("// second"));
-    bench.owe(&first);
+    bench.carry(&first);
     let number = bench.state.on_its_way.unwrap();
-    bench.owe(&first);
+    bench.carry(&first);
     assert_eq!(
         (bench.state.on_its_way, bench.state.last),
         (Some(number), number),
         "told twice it counts once"
     );
     bench.done(&Command::Adopted { number, revision: bench.state.revision, refused: None });
-    bench.owe(&first);
-    bench.owe(&second);
+    bench.carry(&first);
+    bench.carry(&second);
     assert_eq!(
         (bench.state.in_force, bench.state.last),
         (number, number),
@@ -305,36 +289,51 @@ fn a_change_that_was_allowed_is_made_once() {
 }
 
 #[test]
+fn at_the_word_of_the_cortex_alone_nothing_is_changed() {
+    let mut bench = Bench::new(&["ann", "bob"]);
+    let dismiss = json!({"dismiss": "bob"});
+    let change = allowed(1, "grant_permissions", &dismiss);
+    bench.owe(&change);
+    let failed = bench.state.results[&change.intent].failed.as_deref();
+    assert!(failed.is_some_and(|why| why.contains("no approval of it is on record")), "{failed:?}");
+    // What was approved is done, whatever else is told under its digest.
+    let keeps = allowed(2, "grant_permissions", &json!({"why": "a question"}));
+    bench.owe(&Case { owed: Owed::Approval, ..keeps.clone() });
+    let yes = bench.said("ann", &keeps, Answer::Approve);
+    bench.done(&Command::Approve(yes));
+    bench.owe(&Case { payload: Json::of(&dismiss), ..keeps });
+    assert_eq!(bench.state.approvers.len(), 2);
+}
+
+#[test]
 fn no_change_by_an_intent_shuts_everybody_out() {
     let two = json!({"policies": format!("{}\n{TWO}", policy::DEFAULT)});
-    let sound = |kind: &str, payload: &Value| {
-        Command::Query(Query::Sound { kind: kind.into(), payload: Json::of(payload), by: "ann".into() })
-    };
     let mut alone = Bench::new(&["ann"]);
-    assert_eq!(alone.refused(&sound("modify_governance", &two)), "no_approver");
+    assert_eq!(alone.unsound("modify_governance", &two), "no_approver");
     let last = alone.state.last;
-    alone.owe(&allowed(1, "modify_governance", &two));
+    alone.carry(&allowed(1, "modify_governance", &two));
     assert_eq!(
         (alone.state.on_its_way, alone.state.last),
         (None, last),
         "nor if it was allowed all the same"
     );
     let dismiss = json!({"dismiss": "ann"});
-    assert_eq!(alone.refused(&sound("grant_permissions", &dismiss)), "no_approver", "the only one");
+    assert_eq!(alone.unsound("grant_permissions", &dismiss), "no_approver", "the only one");
     let both_texts = json!({"policies": policy::DEFAULT, "charter": charter::DEFAULT.replace("0.6", "0.5")});
-    assert_eq!(alone.refused(&sound("change_charter", &both_texts)), "bad_request", "not its type");
+    assert_eq!(alone.unsound("change_charter", &both_texts), "bad_request", "not its type");
 
     let mut both = Bench::new(&["ann", "bob"]);
-    let Reply::Sound { others } = both.done(&sound("modify_governance", &two)) else { panic!() };
-    assert_eq!(others, 1, "ann asks herself");
-    both.done(&sound("grant_permissions", &dismiss));
-    both.owe(&allowed(2, "modify_governance", &two));
+    for (kind, payload) in [("modify_governance", &two), ("grant_permissions", &dismiss)] {
+        let others = both.sound(kind, payload);
+        assert_eq!(others, Outcome::Done(Reply::Sound { others: 1 }), "ann asks herself");
+    }
+    both.carry(&allowed(2, "modify_governance", &two));
     let number = both.state.on_its_way.unwrap();
     both.done(&Command::Adopted { number, revision: both.state.revision, refused: None });
-    assert_eq!(both.refused(&sound("grant_permissions", &dismiss)), "no_approver", "two are needed now");
-    both.owe(&allowed(3, "grant_permissions", &dismiss));
+    assert_eq!(both.unsound("grant_permissions", &dismiss), "no_approver", "two are needed now");
+    both.carry(&allowed(3, "grant_permissions", &dismiss));
     assert_eq!(both.state.approvers.len(), 2);
-    assert_eq!(both.refused(&sound("grant_permissions", &json!({"dismiss": "eve"}))), "not_found");
+    assert_eq!(both.unsound("grant_permissions", &json!({"dismiss": "eve"})), "not_found");
 }
 
 #[test]

@@ -211,8 +211,8 @@ Examples:
   grace governance propose --policies new.cedar --reason 'agents may read'
   grace governance propose --generation 2 --reason 'back to what worked'")]
     Propose {
-        /// All policies, in Cedar
-        #[arg(long, value_name = "FILE")]
+        /// All policies, in Cedar: a file, or a folder of .cedar files
+        #[arg(long, value_name = "FILE|DIR")]
         policies: Option<PathBuf>,
         /// The whole charter, in YAML
         #[arg(long, value_name = "FILE")]
@@ -248,6 +248,7 @@ Exit status: 0 all passed, 1 some did not, 2 a file is not as it should be.")]
 Examples:
   grace governance diff --policies new/                 against what is in force
   grace governance diff --policies new/ --against old/
+  grace governance diff --intent int_3xq7k-42           before saying yes to it
 
 First what is written differently: policies by their @id, fields of the charter. Then what becomes of
 every type of intent for every kind of actor, where it is not the same: over every emergency grant,
@@ -302,6 +303,9 @@ pub(crate) struct Proposed {
     /// The whole charter, in YAML [default: the one in force]
     #[arg(long, value_name = "FILE")]
     pub(crate) charter: Option<PathBuf>,
+    /// What this intent would put in force
+    #[arg(long, value_name = "ID", conflicts_with_all = ["policies", "charter"])]
+    pub(crate) intent: Option<String>,
 }
 
 fn period(text: &str) -> Result<Duration, String> {

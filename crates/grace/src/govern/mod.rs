@@ -1,8 +1,9 @@
 //! `grace approvals`, `reviews`, `emergency` and `governance`: asks governance over the bus.
 //!
-//! Answers to approvals are signed here, with a key that never leaves the person's own place.
+//! What changes governance is asked of the cortex, as an intent ([`ask`]). Answers to approvals are signed here, with a key that never leaves the person's own place.
 
 pub(crate) mod args;
+mod ask;
 mod keys;
 mod rules;
 mod show;
@@ -11,10 +12,13 @@ use std::path::Path;
 
 use grace_core::instance::Instance;
 use grace_cortex::{
+    change,
     governance::{
         Command, Governance, Query, Refusal, Reply,
         binding::{self, Said},
+        command::ApprovalView,
         shell,
+        state::Approver,
     },
     request::{Actor, ActorKind},
 };
@@ -83,8 +87,7 @@ pub(crate) fn approvals(instance: &Instance, command: &Approvals, out: &mut Outp
         Approvals::List { closed } => {
             let mut all = Vec::new();
             loop {
-                let after =
-                    all.last().map(|view: &grace_cortex::governance::command::ApprovalView| view.case.intent);
+                let after = all.last().map(|view: &ApprovalView| view.case.intent);
                 let query = Query::Approvals { closed: *closed, after };
                 let Reply::Approvals { rows, more } = road.ask(Command::Query(query))? else {
                     return Err(odd());
@@ -108,33 +111,31 @@ pub(crate) fn approvals(instance: &Instance, command: &Approvals, out: &mut Outp
             let key = keys::read_or_make(&keys::path(name, key.as_deref())?, name)?;
             let public_key = key.verifier().to_string();
             let by = actor.clone().unwrap_or_else(|| name.clone());
-            let enroll = Command::Enroll { approver: name.clone(), public_key, by };
-            match road.order(enroll)? {
-                Reply::Enrolled { approver } => {
-                    out.message(&format!("{} is enrolled, as the first approver", approver.name))?;
-                }
-                Reply::Waits { approval } => show::approval(&approval, out)?,
-                _ => return Err(odd()),
+            if !approvers(&road)?.is_empty() {
+                let payload = json!({"approver": name, "public_key": public_key});
+                return ask::ask(instance, (change::PEOPLE, &payload), by, out);
             }
+            let first = Command::EnrollFirst { approver: name.clone(), public_key, by };
+            let Reply::Enrolled { approver } = road.order(first)? else { return Err(odd()) };
+            out.message(&format!("{} is enrolled, as the first approver", approver.name))?;
         }
         Approvals::Dismiss { name, reason, actor } => {
-            let (approver, reason, by) = (name.clone(), reason.clone(), me(actor.as_deref()));
-            let Reply::Waits { approval } = road.order(Command::Dismiss { approver, by, reason })? else {
-                return Err(odd());
-            };
-            show::approval(&approval, out)?;
+            let payload = json!({"dismiss": name, "reason": reason});
+            return ask::ask(instance, (change::PEOPLE, &payload), me(actor.as_deref()), out);
         }
-        Approvals::Approvers => {
-            let Reply::Approvers(all) = road.ask(Command::Query(Query::Approvers))? else {
-                return Err(odd());
-            };
-            show::approvers(&all, out)?;
-        }
+        Approvals::Approvers => show::approvers(&approvers(&road)?, out)?,
     }
     Ok(Exit::Done)
 }
 
-fn approval(road: &Road, id: IntentId) -> Result<grace_cortex::governance::command::ApprovalView, Failure> {
+fn approvers(road: &Road) -> Result<Vec<Approver>, Failure> {
+    match road.ask(Command::Query(Query::Approvers))? {
+        Reply::Approvers(all) => Ok(all),
+        _ => Err(odd()),
+    }
+}
+
+fn approval(road: &Road, id: IntentId) -> Result<ApprovalView, Failure> {
     match road.ask(Command::Query(Query::Approval(id)))? {
         Reply::Approval(view) => Ok(*view),
         _ => Err(odd()),

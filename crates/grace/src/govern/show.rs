@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use grace_cortex::{
     case::{Grant, Word},
+    change::{self, Wanted},
     governance::{
         command::{ApprovalView, GenerationRow},
         state::{Approver, Ended, Kept, Live, Looked},
@@ -66,7 +67,19 @@ pub(super) fn approval(view: &ApprovalView, out: &mut Output) -> Result<(), Fail
     let case = &view.case;
     writeln!(out, "{}  {}", case.intent, word(view))?;
     writeln!(out, "  {} of {} on {}", tame(&case.kind), tame(&case.actor.name), tame(&case.target))?;
-    writeln!(out, "  payload  {}", tame(case.payload.text()))?;
+    match change::named(&case.kind, &case.payload) {
+        Some(Ok(Wanted::Adopt { policies, charter, over, reason })) => {
+            let texts = [("other policies", policies), ("another charter", charter)];
+            let texts = texts.iter().filter_map(|(what, text)| Some((what, text.as_ref()?.lines().count())));
+            let texts: Vec<String> = texts.map(|(what, lines)| format!("{what} ({lines} lines)")).collect();
+            let over = over.map(|over| format!(", made over generation {over}")).unwrap_or_default();
+            let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            let line = format!("{}{over}{reason}", texts.join(" and "));
+            writeln!(out, "  change   {}", tame(&line))?;
+            writeln!(out, "           `grace governance diff --intent {}` shows what it means", case.intent)?;
+        }
+        _ => writeln!(out, "  payload  {}", tame(case.payload.text()))?,
+    }
     writeln!(out, "  digest   {}", tame(&case.digest))?;
     for reason in &case.reasons {
         writeln!(out, "  because  {}", tame(&reason.text))?;

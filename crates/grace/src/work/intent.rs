@@ -71,14 +71,7 @@ pub(super) fn submit(instance: &Instance, args: &Submit, out: &mut Output) -> Re
         ..Asked::default()
     };
     let cortex = Cortex::to(instance)?;
-    let Reply::Submitted { results } = cortex.order(Command::Submit { intents: vec![asked] })? else {
-        return Err(odd());
-    };
-    let decision = match results.into_iter().next() {
-        Some(Answered::Decided(decision)) => *decision,
-        Some(Answered::Refused(why)) => return Err(refused(why)),
-        None => return Err(odd()),
-    };
+    let decision = decided(&cortex, asked)?;
     let id = decision.id;
     let shown = if args.wait {
         ended(instance, &cortex, id, out)?
@@ -93,6 +86,27 @@ pub(super) fn submit(instance: &Instance, args: &Submit, out: &mut Output) -> Re
         _ => !args.wait,
     };
     Ok(if good { Exit::Done } else { Exit::Failed })
+}
+
+/// Has an intent decided.
+pub(crate) fn decide(instance: &Instance, asked: Asked) -> Result<Decision, Failure> {
+    decided(&Cortex::to(instance)?, asked)
+}
+
+fn decided(cortex: &Cortex, asked: Asked) -> Result<Decision, Failure> {
+    let Reply::Submitted { results } = cortex.order(Command::Submit { intents: vec![asked] })? else {
+        return Err(odd());
+    };
+    match results.into_iter().next() {
+        Some(Answered::Decided(decision)) => Ok(*decision),
+        Some(Answered::Refused(why)) => Err(refused(why)),
+        None => Err(odd()),
+    }
+}
+
+/// Shows what was decided of an intent that is no work.
+pub(crate) fn tell(decision: Decision, out: &mut Output) -> Result<(), Failure> {
+    show::intent(&Shown { decision: Some(decision), work: None }, out)
 }
 
 /// Shows one intent.

@@ -8,7 +8,7 @@
 
 pub(crate) mod args;
 mod file;
-mod intent;
+pub(crate) mod intent;
 mod letters;
 pub(crate) mod policy;
 pub(crate) mod schedule;
@@ -190,9 +190,16 @@ fn refused(Refused { code, message, violations }: Refused) -> Failure {
         }
         other => (Exit::Failed, other),
     };
-    let told: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    let mut told: Vec<String> = violations.iter().map(ToString::to_string).collect();
     let what = match violations.len() {
-        0 => message,
+        // Every fault of policies and charters on a line of its own.
+        0 => match message.split_once(":\n") {
+            Some((what, faults)) => {
+                told.push(faults.to_owned());
+                what.to_owned()
+            }
+            None => message,
+        },
         1 => "the payload does not fit its type, and nothing was taken".to_owned(),
         n => format!("the payload does not fit its type in {n} places, and nothing was taken"),
     };

@@ -20,9 +20,10 @@ pub(super) fn run(
     against: Option<&Path>,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    if given.policies.is_none() && given.charter.is_none() && against.is_none() {
+    let named = given.policies.is_some() || given.charter.is_some() || given.intent.is_some();
+    if !named && against.is_none() {
         return Err(Failure::new(Exit::Usage, "bad_request", "nothing is named that could differ")
-            .help("--policies, --charter or both; see `grace governance diff --help`"));
+            .help("--policies, --charter or --intent; see `grace governance diff --help`"));
     }
     let (old, new) = (Source::base(instance, against)?, Source::proposed(instance, given)?);
     let (before, after) = (old.read(&old.declared)?, new.read(&new.declared)?);

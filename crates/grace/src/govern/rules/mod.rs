@@ -4,11 +4,13 @@
 //! files named on the command line ─┐
 //! governance, where it runs ───────┼─► source ─► policies and charter ─► cases: held to what people wrote down
 //! the cortex's records in the log ─┘                           ├─► diff: compared with others
-//!               └─────────────────────────────────────────────┴─► replay: asked again what was asked for
+//!               └─────────────────────────────────────────────┼─► replay: asked again what was asked for
+//!                                                              └─► propose: checked, and asked for as an intent
 //! ```
 
 mod cases;
 mod diff;
+mod propose;
 mod records;
 mod replay;
 mod source;
@@ -22,8 +24,8 @@ use grace_cortex::{
     policy,
 };
 
-use self::source::Source;
-use super::{Road, args::Governance as Rules, me, odd, show, text};
+use self::{propose::Proposal, source::Source};
+use super::{Road, args::Governance as Rules, odd, show, text};
 use crate::{
     failure::{Exit, Failure},
     output::Output,
@@ -49,21 +51,9 @@ pub(crate) fn governance(instance: &Instance, command: &Rules, out: &mut Output)
             show::generations(&rows, out)?;
         }
         Rules::Propose { policies, charter, generation, reason, actor } => {
-            let road = Road::to(instance)?;
-            let (policies, charter) = match generation {
-                Some(number) => {
-                    let query = Query::Generation(Some(*number));
-                    let Reply::Generation(kept) = road.ask(Command::Query(query))? else { return Err(odd()) };
-                    (Some(kept.generation.policies), Some(kept.generation.charter))
-                }
-                None => (given(policies.as_deref())?, given(charter.as_deref())?),
-            };
-            let (reason, by) = (reason.clone(), me(actor.as_deref()));
-            let Reply::Waits { approval } = road.order(Command::Propose { policies, charter, reason, by })?
-            else {
-                return Err(odd());
-            };
-            show::approval(&approval, out)?;
+            let (policies, charter) = (policies.as_deref(), charter.as_deref());
+            let (generation, actor) = (*generation, actor.as_deref());
+            return propose::run(instance, &Proposal { policies, charter, generation, reason, actor }, out);
         }
         Rules::Test { files, proposed } => {
             return cases::run(files, &Source::proposed(instance, proposed)?, out);
@@ -75,10 +65,6 @@ pub(crate) fn governance(instance: &Instance, command: &Rules, out: &mut Output)
         Rules::Lint { file } => lint(instance, file, out)?,
     }
     Ok(Exit::Done)
-}
-
-fn given(path: Option<&Path>) -> Result<Option<String>, Failure> {
-    path.map(text).transpose()
 }
 
 /// Checks a file as governance would, with the types of the instance's manifest where there is one.

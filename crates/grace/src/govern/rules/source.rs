@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use grace_core::instance::Instance;
 use grace_cortex::{
     case::Generation,
+    change::{self, Wanted},
     charter::{self, Charter},
     governance::{Command, Governance, Query, Reply, check},
     limits::{CHARTER_BYTES, POLICY_TEXT_BYTES},
@@ -13,7 +14,7 @@ use grace_cortex::{
 };
 
 use super::{
-    super::{Road, args::Proposed, odd},
+    super::{Road, approval, args::Proposed, id, odd},
     records,
 };
 use crate::{
@@ -34,6 +35,9 @@ pub(super) struct Source {
     pub(super) declared: Vec<String>,
 }
 
+/// Policies, and a charter, each text with its name, where they are named.
+type Named = (Option<Vec<(String, String)>>, Option<(String, String)>);
+
 /// What is in force.
 struct InForce {
     generation: Option<Generation>,
@@ -45,16 +49,19 @@ struct InForce {
 impl Source {
     /// What is in force, or these policies with its charter.
     pub(super) fn base(instance: &Instance, policies: Option<&Path>) -> Result<Self, Failure> {
-        let given = Proposed { policies: policies.map(Path::to_owned), charter: None };
+        let given = Proposed { policies: policies.map(Path::to_owned), ..Proposed::default() };
         Self::proposed(instance, &given)
     }
 
     /// What the command line names; what it does not name is as it is in force.
     pub(super) fn proposed(instance: &Instance, given: &Proposed) -> Result<Self, Failure> {
-        let named = (
-            given.policies.as_deref().map(policies).transpose()?,
-            given.charter.as_deref().map(charter_in).transpose()?,
-        );
+        let named = match &given.intent {
+            Some(intent) => asked_for(instance, intent)?,
+            None => (
+                given.policies.as_deref().map(policies).transpose()?,
+                given.charter.as_deref().map(charter_in).transpose()?,
+            ),
+        };
         let now = in_force(instance)?;
         let old = now.generation.map_or_else(
             || (policy::DEFAULT.to_owned(), charter::DEFAULT.to_owned()),
@@ -62,6 +69,13 @@ impl Source {
         );
         let name = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let told = match (name(&given.policies), name(&given.charter)) {
+            (None, None) if given.intent.is_some() => {
+                format!(
+                    "what {} asks for, and the rest {}",
+                    given.intent.as_deref().unwrap_or_default(),
+                    now.told
+                )
+            }
             (None, None) => format!("the policies and the charter {}", now.told),
             (Some(policies), None) => format!("the policies in {policies}, and the charter {}", now.told),
             (None, Some(charter)) => format!("the policies {}, and the charter in {charter}", now.told),
@@ -94,6 +108,21 @@ pub(super) fn declared(instance: &Instance) -> Vec<String> {
     let manifest = std::fs::read(instance.manifest()).unwrap_or_default();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap_or_default();
     manifest["intents"].as_object().map(|types| types.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// The texts that an intent would put in force, which governance has the case of.
+fn asked_for(instance: &Instance, text: &str) -> Result<Named, Failure> {
+    let case = approval(&Road::to(instance)?, id(text)?)?.case;
+    match change::named(&case.kind, &case.payload) {
+        Some(Ok(Wanted::Adopt { policies, charter, .. })) => Ok((
+            policies.map(|text| vec![("policies.cedar".to_owned(), text)]),
+            charter.map(|text| ("charter.yaml".to_owned(), text)),
+        )),
+        _ => {
+            let what = format!("{text} asks for no other policies and no other charter");
+            Err(Failure::new(Exit::Usage, "bad_id", what).help("`grace approvals list` shows what waits"))
+        }
+    }
 }
 
 fn in_force(instance: &Instance) -> Result<InForce, Failure> {
