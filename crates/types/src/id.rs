@@ -6,9 +6,9 @@
 
 use std::{cmp::Ordering, fmt, hash, marker::PhantomData, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{chance::Entropy, time::Timestamp};
+use crate::{chance::Entropy, text, time::Timestamp};
 
 /// What an id names: its prefix in text.
 pub trait Kind {
@@ -97,6 +97,17 @@ impl<K> hash::Hash for Id<K> {
 }
 
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// What each digit stands for; [`NONE`] for a byte that is none.
+const VALUES: [u8; 256] = {
+    let mut values = [NONE; 256];
+    let mut value = 0;
+    while value < DIGITS.len() {
+        values[DIGITS[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+const NONE: u8 = u8::MAX;
 /// 26 digits of 5 bits hold 130 bits; the first digit is therefore at most 7.
 const TEXT_DIGITS: usize = 26;
 
@@ -136,8 +147,11 @@ impl<K: Kind> FromStr for Id<K> {
         }
         let mut bits = 0u128;
         for byte in digits.bytes() {
-            let value = DIGITS.iter().position(|d| *d == byte).ok_or_else(refuse)?;
-            bits = (bits << 5) | value as u128;
+            let value = VALUES[usize::from(byte)];
+            if value == NONE {
+                return Err(refuse());
+            }
+            bits = (bits << 5) | u128::from(value);
         }
         Ok(Self::from_bits(bits))
     }
@@ -151,8 +165,7 @@ impl<K: Kind> Serialize for Id<K> {
 
 impl<'de, K: Kind> Deserialize<'de> for Id<K> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
-        text.parse().map_err(D::Error::custom)
+        text::deserialize(d)
     }
 }
 

@@ -27,6 +27,7 @@ pub mod limits;
 pub mod manifest;
 pub mod narrative;
 pub mod reason;
+mod text;
 pub mod time;
 pub mod trace;
 pub mod yaml;

@@ -7,7 +7,8 @@ use rusqlite::{ToSql, params};
 
 use super::{
     NarrativeDb, Query, Told,
-    query::{COLUMNS, told},
+    position::Position,
+    query::{COLUMNS, UNDER_AN_ID, told},
 };
 use crate::{StoreError, limits, sqlite::error};
 
@@ -34,7 +35,10 @@ impl NarrativeDb {
     /// # Errors
     /// The engine's failure.
     pub fn effects(&self, event: EventId, limit: usize) -> Result<Vec<Told>, StoreError> {
-        self.in_order("causation", event.as_bits(), limit)
+        let sql = format!(
+            "SELECT {COLUMNS} FROM narratives n INDEXED BY by_causation WHERE n.causation = ?1 ORDER BY n.pos LIMIT ?2"
+        );
+        self.all(&sql, params![event.as_bits().to_be_bytes(), most(limit)])
     }
 
     /// Everything that belongs to `correlation`, in order, at most `limit`.
@@ -42,14 +46,10 @@ impl NarrativeDb {
     /// # Errors
     /// The engine's failure.
     pub fn story(&self, correlation: CorrelationId, limit: usize) -> Result<Vec<Told>, StoreError> {
-        self.in_order("correlation", correlation.as_bits(), limit)
-    }
-
-    fn in_order(&self, column: &str, bits: u128, limit: usize) -> Result<Vec<Told>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM narratives n INDEXED BY by_{column} WHERE n.{column} = ?1 ORDER BY n.pos LIMIT ?2"
-        );
-        self.all(&sql, params![bits.to_be_bytes(), i64::try_from(limit).unwrap_or(i64::MAX)])
+        let sql =
+            format!("SELECT {COLUMNS} FROM {UNDER_AN_ID} WHERE n.correlation = ?1 ORDER BY n.pos LIMIT ?4");
+        let [first, last] = Position::home(correlation.as_bits());
+        self.all(&sql, params![correlation.as_bits().to_be_bytes(), first, last, most(limit)])
     }
 
     /// The newest narrative about `component` from the journal of `teller`; or else about it from any journal; or else the newest that
@@ -76,4 +76,8 @@ impl NarrativeDb {
         };
         read().map_err(|e| error::sqlite(&self.path, &e))
     }
+}
+
+fn most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -40,12 +40,24 @@ impl Position {
 
     /// The last place of the millisecond in which `time` lies.
     pub(super) fn last_at(time: Timestamp) -> Self {
-        let millis = time.as_millis() + 1;
-        if millis > LAST_MILLIS {
-            Self(i64::MAX)
-        } else {
-            Self(Self::of_reading(millis << COUNTER_BITS).0 - 1)
-        }
+        Self::last_of(time.as_millis())
+    }
+
+    const fn last_of(millis: u64) -> Self {
+        let first = Self::of_reading(millis.saturating_add(1) << COUNTER_BITS).0;
+        Self(if millis >= LAST_MILLIS { i64::MAX } else { first - 1 })
+    }
+
+    /// The places of the millisecond in which an id was made, first and last: that of an event of then. See [`Self::is_home_of`].
+    pub(super) const fn home(id: u128) -> [i64; 2] {
+        let millis = made_millis(id);
+        let first = if millis > LAST_MILLIS { i64::MAX } else { Self::of_reading(millis << COUNTER_BITS).0 };
+        [first, Self::last_of(millis).0]
+    }
+
+    /// Whether the id was made in the millisecond of this place.
+    pub(super) const fn is_home_of(self, id: u128) -> bool {
+        self.0.cast_unsigned() >> (COUNTER_BITS + APART_BITS) == made_millis(id)
     }
 
     /// The place among those of one reading that an event takes if it is free.
@@ -65,9 +77,15 @@ impl Position {
         Self(self.0.saturating_add(1000 << (COUNTER_BITS + APART_BITS)))
     }
 
-    fn of_reading(reading: u64) -> Self {
-        Self((reading.min(LAST_READING) << APART_BITS).cast_signed())
+    const fn of_reading(reading: u64) -> Self {
+        let reading = if reading > LAST_READING { LAST_READING } else { reading };
+        Self((reading << APART_BITS).cast_signed())
     }
+}
+
+/// What an id says of the time when it was made.
+const fn made_millis(id: u128) -> u64 {
+    (id >> 80) as u64
 }
 
 impl fmt::Display for Position {

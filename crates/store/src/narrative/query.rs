@@ -79,6 +79,12 @@ pub(super) const COLUMNS: &str = "n.pos, n.seq, n.id, n.time, n.millis, n.counte
   (SELECT CASE WHEN n.seq < l.first + l.count THEN l.log_index + n.seq - l.first END
      FROM links l WHERE l.source = n.source AND l.first <= n.seq ORDER BY l.first DESC LIMIT 1)";
 
+/// Rows `n` that may be an event's or a story's: its id is the value 1, the places of its millisecond are between 2 and 3. Whose id it is has
+/// still to be asked of each.
+pub(super) const UNDER_AN_ID: &str = "(SELECT pos FROM elsewhere WHERE id = ?1
+  UNION ALL SELECT pos FROM narratives WHERE pos BETWEEN ?2 AND ?3 AND ?1 IN (id, correlation)
+) under CROSS JOIN narratives n ON n.pos = under.pos";
+
 impl NarrativeDb {
     /// Finds narratives in their order: that of the hybrid clock, by which an effect comes after its cause.
     ///
@@ -110,10 +116,13 @@ impl NarrativeDb {
     /// # Errors
     /// The engine's failure.
     pub fn by_id(&self, id: EventId) -> Result<Option<Told>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM narratives n WHERE n.id = ?1 ORDER BY n.pos LIMIT 1");
+        let sql = format!("SELECT {COLUMNS} FROM {UNDER_AN_ID} WHERE n.id = ?1 ORDER BY n.pos LIMIT 1");
+        let [first, last] = Position::home(id.as_bits());
         self.connection
             .prepare_cached(&sql)
-            .and_then(|mut select| select.query_row([id.as_bits().to_be_bytes()], told).optional())
+            .and_then(|mut select| {
+                select.query_row(params![id.as_bits().to_be_bytes(), first, last], told).optional()
+            })
             .map_err(|e| error::sqlite(&self.path, &e))
     }
 
@@ -150,7 +159,7 @@ struct Search {
     matches: Vec<String>,
     /// `AND …`, on the rows.
     conditions: String,
-    correlation: Option<[u8; 16]>,
+    correlation: Option<CorrelationId>,
 }
 
 impl Search {
@@ -161,7 +170,7 @@ impl Search {
             last: query.until.map_or(i64::MAX, |t| Position::last_at(t).0),
             matches: Vec::new(),
             conditions: String::new(),
-            correlation: query.correlation.map(|id| id.as_bits().to_be_bytes()),
+            correlation: query.correlation,
         };
         if let Some(Position(after)) = query.after {
             match query.order {
@@ -217,23 +226,25 @@ impl Search {
             // The rows are needed for what the index does not tell.
             (false, _) if self.conditions.is_empty() && self.correlation.is_none() => ("told", "told.rowid"),
             (false, _) => ("told CROSS JOIN narratives n ON n.pos = told.rowid", "told.rowid"),
-            (true, Some(_)) => ("narratives n INDEXED BY by_correlation", "n.pos"),
+            // The sign keeps the bounds of the page from taking the place of those of the millisecond.
+            (true, Some(_)) => (UNDER_AN_ID, "+n.pos"),
             (true, None) => ("narratives n NOT INDEXED", "n.pos"),
         };
         let most = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut values: Vec<&dyn ToSql> = vec![&self.first, &self.last, &most];
+        let id = self.correlation.map(|id| id.as_bits().to_be_bytes());
+        let [home, home_end] = self.correlation.map_or([0, 0], |id| Position::home(id.as_bits()));
+        let mut values: Vec<&dyn ToSql> = vec![&id, &home, &home_end, &self.first, &self.last, &most];
         let mut conditions = self.conditions.clone();
         let matches = self.matches.join(" AND ");
         if !matches.is_empty() {
             values.push(&matches);
             conditions.push_str(&format!(" AND told MATCH ?{}", values.len()));
         }
-        if let Some(correlation) = &self.correlation {
-            values.push(correlation);
-            conditions.push_str(&format!(" AND n.correlation = ?{}", values.len()));
+        if id.is_some() {
+            conditions.push_str(" AND n.correlation = ?1");
         }
         let sql = format!(
-            "SELECT {place} FROM {from} WHERE {place} BETWEEN ?1 AND ?2{conditions} ORDER BY {place} {} LIMIT ?3",
+            "SELECT {place} FROM {from} WHERE {place} BETWEEN ?4 AND ?5{conditions} ORDER BY {place} {} LIMIT ?6",
             if down { "DESC" } else { "ASC" }
         );
         let mut select = connection.prepare_cached(&sql)?;

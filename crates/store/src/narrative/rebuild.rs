@@ -54,7 +54,7 @@ impl NarrativeDb {
         self.words = Words::default();
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         tx.execute_batch(
-            "DELETE FROM narratives; INSERT INTO told (told) VALUES ('delete-all');
+            "DELETE FROM narratives; DELETE FROM elsewhere; INSERT INTO told (told) VALUES ('delete-all');
              UPDATE sources SET next = 1, told = 0, odd = 0, last_odd = NULL;",
         )
         .map_err(failed)?;

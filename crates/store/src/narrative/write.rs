@@ -177,6 +177,7 @@ pub(super) fn insert(tx: &Connection, words: &mut Words, told: Vec<New<'_>>) -> 
     let mut insert = tx.prepare_cached(
         "INSERT INTO narratives VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
+    let mut elsewhere = tx.prepare_cached("INSERT OR IGNORE INTO elsewhere VALUES (?1, ?2)")?;
     for (position, new) in placed {
         let narrative = &new.narrative;
         let named = [
@@ -192,6 +193,11 @@ pub(super) fn insert(tx: &Connection, words: &mut Words, told: Vec<New<'_>>) -> 
             )?;
             continue;
         };
+        for id in [narrative.id.as_bits(), narrative.correlation.as_bits()] {
+            if !position.is_home_of(id) {
+                elsewhere.execute(params![id.to_be_bytes(), position.0])?;
+            }
+        }
         *counts.entry(new.source).or_default() += 1;
         rows.push((position, named, new.text));
     }

@@ -248,3 +248,41 @@ fn an_effect_stands_after_its_cause_when_the_wall_clock_was_stepped_back() {
     assert_eq!(ids(&Query { since: Some(millis(600_000)), ..query.clone() }), [1, 2, 3, 4]);
     assert_eq!(ids(&Query { until: Some(millis(599_000)), ..query }), [] as [u128; 0]);
 }
+
+#[test]
+fn an_event_is_found_by_its_id_and_a_story_by_its_correlation_whenever_those_were_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut db = NarrativeDb::open(folder.path().join("n.db")).unwrap();
+    let made = |millis: u128, n: u128| (millis << 80) | n;
+    let (story, other) = (made(5000, 7), made(5000, 8));
+    // The clock of the last one was stepped forward between its id and its place.
+    let events = [
+        (made(5000, 1), 5000, story),
+        (made(5000, 2), 5000, other),
+        (made(6000, 3), 6000, story),
+        (made(9000, 4), 7000, story),
+    ];
+    let records: Vec<Vec<u8>> = events
+        .iter()
+        .map(|(id, at, correlation)| Event { correlation: *correlation, ..Event::new(*id, *at) }.record())
+        .collect();
+    ingest(&mut db, &source("web"), 1, &records).unwrap();
+    let ids = |told: &[Told]| told.iter().map(|t| t.narrative.id.as_bits()).collect::<Vec<_>>();
+    for (id, ..) in events {
+        assert_eq!(ids(db.by_id(EventId::from_bits(id)).unwrap().as_slice()), [id]);
+    }
+    for unknown in [made(5000, 9), made(9000, 1), made(1, 1), u128::MAX] {
+        assert_eq!(db.by_id(EventId::from_bits(unknown)).unwrap(), None);
+        assert_eq!(db.story(CorrelationId::from_bits(unknown), 9).unwrap(), []);
+    }
+    let [first, second, third, last] = events.map(|(id, ..)| id);
+    assert_eq!(ids(&db.story(CorrelationId::from_bits(story), 9).unwrap()), [first, third, last]);
+    assert_eq!(ids(&db.story(CorrelationId::from_bits(other), 9).unwrap()), [second]);
+    let query = Query { correlation: Some(CorrelationId::from_bits(story)), limit: 2, ..Query::default() };
+    let page = db.find(&query).unwrap();
+    assert_eq!(ids(&page.told), [last, third]);
+    let rest = db.find(&Query { after: page.next, ..query.clone() }).unwrap();
+    assert_eq!(ids(&rest.told), [first]);
+    let early = Query { until: Some(millis(5999)), ..query };
+    assert_eq!(ids(&db.find(&early).unwrap().told), [first]);
+}
