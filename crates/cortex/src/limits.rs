@@ -100,7 +100,7 @@ pub const HAND_WAIT: Duration = Duration::from_secs(2);
 /// While it waits, it is looked at this often whether it was taken without anybody having heard.
 pub const HAND_LOOK: Duration = Duration::from_millis(500);
 
-/// How long an answer on a road may take before the same is sent again.
+/// How long an answer on a road may take before the same is sent again; at once where the task manager says that it is back.
 pub const ROAD_ANSWER: Duration = Duration::from_secs(5);
 
 /// The wait before what was not answered is sent again.

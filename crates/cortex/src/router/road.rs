@@ -17,7 +17,7 @@ use std::{
 use grace_bus::{Bus, Message};
 use grace_kernel::{
     Envelope, Outcome,
-    process::{later, thread::Commands, wire},
+    process::{here::Here, later, thread::Commands, wire},
 };
 use grace_types::intent::{
     IntentId, Json, Refused, SUBMIT_SUBJECT, Submission, Submitted,
@@ -156,7 +156,7 @@ impl Waiters {
 /// The way to the task manager.
 #[derive(Clone)]
 struct Road {
-    bus: Bus,
+    manager: Here,
     // What is under way stands in the state, which bounds it.
     again: mpsc::UnboundedSender<Submission>,
     settled: mpsc::UnboundedSender<(IntentId, Submitted)>,
@@ -171,7 +171,8 @@ pub(super) fn hand_on(
 ) -> mpsc::UnboundedSender<Submission> {
     let (queue, wanted) = mpsc::unbounded_channel();
     let (settled, results) = mpsc::unbounded_channel();
-    let road = Road { bus, again: queue.clone(), settled, waiters };
+    let manager = Here::of(bus, TASK_MANAGER);
+    let road = Road { manager, again: queue.clone(), settled, waiters };
     tokio::spawn(road.run(wanted));
     tokio::spawn(settle(results, commands));
     queue
@@ -245,7 +246,7 @@ impl Road {
         }
         let mut message = wire::command(TASK_MANAGER, &envelope).ok()?;
         SUBMIT_SUBJECT.clone_into(&mut message.subject);
-        let answer = self.bus.request(message, limits::ROAD_ANSWER).await.ok()?;
+        let answer = self.manager.request(message, limits::ROAD_ANSWER).await.ok()?;
         match wire::read_reply::<Said, Refusal>(&answer.payload) {
             Ok(Outcome::Done(Said::Submitted { results })) if results.len() == part.len() => Some(results),
             _ => None,

@@ -62,6 +62,7 @@ pub fn permissions() -> Permissions {
         ],
         [
             "grace.cmd.cortex",
+            "grace.here.htm",
             "grace.intent.*.*",
             GOVERN_SUBJECT,
             &format!("{}.*", voter::KEYS),
