@@ -3,7 +3,7 @@
 //! ```text
 //! cortex ── Case ────────────────────────────────────► governance     an approval before, or a review after
 //! cortex ◄─ Verdict ───────────────────────────────── governance      what people said, or that nobody did in time
-//! cortex ◄─ Generation, emergency grants ──────────── governance      what it decides by
+//! cortex ◄─ InForce: Generation, emergency grants ──── governance      what it decides by, signed
 //! ```
 //!
 //! Each travels in a request whose answer means durable, and is sent again until there is one; told twice, it counts once.
@@ -126,15 +126,34 @@ pub struct Generation {
     pub charter: String,
 }
 
-impl Grant {
-    /// What is signed of it: its JSON without the signature, under a first line that nothing else is signed with.
+/// What the cortex is to decide by, all of it, as governance has it at a revision of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InForce {
+    /// Rises with every change of it: what was in force before is not told again in its place.
+    pub revision: u64,
+    /// Policies and charter.
+    pub generation: Generation,
+    /// All emergency grants that are live, and no others.
+    pub grants: Vec<Grant>,
+    /// The line of a signed note over [`InForce::text`], by the key of this instance's governance.
+    pub signature: String,
+}
+
+impl InForce {
+    /// What is signed: under a first line that nothing else is signed with, the texts by their digests, the grants as JSON.
     #[must_use]
     pub fn text(&self) -> String {
-        let bare = Self { signature: String::new(), ..self.clone() };
-        format!("grace emergency grant v1\n{}\n", serde_json::to_string(&bare).unwrap_or_default())
+        let Generation { number, policies, charter } = &self.generation;
+        let (policies, charter) = (sha256(policies.as_bytes()), sha256(charter.as_bytes()));
+        let grants = serde_json::to_string(&self.grants).unwrap_or_default();
+        format!(
+            "grace in force v1\nrevision {}\ngeneration {number}\npolicies {policies}\ncharter {charter}\ngrants {grants}\n",
+            self.revision
+        )
     }
 
-    /// The same with the signature of this key: the line of a signed note over [`Grant::text`].
+    /// The same with the signature of this key.
     #[must_use]
     pub fn signed(self, key: &SignerKey) -> Self {
         let signature = key.sign(&self.text()).to_string();
@@ -148,7 +167,9 @@ impl Grant {
         let note = Note { text: self.text(), signatures: vec![signature] };
         note.verify(std::slice::from_ref(key)).is_ok()
     }
+}
 
+impl Grant {
     /// Whether it is leave for this actor at this time.
     #[must_use]
     pub fn covers(&self, actor: &Actor, at: Timestamp) -> bool {
@@ -173,6 +194,4 @@ pub struct Grant {
     pub since: Timestamp,
     /// Until when.
     pub until: Timestamp,
-    /// The line of a signed note over the fields above, by the key of this instance's governance.
-    pub signature: String,
 }

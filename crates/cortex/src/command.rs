@@ -26,7 +26,7 @@ use grace_types::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    case::{Carried, Generation, Grant, Owed, Verdict},
+    case::{Carried, Generation, InForce, Owed, Verdict},
     request::Actor,
 };
 
@@ -93,13 +93,9 @@ pub enum Command {
     },
     /// Decide by these from now on.
     Adopt {
-        /// Policies and charter; those in force stay when not given.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        generation: Option<Box<Generation>>,
-        /// All emergency grants that are live; those that are known stay when not given.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        grants: Option<Vec<Grant>>,
-        /// Governance's public key, `NAME+ID+BASE64`, with which grants are checked. The intake reads it from the instance's files; what a
+        /// All that it decides by.
+        in_force: Box<InForce>,
+        /// Governance's public key, `NAME+ID+BASE64`, with which it is checked. The intake reads it from the instance's files; what a
         /// message says of it is dropped.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,

@@ -111,7 +111,7 @@ pub enum Command {
     Adopted {
         /// Which.
         number: u64,
-        /// Of the grants.
+        /// Of what is in force.
         revision: u64,
         /// Why it has not.
         refused: Option<String>,
@@ -243,7 +243,7 @@ pub struct HandOver {
     pub results: Vec<Carried>,
     /// What it is to decide by.
     pub generation: Generation,
-    /// Leave that is live, unsigned.
+    /// Leave that is live.
     pub grants: Vec<Grant>,
     /// Of the grants and the generation.
     pub revision: u64,
@@ -276,7 +276,7 @@ pub enum Reply {
     },
     /// The leave.
     Begun {
-        /// Unsigned: the signature goes to the cortex.
+        /// Which.
         grant: Grant,
     },
     /// A page.

@@ -70,8 +70,7 @@ fn begun(
     let why = Why::because("emergency.declared", text)
         .and("emergency.leave", format!("leave for {whom} until {}", moment(until)));
     let (by_name, reason) = (by.to_owned(), reason.to_owned());
-    let signature = String::new();
-    let grant = Grant { id: id.clone(), actor, by: by_name, reason, since: now.wall, until, signature };
+    let grant = Grant { id: id.clone(), actor, by: by_name, reason, since: now.wall, until };
     let event = Event::EmergencyBegun { grant: grant.clone(), mono_until_ms: millis_after(now, lasts) };
     (grant, record(event, id, by, why))
 }

@@ -103,7 +103,7 @@ pub enum Event {
     },
     /// An emergency was declared: leave to act in it begins.
     EmergencyBegun {
-        /// The leave; its signature is made when it is handed out.
+        /// The leave.
         grant: Grant,
         /// Until when on the clock that does not jump, in this boot.
         mono_until_ms: u64,

@@ -1,6 +1,6 @@
 //! Governance as a process: the decider on its journal, its key, the cortex's subject, and what is told to the cortex.
 //!
-//! The key signs emergency grants on their way to the cortex; it is in a file of its own (`keys/governance.key`), and never in a record.
+//! The key signs what is in force, emergency grants with it, on its way to the cortex; it is in a file of its own (`keys/governance.key`), and never in a record.
 
 use std::{
     path::{Path, PathBuf},
@@ -28,7 +28,7 @@ use tokio::sync::Notify;
 
 use super::{Command, Governance, Query, Reply, command::HandOver, view::OwnView};
 use crate::{
-    case::{Carried, Generation, Grant, Verdict},
+    case::{Carried, InForce, Verdict},
     command::{GOVERN_SUBJECT, Taken},
     limits,
 };
@@ -77,13 +77,13 @@ pub async fn main(
     run_decider::<Governance, _>(context, storage, works).await
 }
 
-/// The file of its public key, where the cortex reads with what it is to check grants: beside the private one, in a folder that is the owner's.
+/// The file of its public key, where the cortex reads with what it is to check what is in force: beside the private one, in a folder that is the owner's.
 #[must_use]
 pub fn public_key(keys: &Path) -> PathBuf {
     keys.join("governance.vkey")
 }
 
-/// Written before the first grant can be signed with it.
+/// Written before anything can be signed with it.
 fn publish(path: &Path, key: &SignerKey) -> std::io::Result<()> {
     let text = format!("{}\n", key.verifier());
     match private::read(path, text.len() as u64) {
@@ -241,7 +241,7 @@ async fn asked(bus: &Bus) -> Option<bool> {
 enum Word {
     Resolve { verdicts: Vec<Verdict> },
     Carried { results: Vec<Carried> },
-    Adopt { generation: Generation, grants: Vec<Grant> },
+    Adopt { in_force: InForce },
 }
 
 /// The cortex's answer, as far as it matters here.
@@ -309,10 +309,9 @@ impl Herald {
             return Ok(());
         }
         let (number, revision) = (due.generation.number, due.revision);
-        let grants = due.grants.into_iter().map(|grant| grant.signed(&self.key)).collect();
-        let Some(answer) = self.say(Word::Adopt { generation: due.generation, grants }).await else {
-            return Ok(());
-        };
+        let (generation, grants) = (due.generation, due.grants);
+        let in_force = InForce { revision, generation, grants, signature: String::new() }.signed(&self.key);
+        let Some(answer) = self.say(Word::Adopt { in_force }).await else { return Ok(()) };
         self.told = true;
         let refused =
             answer.done.is_none().then(|| answer.message.unwrap_or_else(|| "it says no".to_owned()));

@@ -91,7 +91,7 @@ pub struct Looked {
 /// Leave to act in an emergency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Live {
-    /// The leave, unsigned.
+    /// The leave.
     pub grant: Grant,
     /// Until when on the clock that does not jump, in this boot.
     pub mono_until_ms: Option<u64>,
@@ -102,7 +102,7 @@ pub struct Live {
 /// Leave that is over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
-    /// The leave, unsigned.
+    /// The leave.
     pub grant: Grant,
     /// How it ended.
     pub end: End,
@@ -189,7 +189,7 @@ pub struct State {
     pub on_its_way: Option<u64>,
     /// The highest number so far.
     pub last: u64,
-    /// Rises with each change of what the cortex is to have.
+    /// Rises with each change of what the cortex is to have; signed with it.
     pub revision: u64,
     /// What it has.
     pub taken: u64,
@@ -315,7 +315,7 @@ impl State {
         match event {
             Event::EmergencyBegun { grant, mono_until_ms } => {
                 self.emergencies += 1;
-                self.revision += 1;
+                self.revise(grant.since);
                 let live = Live { grant: grant.clone(), mono_until_ms: Some(*mono_until_ms), uses: 0 };
                 self.grants.insert(grant.id.clone(), live);
             }
@@ -326,7 +326,7 @@ impl State {
             }
             Event::EmergencyEnded { grant, end, by, at } => {
                 if let Some(Live { grant, uses, .. }) = self.grants.remove(grant) {
-                    self.revision += 1;
+                    self.revise(*at);
                     let ended = Ended { grant, end: *end, by: by.clone(), at: *at, uses };
                     push(&mut self.ended, ended, limits::CLOSED);
                 }
@@ -343,14 +343,14 @@ impl State {
                 if first {
                     self.in_force = generation.number;
                 } else {
-                    self.sent(generation.number);
+                    self.sent(generation.number, *at);
                 }
                 let fate = if first { Fate::InForce } else { Fate::OnItsWay };
                 let (generation, approved_by) = (generation.clone(), Vec::new());
                 self.keep(Kept { generation, by, reason, approved_by, since: *at, fate, carries: None });
             }
             Event::Approved { generation, by, reason, approved_by, at, carries } => {
-                self.sent(generation.number);
+                self.sent(generation.number, *at);
                 self.keep(Kept {
                     generation: generation.clone(),
                     by: by.clone(),
@@ -381,9 +381,15 @@ impl State {
     }
 
     /// Another generation goes to the cortex.
-    fn sent(&mut self, number: u64) {
+    fn sent(&mut self, number: u64, at: Timestamp) {
         self.on_its_way = Some(number);
-        self.revision += 1;
+        self.revise(at);
+    }
+
+    /// The next revision. It is no less than the time in milliseconds, so that a journal that was set back, or begun anew, has no old one for
+    /// something new, which the cortex would refuse.
+    fn revise(&mut self, at: Timestamp) {
+        self.revision = (self.revision + 1).max(at.as_nanos() / 1_000_000);
     }
 }
 

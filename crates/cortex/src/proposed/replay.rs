@@ -145,7 +145,7 @@ impl<'a> Replay<'a> {
                 let types: BTreeSet<&String> = declared.iter().collect();
                 then.declared = types.into_iter().cloned().collect();
             }
-            What::GrantsChanged { grants } => {
+            What::GrantsChanged { grants, .. } => {
                 then.grants = grants.iter().map(|grant| (grant.id.clone(), grant.clone())).collect();
             }
             What::GrantsEnded { grants } => then.grants.retain(|id, _| !grants.contains(id)),

@@ -19,7 +19,7 @@ use super::{
     votes,
 };
 use crate::{
-    case::{Carried, Generation, Grant, Owed, Verdict, Word},
+    case::{Carried, Grant, InForce, Owed, Verdict, Word},
     command::{DecisionState, Outcome, Refusal, Reply, Taken},
     governance::shell::NAME,
     limits,
@@ -231,32 +231,34 @@ fn expired(id: IntentId) -> What {
     What::Expired { intent: id, reasons: vec![Reason::new("approval.expired", told)] }
 }
 
+/// What is to be decided by from now on. Of what is not genuine, was in force before, or cannot be read, nothing is taken.
 pub(super) fn adopt(
     state: &State,
     at: Timestamp,
-    generation: Option<&Generation>,
-    grants: Option<(&[Grant], Option<&str>)>,
+    in_force: &InForce,
+    key: Option<&str>,
 ) -> Result<Decided<Router>, Refusal> {
-    if let Some((grants, key)) = grants
-        && let Some((grant, wrong)) = grants.iter().find_map(|grant| Some((grant, not_genuine(grant, key)?)))
-    {
-        // Nothing of such a message is taken: whatever is in force stays.
-        let id: String = grant.id.chars().take(limits::NAME_BYTES).collect();
-        let why = Why::because(
-            "emergency.not_genuine",
-            format!("the emergency grant {id} counts for nothing: {wrong}"),
-        );
-        let refused = Decided::refuse(refusal("not_genuine", format!("{id}: {wrong}")));
+    let InForce { revision, generation, grants, .. } = in_force;
+    if let Some(wrong) = not_genuine(in_force, key) {
+        let told = format!("what was told to be in force counts for nothing: {wrong}");
+        let why = Why::because("in_force.not_genuine", told);
         let how = "its signature, with governance's public key";
-        return Ok(refused.record(recorded(at, What::GrantRefused { grant: id }, PLACE, how, why)));
+        return Ok(Decided::refuse(refusal("not_genuine", wrong)).record(recorded(
+            at,
+            What::InForceRefused { revision: *revision },
+            PLACE,
+            how,
+            why,
+        )));
     }
-    let grants = grants.map(|(grants, _)| grants);
-    let mut decision = Decided::reply(Reply::Adopted {
-        generation: generation.map_or_else(|| state.number(), |generation| generation.number),
-    });
-    if let Some(generation) = generation
-        && state.generation.as_ref() != Some(generation)
-    {
+    if *revision < state.revision {
+        return Ok(old(state, at, *revision));
+    }
+    if grants.len() > limits::GRANTS {
+        return Err(bad_request(format!("at most {} emergency grants", limits::GRANTS)));
+    }
+    let mut decision = Decided::reply(Reply::Adopted { generation: generation.number });
+    if state.generation.as_ref() != Some(generation) {
         let (number, current) = (generation.number, state.number());
         if number < current || (number == current && state.generation.is_some()) {
             let message = format!("generation {current} is in force; {number} is not newer");
@@ -272,17 +274,32 @@ pub(super) fn adopt(
         }
         let why =
             Why::because("generation.sound", format!("generation {number} reads and follows {current}"));
-        let what = What::GenerationAdopted { generation: generation.clone() };
+        let what = What::GenerationAdopted { generation: generation.clone(), revision: *revision };
         decision = decision.record(recorded(at, what, PLACE, "read before it is in force", why));
     }
-    let Some(grants) = grants else { return Ok(decision) };
-    if grants.len() > limits::GRANTS {
-        return Err(bad_request(format!("at most {} emergency grants", limits::GRANTS)));
+    Ok(match granted(state, at, in_force) {
+        Some(changed) => decision.record(changed),
+        None => decision,
+    })
+}
+
+/// What was in force before is not taken up again: leave that somebody ended would be live once more.
+fn old(state: &State, at: Timestamp, revision: u64) -> Decided<Router> {
+    let told = format!("revision {revision} was in force before; {} is known", state.revision);
+    let refused = Decided::refuse(refusal("old_revision", told.clone()));
+    if state.refused == Some(revision) {
+        return refused;
     }
-    let live: Vec<Grant> = grants.iter().filter(|grant| at < grant.until).cloned().collect();
+    let why = Why::because("in_force.old", told);
+    refused.record(recorded(at, What::InForceRefused { revision }, PLACE, "revisions rise", why))
+}
+
+/// The emergency grants that are live now, where they are others than before.
+fn granted(state: &State, at: Timestamp, in_force: &InForce) -> Option<Recorded<Event>> {
+    let live: Vec<Grant> = in_force.grants.iter().filter(|grant| at < grant.until).cloned().collect();
     let known: BTreeMap<String, Grant> = live.iter().map(|grant| (grant.id.clone(), grant.clone())).collect();
     if known == state.grants {
-        return Ok(decision);
+        return None;
     }
     let told = |grant: &Grant| {
         let text = format!("{} by {} until {}: {}", grant.id, grant.by, grant.until, grant.reason);
@@ -292,12 +309,12 @@ pub(super) fn adopt(
     if reasons.is_empty() {
         reasons.push(Reason::new("emergency.none", "no emergency grant is live any more"));
     }
-    let what = What::GrantsChanged { grants: live };
-    Ok(decision.record(recorded(at, what, PLACE, "what governance says", because(&reasons))))
+    let what = What::GrantsChanged { grants: live, revision: in_force.revision };
+    Some(recorded(at, what, PLACE, "what governance says", because(&reasons)))
 }
 
-/// Why a grant is not governance's; nothing where it is.
-fn not_genuine(grant: &Grant, key: Option<&str>) -> Option<String> {
+/// Why it is not governance's; nothing where it is.
+fn not_genuine(in_force: &InForce, key: Option<&str>) -> Option<String> {
     let Some(key) = key else {
         return Some(
             "governance's public key is not known: `keys/governance.vkey` cannot be read".to_owned(),
@@ -306,7 +323,7 @@ fn not_genuine(grant: &Grant, key: Option<&str>) -> Option<String> {
     match key.parse::<VerifierKey>() {
         Err(e) => Some(format!("`keys/governance.vkey` holds no public key: {e}")),
         Ok(key) if key.name() != NAME => Some(format!("`keys/governance.vkey` is the key of {}", key.name())),
-        Ok(key) => (!grant.is_signed(&key)).then(|| "it does not have governance's signature".to_owned()),
+        Ok(key) => (!in_force.is_signed(&key)).then(|| "it does not have governance's signature".to_owned()),
     }
 }
 

@@ -133,6 +133,8 @@ pub enum What {
     GenerationAdopted {
         /// Which.
         generation: Generation,
+        /// At which revision of what is in force.
+        revision: u64,
     },
     /// They could not be put in force; the old ones stay.
     GenerationRefused {
@@ -143,11 +145,13 @@ pub enum What {
     GrantsChanged {
         /// All of them.
         grants: Vec<Grant>,
+        /// At which revision of what is in force.
+        revision: u64,
     },
-    /// An emergency grant was told that governance did not sign; it counts for nothing.
-    GrantRefused {
-        /// Its name.
-        grant: String,
+    /// Something was told to be in force that governance did not sign, or that was so before; it counts for nothing.
+    InForceRefused {
+        /// The revision that it names.
+        revision: u64,
     },
     /// Emergency grants have ended.
     GrantsEnded {
@@ -181,7 +185,7 @@ impl What {
             Self::GenerationAdopted { .. } => "generation_adopted",
             Self::GenerationRefused { .. } => "generation_refused",
             Self::GrantsChanged { .. } => "grants_changed",
-            Self::GrantRefused { .. } => "grant_refused",
+            Self::InForceRefused { .. } => "in_force_refused",
             Self::GrantsEnded { .. } => "grants_ended",
         }
     }

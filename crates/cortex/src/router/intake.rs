@@ -166,9 +166,9 @@ impl Intake {
                 });
                 Ok(())
             }
-            (Command::Adopt { generation, grants, .. }, Speaker::Governance) => {
-                let key = grants.as_ref().filter(|grants| !grants.is_empty()).and_then(|_| self.shared.key());
-                self.tell(Envelope::new(Command::Adopt { generation, grants, key }), message)
+            (Command::Adopt { in_force, .. }, Speaker::Governance) => {
+                let key = self.shared.key();
+                self.tell(Envelope::new(Command::Adopt { in_force, key }), message)
             }
             (command @ (Command::Resolve { .. } | Command::Carried { .. }), Speaker::Governance) => {
                 self.tell(Envelope::new(command), message)
@@ -245,7 +245,7 @@ impl Intake {
 }
 
 impl Shared {
-    /// Governance's public key as it lies there now. Read when grants come, which is seldom: on its first start governance makes it.
+    /// Governance's public key as it lies there now. Read when it is told what is in force, which is seldom: on its first start governance makes it.
     fn key(&self) -> Option<String> {
         let bytes = private::read(&self.public_key, limits::PUBLIC_KEY_BYTES).ok().flatten()?;
         String::from_utf8(bytes).ok().map(|text| text.trim_end().to_owned())

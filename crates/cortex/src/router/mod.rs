@@ -151,10 +151,7 @@ fn decide(state: &State, now: Now, command: &Command) -> Result<Decision<Router>
         Command::Resolve { verdicts } => answers::resolve(state, at, verdicts),
         Command::Voter { name, key } => Ok(votes::known(state, at, name, key)),
         Command::Ballot { voter, note } => Ok(votes::ballot(state, at, voter, note)),
-        Command::Adopt { generation, grants, key } => {
-            let grants = grants.as_deref().map(|grants| (grants, key.as_deref()));
-            answers::adopt(state, at, generation.as_deref(), grants)
-        }
+        Command::Adopt { in_force, key } => answers::adopt(state, at, in_force, key.as_deref()),
         Command::Tick => Ok(answers::tick(state, at)),
         Command::Query(query) => query::query(state, query),
     }

@@ -39,6 +39,10 @@ pub struct State {
     /// What Grace brings along where none was adopted.
     pub(super) generation: Option<Generation>,
     pub(super) grants: BTreeMap<String, Grant>,
+    /// Governance's, of what is in force: what has a lower one was so before.
+    pub(super) revision: u64,
+    /// The last one that was refused: told again and again, it is on record once.
+    pub(super) refused: Option<u64>,
     /// Those that are not over, and the newest of the others.
     pub(super) intents: BTreeMap<IntentId, Kept>,
     /// Those that are over, in the order in which that came.
@@ -254,12 +258,15 @@ impl State {
                     self.let_go(case.0);
                 }
             }
-            What::GenerationAdopted { generation } => {
+            What::GenerationAdopted { generation, revision } => {
                 self.generation = Some(generation.clone());
+                self.revision = *revision;
                 self.rules = OnceLock::new();
             }
-            What::GenerationRefused { .. } | What::GrantRefused { .. } => {}
-            What::GrantsChanged { grants } => {
+            What::GenerationRefused { .. } => {}
+            What::InForceRefused { revision } => self.refused = Some(*revision),
+            What::GrantsChanged { grants, revision } => {
+                self.revision = *revision;
                 self.grants = grants.iter().map(|grant| (grant.id.clone(), grant.clone())).collect();
             }
             What::GrantsEnded { grants } => self.grants.retain(|id, _| !grants.contains(id)),

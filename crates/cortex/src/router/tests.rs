@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{Effect, Router, State};
 use crate::{
-    case::{Generation, Grant, Owed, Verdict, Word},
+    case::{Generation, Grant, InForce, Owed, Verdict, Word},
     charter,
     command::{Answered, Arrived, Asked, Command, Decision, DecisionState, Outcome, Query, Reply, Taken},
     limits, policy,
@@ -22,6 +22,7 @@ use crate::{
 
 mod again;
 mod changes;
+mod leave;
 mod votes;
 
 struct World {
@@ -350,8 +351,8 @@ fn as_many_people_as_a_policy_asks_for_have_to_say_yes() {
 
 fn adopt(world: &mut World, number: u64, policies: &str) -> Result<(), String> {
     let generation = Generation { number, policies: policies.into(), charter: charter::DEFAULT.into() };
-    let adopt = Command::Adopt { generation: Some(Box::new(generation)), grants: None, key: None };
-    match world.give(&adopt) {
+    let grants = world.state.grants.values().cloned().collect();
+    match world.give(&told(in_force(world.state.revision + 1, generation, grants))) {
         Said::Done(_) => Ok(()),
         Said::Refused(refusal) => Err(refusal.code),
     }
@@ -382,52 +383,14 @@ fn key(name: &str, seed: u64) -> SignerKey {
     SignerKey::generate(name, &mut SeededEntropy::new(seed)).unwrap()
 }
 
-/// As the intake gives it to the decider.
-fn leave(grants: Vec<Grant>) -> Command {
-    let key = Some(key("governance", 1).verifier().to_string());
-    Command::Adopt { generation: None, grants: Some(grants), key }
+fn in_force(revision: u64, generation: Generation, grants: Vec<Grant>) -> InForce {
+    InForce { revision, generation, grants, signature: String::new() }.signed(&key("governance", 1))
 }
 
-#[test]
-fn an_emergency_is_as_long_as_its_grant() {
-    let mut world = World::new();
-    assert_eq!(world.decide(operator("emergency_recovery")).outcome, Outcome::Denied);
-    let since = world.clock.now().wall;
-    let grant = Grant {
-        id: "eg-1".into(),
-        actor: None,
-        by: "ann".into(),
-        reason: "the disk is gone".into(),
-        since,
-        until: since.plus(Duration::from_secs(900)),
-        signature: String::new(),
-    };
-    let forged = [
-        grant.clone(),
-        grant.clone().signed(&key("governance", 2)),
-        Grant { until: since.plus(Duration::from_secs(901)), ..grant.clone().signed(&key("governance", 1)) },
-        grant.clone().signed(&key("librarian", 1)),
-    ];
-    for one in forged {
-        assert_eq!(
-            world.refused(&leave(vec![grant.clone().signed(&key("governance", 1)), one])),
-            "not_genuine"
-        );
-        assert_eq!(world.happened.last(), Some(&"grant_refused"));
-    }
-    let signed = vec![grant.signed(&key("governance", 1))];
-    let unknown = Command::Adopt { generation: None, grants: Some(signed.clone()), key: None };
-    assert_eq!(world.refused(&unknown), "not_genuine", "without its key nothing counts");
-    assert_eq!(world.decide(operator("emergency_recovery")).outcome, Outcome::Denied);
-    world.done(&leave(signed));
-    let allowed = world.decide(operator("emergency_recovery"));
-    assert_eq!((allowed.outcome, allowed.review), (Outcome::Allowed, true));
-    assert!(!allowed.advice.iter().any(|advice| advice.contains("emergency begin")), "{allowed:?}");
-    assert_eq!(world.outstanding().1, [Owed::Review]);
-    world.clock.advance(Duration::from_secs(900));
-    assert_eq!(world.decide(operator("emergency_recovery")).outcome, Outcome::Denied, "before any tick");
-    world.done(&Command::Tick);
-    assert!(world.happened.contains(&"grants_ended"));
+/// As the intake gives it to the decider.
+fn told(in_force: InForce) -> Command {
+    let key = Some(key("governance", 1).verifier().to_string());
+    Command::Adopt { in_force: Box::new(in_force), key }
 }
 
 #[test]

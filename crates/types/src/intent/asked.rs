@@ -275,7 +275,7 @@ pub enum Reply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// Stable: `not_configured`, `bad_request`, `overloaded`, `unknown_intent`; of the cortex `unknown_key`, `forgotten`, `bad_generation`,
-    /// `old_generation`, `not_genuine`, and to voters `not_a_voter`, `unknown_vote`, `ballot_refused`; of the task manager `unknown_worker`, `unknown_task`, `unknown_type`, `over`, `not_dead`, `compensated`, `full`.
+    /// `old_generation`, `old_revision`, `not_genuine`, and to voters `not_a_voter`, `unknown_vote`, `ballot_refused`; of the task manager `unknown_worker`, `unknown_task`, `unknown_type`, `over`, `not_dead`, `compensated`, `full`.
     pub code: String,
     /// One sentence for people.
     pub message: String,

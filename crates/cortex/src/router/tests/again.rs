@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{leave::leave, *};
 use crate::{
     proposed::replay::{Replay, Report},
     request::Circumstances,
@@ -64,12 +64,12 @@ fn lived(steps: Vec<Step>) -> World {
                     reason: "fire".into(),
                     since: now,
                     until: now.plus(Duration::from_secs(lasts)),
-                    signature: String::new(),
                 };
                 let one = Actor { kind: ActorKind::Operator, name: "one".into() };
                 let all = [any.then(|| grant("emg-1", None)), own.then(|| grant("emg-2", Some(one)))];
-                let all = all.into_iter().flatten();
-                world.done(&leave(all.map(|grant| grant.signed(&key("governance", 1))).collect()));
+                let all: Vec<Grant> = all.into_iter().flatten().collect();
+                let now = leave(&world, world.state.revision + 1, &all);
+                world.done(&told(now));
             }
             Step::Declare(resize) => {
                 let declared = if resize { vec!["resize_image".to_owned()] } else { Vec::new() };

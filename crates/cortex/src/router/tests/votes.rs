@@ -250,7 +250,7 @@ fn a_vote_is_not_for_people_to_resolve_and_policies_that_changed_meanwhile_count
         policy::DEFAULT
     );
     let generation = Generation { number: 2, policies, charter: charter::DEFAULT.into() };
-    world.done(&Command::Adopt { generation: Some(Box::new(generation)), grants: None, key: None });
+    world.done(&told(in_force(1, generation, Vec::new())));
     ALL.iter().take(3).for_each(|name| world.cast(name, Vote::Yes));
     let denied = world.look(decision.id);
     assert_eq!(denied.outcome, Outcome::Denied);

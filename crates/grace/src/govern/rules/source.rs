@@ -143,7 +143,7 @@ fn last_on_record(instance: &Instance) -> Result<InForce, Failure> {
     let (mut generation, mut types) = (None, Vec::new());
     let read = records::each(instance, |record| {
         match record.event.map(|event| event.what) {
-            Ok(What::GenerationAdopted { generation: adopted }) => generation = Some(adopted),
+            Ok(What::GenerationAdopted { generation: adopted, .. }) => generation = Some(adopted),
             Ok(What::Configured { declared, .. }) => types = declared,
             _ => {}
         }
