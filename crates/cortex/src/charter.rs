@@ -153,19 +153,19 @@ impl Charter {
             text: format!("{} {weight:.2} × {} {:.2}", standing.pillar, request.kind, standing.base),
         }];
         let circumstances = &request.circumstances;
-        let mut add = |value: f64, text: String| {
+        let mut add = |value: f64, text: &dyn Fn() -> String| {
             if value != 0.0 {
-                terms.push(Term { value, text });
+                terms.push(Term { value, text: text() });
             }
         };
         if circumstances.emergency {
-            add(self.adjust.emergency, "emergency".to_owned());
+            add(self.adjust.emergency, &|| "emergency".to_owned());
         }
         if circumstances.user_facing {
-            add(self.adjust.user_facing, "user facing".to_owned());
+            add(self.adjust.user_facing, &|| "user facing".to_owned());
         }
         let impact = circumstances.revenue_impact;
-        add(self.adjust.revenue_impact * impact, format!("revenue impact {impact:.2}"));
+        add(self.adjust.revenue_impact * impact, &|| format!("revenue impact {impact:.2}"));
         let value = terms.iter().map(|term| term.value).sum::<f64>().clamp(0.0, 1.0);
         Score { value, terms }
     }

@@ -49,7 +49,8 @@ struct Batch<'s> {
     state: &'s State,
     at: Timestamp,
     events: Vec<What>,
-    keys: HashMap<String, Decision>,
+    /// Which of the events decided what was asked for under a key.
+    keys: HashMap<String, usize>,
     /// Added to what is open.
     open: usize,
     votes: usize,
@@ -128,7 +129,7 @@ impl Batch<'_> {
         self.open += 1;
         self.bytes += payload.len();
         if let Some(key) = key {
-            self.keys.insert(key, decision.clone());
+            self.keys.insert(key, self.events.len());
         }
         let asked = Asked { payload, ..asked.clone() };
         self.events.push(What::Decided {
@@ -153,7 +154,7 @@ impl Batch<'_> {
             Some(Err(refused("key_reused", message)))
         };
         let again = |decision: &Decision| Some(Ok(Decision { repeated: true, ..decision.clone() }));
-        if let Some(decision) = self.keys.get(key) {
+        if let Some(What::Decided { decision, .. }) = self.keys.get(key).and_then(|&at| self.events.get(at)) {
             return if decision.digest == digest { again(decision) } else { reused(decision.id) };
         }
         let keyed = self.state.keys.get(key)?;

@@ -23,6 +23,7 @@ use crate::{
 mod again;
 mod changes;
 mod leave;
+mod malformed;
 mod votes;
 
 struct World {
