@@ -100,15 +100,17 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
             return Err(format!("there is no benchmark `{name}`; there are {}", benches.binaries.join(", ")));
         }
     };
-    let build = ["build", "--release", "--package", &benches.name, "--package", "grace-grace"];
+    // Others' programs to be measured beside ours; nothing else needs them.
+    let peers = format!("{}/peers", benches.name);
+    let build =
+        ["build", "--release", "--package", &benches.name, "--package", "grace-grace", "--features", &peers];
     if finish(workspace::cargo(&build))? != ExitCode::SUCCESS {
         return Ok(ExitCode::FAILURE);
     }
     for name in chosen {
         println!("== bench {name} ==");
-        let run = ["run", "--release", "--quiet", "--package", &benches.name, "--bin", &name, "--"];
-        let mut command = workspace::cargo(&run);
-        command.args(rest);
+        let mut command = workspace::cargo(&["run", "--release", "--quiet", "--features", &peers]);
+        command.args(["--package", &benches.name, "--bin", &name, "--"]).args(rest);
         if finish(command)? != ExitCode::SUCCESS {
             return Ok(ExitCode::FAILURE);
         }
