@@ -232,12 +232,10 @@ fn a_thousand_requests_fifty_at_a_time_are_decided_consistently() {
     assert_eq!(ids.len(), SENDERS * EACH, "each is an intent of its own");
     assert!(by_kind.len() == kinds.len() && by_kind.values().all(|said| said.len() == 1), "{by_kind:?}");
     instance.down();
-    let decided = |record: &Value| {
-        let decision = &record["event"]["record"]["event"]["what"]["decided"]["decision"];
-        // Not the one that put the policies in force.
-        decision["id"].as_str().filter(|_| decision["type"] != "modify_governance").map(str::to_owned)
-    };
-    let recorded: Vec<String> = instance.records_of("cortex").iter().filter_map(decided).collect();
+    let name = |(decision, _): &(Value, Value)| decision["id"].as_str().unwrap().to_owned();
+    // Not the one that put the policies in force.
+    let meant = |(decision, _): &&(Value, Value)| decision["type"] != "modify_governance";
+    let recorded: Vec<String> = instance.decided().iter().filter(meant).map(name).collect();
     let set: BTreeSet<String> = recorded.iter().cloned().collect();
     assert!(set.len() == recorded.len() && set == ids, "all of them are on record, each once");
 }

@@ -14,8 +14,7 @@ use crate::{
 /// The ids that the cortex allowed, by key, and those that the task manager took.
 pub(crate) fn roads(instance: &Instance) -> (BTreeMap<String, BTreeSet<String>>, BTreeMap<String, usize>) {
     let mut allowed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for record in instance.records_of("cortex") {
-        let decision = &record["event"]["record"]["event"]["what"]["decided"]["decision"];
+    for (decision, _) in instance.decided() {
         if decision["outcome"] == "allowed" {
             let key = decision["key"].as_str().unwrap_or_default().to_owned();
             allowed.entry(key).or_default().insert(decision["id"].as_str().unwrap().to_owned());

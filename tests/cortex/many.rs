@@ -42,12 +42,9 @@ fn a_thousand_requests_are_decided_consistently_and_each_is_on_record_once() {
     assert!(by_kind.len() == kinds.len() && by_kind.values().all(|said| said.len() == 1), "{by_kind:?}");
     instance.down();
     let mut recorded = BTreeMap::<String, usize>::new();
-    for record in instance.records_of("cortex") {
-        let record = &record["event"]["record"];
-        if let Some(id) = record["event"]["what"]["decided"]["decision"]["id"].as_str() {
-            *recorded.entry(id.to_owned()).or_default() += 1;
-            assert!(record["why"].as_array().unwrap().len() >= 3, "{record}");
-        }
+    for (decision, record) in instance.decided() {
+        *recorded.entry(decision["id"].as_str().unwrap().to_owned()).or_default() += 1;
+        assert!(record["why"].as_array().unwrap().len() >= 3, "{record}");
     }
     assert_eq!(recorded.keys().cloned().collect::<BTreeSet<_>>(), ids);
     assert!(recorded.values().all(|times| *times == 1));

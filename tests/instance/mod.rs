@@ -263,6 +263,25 @@ impl Instance {
         payloads.iter().map(|bytes| serde_json::from_slice(bytes).unwrap()).collect()
     }
 
+    /// What the cortex decided, each intent by itself, oldest first, with the record that says so.
+    pub(crate) fn decided(&self) -> Vec<(serde_json::Value, serde_json::Value)> {
+        let mut all = Vec::new();
+        for record in self.records_of("cortex") {
+            let record = &record["event"]["record"];
+            let decided = &record["event"]["what"]["decided"];
+            let Some(first) = decided["decision"].as_object() else { continue };
+            all.push((first.clone().into(), record.clone()));
+            for alike in decided["also"].as_array().into_iter().flatten() {
+                // What it does not say itself it has in common with the first.
+                let mut one = first.clone();
+                one.remove("key");
+                one.extend(alike.as_object().unwrap().clone());
+                all.push((one.into(), record.clone()));
+            }
+        }
+        all
+    }
+
     /// The recorded events that `pick` picks, with their reasons, as soon as there are so many.
     pub(crate) fn recorded<T>(
         &self,

@@ -23,6 +23,13 @@ pub const BATCH: usize = 1024;
 /// Rows of an answer to a query.
 pub const ROWS: usize = 1000;
 
+/// Bytes of intents that are put on record together: all of their names lie within the text of a narrative that is searched. What comes behind
+/// has a record of its own.
+pub const ALIKE_BYTES: usize = 32 << 10;
+
+/// What an intent takes there beside its payload and its key: its name and its digest.
+pub const ALIKE_LEAST_BYTES: usize = 160;
+
 /// Voters of unified logic, at most: a ballot each is read whenever a vote is counted.
 pub const VOTERS: usize = 64;
 /// Fewer may not decide anything: with less than five views, three that err the same way are a majority.
@@ -99,6 +106,10 @@ pub const HAND_WAIT: Duration = Duration::from_secs(2);
 
 /// While it waits, it is looked at this often whether it was taken without anybody having heard.
 pub const HAND_LOOK: Duration = Duration::from_millis(500);
+
+/// How long what the task manager has taken is gathered before it is put on record that it has, unless somebody asks. Until then the cortex would
+/// hand it on again after a restart, which changes nothing there.
+pub const SETTLE_GATHER: Duration = Duration::from_millis(50);
 
 /// How long an answer on a road may take before the same is sent again; at once where the task manager says that it is back.
 pub const ROAD_ANSWER: Duration = Duration::from_secs(5);

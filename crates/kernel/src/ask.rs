@@ -53,19 +53,6 @@ impl<C> Envelope<C> {
         }
     }
 
-    /// Whether nothing is known of where the command comes from, and it is to be decided like any other.
-    pub(crate) const fn is_plain(&self) -> bool {
-        let Self { command: _, key, who, correlation, causation, hops, traceparent, hlc: _, emergency } =
-            self;
-        key.is_none()
-            && who.is_none()
-            && correlation.is_none()
-            && causation.is_none()
-            && *hops == 0
-            && traceparent.is_none()
-            && !*emergency
-    }
-
     /// The same under an idempotency key.
     #[must_use]
     pub fn with_key(mut self, key: impl Into<String>) -> Self {

@@ -45,22 +45,6 @@ pub trait Decider: Sized + Send + 'static {
         Vec::new()
     }
 
-    /// Whether the command may be decided together with others of its kind that come at the same time, each for nobody's sake but its own
-    /// (no idempotency key, no cause): they share what a decision costs beside what it is about, its record and its reasons.
-    fn may_join(_command: &Self::Command) -> bool {
-        false
-    }
-
-    /// Puts `next` behind `command`, to be decided as one; gives it back where the two are not to be.
-    fn join(_command: &mut Self::Command, next: Self::Command) -> Option<Self::Command> {
-        Some(next)
-    }
-
-    /// The outcome of `count` commands that were put together, taken apart: one for each, in their order.
-    fn split(outcome: OutcomeOf<Self>, _count: usize) -> Vec<OutcomeOf<Self>> {
-        vec![outcome]
-    }
-
     /// The event's name in subjects and types, snake case: `process_restarted` becomes
     /// `dev.grace.<component>.process_restarted.v1` on `grace.event.<component>.process_restarted`.
     fn what(event: &Self::Event) -> &'static str;

@@ -77,39 +77,6 @@ struct LastSnapshot {
     since_bytes: u64,
 }
 
-/// Commands that are decided as one, and where the answer to each goes.
-pub struct Joined<D: Decider, T> {
-    envelope: Envelope<D::Command>,
-    to: Vec<T>,
-}
-
-impl<D: Decider, T> Joined<D, T> {
-    /// One command.
-    pub fn new(envelope: Envelope<D::Command>, to: T) -> Self {
-        Self { envelope, to: vec![to] }
-    }
-
-    /// Adds another one; gives it back where the decider wants them apart, or their senders said more than the command.
-    #[must_use]
-    pub fn join(&mut self, mut next: Envelope<D::Command>, to: T) -> Option<(Envelope<D::Command>, T)> {
-        let may = |envelope: &Envelope<D::Command>| envelope.is_plain() && D::may_join(&envelope.command);
-        if !may(&next) || !(self.to.len() > 1 || may(&self.envelope)) {
-            return Some((next, to));
-        }
-        match D::join(&mut self.envelope.command, next.command) {
-            Some(command) => {
-                next.command = command;
-                Some((next, to))
-            }
-            None => {
-                self.envelope.hlc = self.envelope.hlc.max(next.hlc);
-                self.to.push(to);
-                None
-            }
-        }
-    }
-}
-
 /// A decider with its state, between a journal and the world. `T` says where an answer goes.
 pub struct Host<D: Decider, T> {
     component: String,
@@ -184,24 +151,11 @@ impl<D: Decider, T> Host<D, T> {
 
     /// Decides one command as part of the batch. Its answer comes out of [`Host::commit`].
     pub fn take(&mut self, now: Now, entropy: &mut dyn Entropy, envelope: Envelope<D::Command>, to: T) {
-        self.take_joined(now, entropy, Joined::new(envelope, to));
-    }
-
-    /// Decides several commands as one ([`Joined`]); each gets its part of the answer.
-    pub fn take_joined(&mut self, now: Now, entropy: &mut dyn Entropy, joined: Joined<D, T>) {
-        let Joined { envelope, to } = joined;
         let answer = match &self.broken {
             Some(error) => Err(error.clone()),
             None => self.decide(now, entropy, envelope),
         };
-        match answer {
-            Ok(outcome) => {
-                let parts = if to.len() == 1 { vec![outcome] } else { D::split(outcome, to.len()) };
-                debug_assert_eq!(parts.len(), to.len(), "a part for each");
-                self.batch.answers.extend(to.into_iter().zip(parts.into_iter().map(Ok)));
-            }
-            Err(error) => self.batch.answers.extend(to.into_iter().map(|to| (to, Err(error.clone())))),
-        }
+        self.batch.answers.push((to, answer));
     }
 
     fn decide(

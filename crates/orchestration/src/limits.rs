@@ -68,12 +68,6 @@ pub const LOSSES: u16 = 32;
 /// Longest timeout, delay, back-off and deadline, milliseconds: 31 days.
 pub const LONGEST_MS: u64 = 31 * 86_400_000;
 
-/// Intents of different senders that are taken as one, in number and in bytes: beyond it there is little left to share, and
-/// the names of all of them are to be found by the words of their record.
-pub const JOINED: usize = 128;
-/// See [`JOINED`].
-pub const JOINED_BYTES: usize = 32 << 10;
-
 /// Intents, leases or answers in one command: enough to share a sync among, few enough that no one waits long behind it. A larger
 /// batch is refused.
 pub const BATCH: usize = 1024;

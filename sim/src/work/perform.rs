@@ -117,7 +117,8 @@ fn submission(owner: &str, delivery: &Delivery, key: Option<String>) -> Submissi
         priority: Some(*priority),
         deadline_ms: *deadline_ms,
         delay_ms: None,
-        origin: Some(Box::new(origin)),
+        origin: Some(std::sync::Arc::new(origin)),
+        origin_as_before: false,
     }
 }
 

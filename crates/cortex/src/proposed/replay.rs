@@ -149,8 +149,11 @@ impl<'a> Replay<'a> {
                 then.grants = grants.iter().map(|grant| (grant.id.clone(), grant.clone())).collect();
             }
             What::GrantsEnded { grants } => then.grants.retain(|id, _| !grants.contains(id)),
-            What::Decided { decision, actor, asked } if self.is_meant(event.at) => {
+            What::Decided { decision, actor, asked, also } if self.is_meant(event.at) => {
                 self.again(journal, event.at, decision, (actor, asked));
+                for one in also {
+                    self.again(journal, event.at, &one.decision(decision), (actor, &one.asked(asked)));
+                }
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use grace_kernel::vote::Vote;
 use grace_types::{
-    intent::{Era, IntentId},
+    intent::{Era, IntentId, Json},
     reason::Reason,
     time::Timestamp,
 };
@@ -43,6 +43,9 @@ pub enum What {
         actor: Actor,
         /// What was asked for.
         asked: Box<Asked>,
+        /// Those that the same was asked for at the same time and that were allowed for the same reasons.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        also: Vec<Alike>,
     },
     /// People said something of an intent that waited.
     Resolved {
@@ -158,6 +161,34 @@ pub enum What {
         /// Their names.
         grants: Vec<String>,
     },
+}
+
+/// An intent that was decided with another one: by the same actor, of the same type, allowed for the same reasons. What differs is here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alike {
+    /// Its name.
+    pub id: IntentId,
+    /// Its idempotency key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// What is asked for.
+    pub payload: Json,
+    /// SHA-256 over what was asked for.
+    pub digest: String,
+}
+
+impl Alike {
+    /// The whole decision, which is the first one's but for the names.
+    #[must_use]
+    pub fn decision(&self, first: &Decision) -> Decision {
+        Decision { id: self.id, key: self.key.clone(), digest: self.digest.clone(), ..first.clone() }
+    }
+
+    /// All that was asked for.
+    #[must_use]
+    pub fn asked(&self, first: &Asked) -> Asked {
+        Asked { key: self.key.clone(), payload: self.payload.clone(), ..first.clone() }
+    }
 }
 
 impl What {

@@ -141,6 +141,12 @@ impl Intake {
     fn take(&mut self, speaker: Speaker, message: &Message) -> Result<(), WireError> {
         let envelope = wire::read_command::<Router>(message)?;
         let Envelope { command, key, correlation, causation, hops, traceparent, hlc, .. } = envelope;
+        if matches!(command, Command::Query(_))
+            && let Some(settle) = self.shared.waiters.unsettled()
+        {
+            // Right before the question. Where there is no room for it now, it is put on record a moment later.
+            let _ = self.shared.commands.tell(Envelope::new(settle), None);
+        }
         match (command, speaker) {
             (Command::Submit { intents }, speaker @ (Speaker::Operator | Speaker::Actor(_))) => {
                 if intents.is_empty() || intents.len() > limits::BATCH {
@@ -421,6 +427,7 @@ fn would_be(arrived: &Arrived) -> Submission {
         deadline_ms: asked.deadline_ms,
         delay_ms: asked.delay_ms,
         origin: None,
+        origin_as_before: false,
     }
 }
 

@@ -40,7 +40,7 @@ use grace_types::{
     time::{Now, Timestamp},
 };
 
-use self::event::What;
+use self::event::{Alike, What};
 pub(crate) use self::state::request;
 pub use self::{event::Event, state::State};
 use crate::{
@@ -83,7 +83,13 @@ impl Decider for Router {
 
     fn effects(state: &State, record: &Recorded<Event>) -> Vec<Effect> {
         match &record.event().what {
-            What::Decided { decision, .. } => of_intent(state, decision.id),
+            What::Decided { decision, also, .. } => {
+                let mut effects = of_intent(state, decision.id);
+                if !also.is_empty() {
+                    effects.extend(of_alike(state, decision.id, also));
+                }
+                effects
+            }
             What::Resolved { intent, .. }
             | What::Carried { intent, .. }
             | What::Expired { intent, .. }
@@ -124,11 +130,28 @@ fn propose(state: &State, id: IntentId) -> Option<Effect> {
 /// What is to be done about an intent now.
 fn of_intent(state: &State, id: IntentId) -> Vec<Effect> {
     let handing = state.handing.contains(&id).then(|| hand_on(state, id)).flatten();
-    let owed = [Owed::Approval, Owed::Review, Owed::Change]
-        .into_iter()
-        .filter(|owed| state.cases.contains(&(id, *owed)));
-    let owed = owed.filter_map(|owed| tell(state, id, owed));
-    handing.into_iter().chain(owed).chain(propose(state, id)).collect()
+    handing.into_iter().chain(owed(state, id)).chain(propose(state, id)).collect()
+}
+
+/// What governance is to hold of an intent.
+fn owed(state: &State, id: IntentId) -> impl Iterator<Item = Effect> {
+    let owed = [Owed::Approval, Owed::Review, Owed::Change].into_iter();
+    let owed = owed.filter(move |owed| state.cases.contains(&(id, *owed)));
+    owed.filter_map(move |owed| tell(state, id, owed))
+}
+
+/// What is to be done about intents that were allowed with another one: their submissions share what is the same in all.
+fn of_alike(state: &State, first: IntentId, also: &[Alike]) -> Vec<Effect> {
+    let first = state.handing.contains(&first).then(|| state.submission(first)).flatten();
+    let Some(first) = first else { return also.iter().flat_map(|one| of_intent(state, one.id)).collect() };
+    let mut effects = Vec::with_capacity(also.len());
+    for one in also {
+        let (id, payload) = (Some(one.id), one.payload.clone());
+        let submission = Submission { id, key: Some(one.id.to_string()), payload, ..first.clone() };
+        effects.push(Effect::HandOn(Box::new(submission)));
+        effects.extend(owed(state, one.id));
+    }
+    effects
 }
 
 fn decide(state: &State, now: Now, command: &Command) -> Result<Decision<Router>, Refusal> {

@@ -7,7 +7,7 @@
 //! ```
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -24,7 +24,7 @@ use grace_types::intent::{
     asked::{Asked, Refusal},
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use super::Router;
 use crate::{
@@ -111,6 +111,9 @@ pub(super) async fn sound(bus: &Bus, asked: &Asked, by: &str) -> Result<usize, R
 pub(super) struct Waiters {
     by_intent: Arc<Mutex<HashMap<IntentId, Vec<oneshot::Sender<Submitted>>>>>,
     pressed: Arc<AtomicBool>,
+    /// What it said that is not on record yet.
+    said: Arc<Mutex<BTreeMap<IntentId, Submitted>>>,
+    more: Arc<Notify>,
 }
 
 impl Waiters {
@@ -144,6 +147,25 @@ impl Waiters {
         self.pressed.store(pressed, Ordering::Relaxed);
     }
 
+    /// What the task manager said that is not on record yet, so much as goes into one command. Who asks about an intent is to have that on record
+    /// before; what is put on record twice counts once.
+    pub(super) fn unsettled(&self) -> Option<Command> {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let results: Vec<_> =
+            said.iter().take(limits::BATCH).map(|(id, result)| (*id, result.clone())).collect();
+        (!results.is_empty()).then_some(Command::Settle { results })
+    }
+
+    fn note(&self, id: IntentId, submitted: Submitted) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(id, submitted);
+        self.more.notify_one();
+    }
+
+    fn noted(&self, results: &[(IntentId, Submitted)]) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        results.iter().for_each(|(id, _)| drop(said.remove(id)));
+    }
+
     fn say(&self, id: IntentId, submitted: &Submitted) {
         let waiting = self.by_intent.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         for one in waiting.into_iter().flatten() {
@@ -159,7 +181,6 @@ struct Road {
     manager: Here,
     // What is under way stands in the state, which bounds it.
     again: mpsc::UnboundedSender<Submission>,
-    settled: mpsc::UnboundedSender<(IntentId, Submitted)>,
     waiters: Waiters,
 }
 
@@ -170,11 +191,10 @@ pub(super) fn hand_on(
     waiters: Waiters,
 ) -> mpsc::UnboundedSender<Submission> {
     let (queue, wanted) = mpsc::unbounded_channel();
-    let (settled, results) = mpsc::unbounded_channel();
+    tokio::spawn(settle(waiters.clone(), commands));
     let manager = Here::of(bus, TASK_MANAGER);
-    let road = Road { manager, again: queue.clone(), settled, waiters };
+    let road = Road { manager, again: queue.clone(), waiters };
     tokio::spawn(road.run(wanted));
-    tokio::spawn(settle(results, commands));
     queue
 }
 
@@ -219,8 +239,8 @@ impl Road {
                         road.again_later(one);
                     }
                     _ => {
+                        road.waiters.note(id, result.clone());
                         road.waiters.say(id, &result);
-                        let _ = road.settled.send((id, result));
                     }
                 }
             }
@@ -236,7 +256,8 @@ impl Road {
     }
 
     async fn submitted(&self, part: &[Submission]) -> Option<Vec<Submitted>> {
-        let mut envelope = Envelope::new(Ask::Submit { intents: part });
+        let shortened = shortened(part);
+        let mut envelope = Envelope::new(Ask::Submit { intents: &shortened });
         let origins = || part.iter().filter_map(|one| one.origin.as_deref());
         envelope.hops = origins().map(|origin| origin.hops).max().unwrap_or(0);
         if let ([_], Some(origin)) = (part, origins().next()) {
@@ -254,13 +275,32 @@ impl Road {
     }
 }
 
+/// As they travel: what is the same in each is said once.
+fn shortened(part: &[Submission]) -> Vec<Submission> {
+    let mut before: Option<&Submission> = None;
+    let shortened = part.iter().map(|one| {
+        let origin_as_before =
+            one.origin.is_some() && before.is_some_and(|before| before.origin == one.origin);
+        before = Some(one);
+        let origin = one.origin.clone().filter(|_| !origin_as_before);
+        Submission { origin, origin_as_before, ..one.clone() }
+    });
+    shortened.collect()
+}
+
 /// Tells the decider what the task manager said, until it is on disk.
-async fn settle(mut results: mpsc::UnboundedReceiver<(IntentId, Submitted)>, commands: Commands<Router>) {
-    let mut taken = Vec::new();
-    while results.recv_many(&mut taken, limits::BATCH).await > 0 {
-        let settle = Command::Settle { results: std::mem::take(&mut taken) };
-        if commands.insist(settle, limits::ROAD_AGAIN).await.is_err() {
-            return;
+async fn settle(waiters: Waiters, commands: Commands<Router>) {
+    loop {
+        waiters.more.notified().await;
+        // Nobody waits for it: what comes within a moment shares a record and a sync, which would hold up decisions.
+        later(limits::SETTLE_GATHER).await;
+        while let Some(settle) = waiters.unsettled() {
+            if commands.insist(settle.clone(), limits::ROAD_AGAIN).await.is_err() {
+                return;
+            }
+            if let Command::Settle { results } = settle {
+                waiters.noted(&results);
+            }
         }
     }
 }

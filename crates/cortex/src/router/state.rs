@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 use grace_types::{
@@ -189,7 +189,8 @@ impl State {
             priority: asked.priority,
             deadline_ms: asked.deadline_ms,
             delay_ms: asked.delay_ms,
-            origin: Some(Box::new(origin)),
+            origin: Some(Arc::new(origin)),
+            origin_as_before: false,
         })
     }
 
@@ -223,7 +224,12 @@ impl State {
                 self.declared = declared.iter().cloned().collect();
                 self.rules = OnceLock::new();
             }
-            What::Decided { decision, actor, asked } => self.decided(decision, actor, asked),
+            What::Decided { decision, actor, asked, also } => {
+                self.decided(decision, actor, asked);
+                for one in also {
+                    self.decided(&one.decision(decision), actor, &one.asked(asked));
+                }
+            }
             What::Resolved { intent, outcome, by, reasons, .. } => {
                 if *outcome == Outcome::Allowed
                     && let Some(kept) = self.intents.get_mut(intent)

@@ -14,7 +14,7 @@ use grace_types::{
 
 use super::{
     Router, bad_request, because,
-    event::What,
+    event::{Alike, What},
     recorded,
     state::{State, key_of, request},
 };
@@ -49,8 +49,14 @@ struct Batch<'s> {
     state: &'s State,
     at: Timestamp,
     events: Vec<What>,
-    /// Which of the events decided what was asked for under a key.
-    keys: HashMap<String, usize>,
+    /// How many it has decided.
+    decided: u64,
+    /// Bytes of what goes into the last of the events.
+    bytes_of_last: usize,
+    /// The last question and its answer: of many that come together most are the same.
+    judged: Option<(Request, Judgement)>,
+    /// Which of the events decided what was asked for under a key, and as the how manieth of it.
+    keys: HashMap<String, (usize, usize)>,
     /// Added to what is open.
     open: usize,
     votes: usize,
@@ -62,8 +68,18 @@ pub(super) fn decide(state: &State, at: Timestamp, intents: &[Arrived]) -> Resul
         let (most, found) = (limits::BATCH, intents.len());
         return Err(bad_request(format!("1 to {most} intents at a time; these are {found}")));
     }
-    let mut batch =
-        Batch { state, at, events: Vec::new(), keys: HashMap::new(), open: 0, votes: 0, bytes: 0 };
+    let mut batch = Batch {
+        state,
+        at,
+        events: Vec::new(),
+        decided: 0,
+        bytes_of_last: 0,
+        judged: None,
+        keys: HashMap::new(),
+        open: 0,
+        votes: 0,
+        bytes: 0,
+    };
     let results = intents.iter().map(|arrived| match batch.take(arrived) {
         Ok(decision) => Answered::Decided(Box::new(decision)),
         Err(refused) => refused,
@@ -72,7 +88,14 @@ pub(super) fn decide(state: &State, at: Timestamp, intents: &[Arrived]) -> Resul
     let how = format!("policies and charter of generation {}", state.number());
     let events = batch.events.into_iter().map(|what| {
         let (place, why) = match &what {
-            What::Decided { decision, .. } => (decision.id.to_string(), because(&decision.reasons)),
+            What::Decided { decision, also, .. } => match also.last() {
+                None => (decision.id.to_string(), because(&decision.reasons)),
+                Some(last) => {
+                    let (first, count) = (decision.id, also.len() + 1);
+                    let told = format!("all of it holds for each of {count} intents, {first} to {}", last.id);
+                    ("cortex".to_owned(), because(&decision.reasons).and("intent.alike", told))
+                }
+            },
             _ => ("cortex".to_owned(), because(&[])),
         };
         recorded(at, what, place, &how, why)
@@ -128,16 +151,50 @@ impl Batch<'_> {
         }
         self.open += 1;
         self.bytes += payload.len();
+        let place = self.note(&decision, actor, asked, payload);
         if let Some(key) = key {
-            self.keys.insert(key, self.events.len());
+            self.keys.insert(key, place);
         }
-        let asked = Asked { payload, ..asked.clone() };
+        Ok(decision)
+    }
+
+    /// Puts a decision on record, with the one before where the record says the same of both. In which event, and as the how manieth of it.
+    fn note(&mut self, decision: &Decision, actor: &Actor, asked: &Asked, payload: Json) -> (usize, usize) {
+        let last = self.events.len().saturating_sub(1);
+        self.decided += 1;
+        let weight = payload.len() + asked.key.as_ref().map_or(0, String::len) + limits::ALIKE_LEAST_BYTES;
+        if let Some(What::Decided { decision: first, actor: by, asked: before, also }) =
+            self.events.last_mut()
+            && self.bytes_of_last + weight <= limits::ALIKE_BYTES
+            && decision.outcome == Outcome::Allowed
+            && by == actor
+            && is_asked_alike(before, asked)
+            && is_decided_alike(first, decision)
+        {
+            self.bytes_of_last += weight;
+            let (key, digest) = (decision.key.clone(), decision.digest.clone());
+            also.push(Alike { id: decision.id, key, payload, digest });
+            return (last, also.len());
+        }
+        self.bytes_of_last = weight;
         self.events.push(What::Decided {
             decision: Box::new(decision.clone()),
             actor: actor.clone(),
-            asked: Box::new(asked),
+            asked: Box::new(Asked { payload, ..asked.clone() }),
+            also: Vec::new(),
         });
-        Ok(decision)
+        (self.events.len() - 1, 0)
+    }
+
+    fn judge(&mut self, question: &Request) -> Judgement {
+        if let Some((known, judgement)) = &self.judged
+            && known == question
+        {
+            return judgement.clone();
+        }
+        let judgement = judged(self.state, question, self.at);
+        self.judged = Some((question.clone(), judgement.clone()));
+        judgement
     }
 
     /// The decision that the key got before.
@@ -153,8 +210,12 @@ impl Batch<'_> {
             let message = format!("the idempotency key `{key}` was used for another intent, {id}");
             Some(Err(refused("key_reused", message)))
         };
-        let again = |decision: &Decision| Some(Ok(Decision { repeated: true, ..decision.clone() }));
-        if let Some(What::Decided { decision, .. }) = self.keys.get(key).and_then(|&at| self.events.get(at)) {
+        let again = |decision: Decision| Some(Ok(Decision { repeated: true, ..decision }));
+        if let Some((event, place)) = self.keys.get(key)
+            && let Some(What::Decided { decision, also, .. }) = self.events.get(*event)
+        {
+            let alike = place.checked_sub(1).and_then(|place| also.get(place));
+            let decision = alike.map_or_else(|| (**decision).clone(), |one| one.decision(decision));
             return if decision.digest == digest { again(decision) } else { reused(decision.id) };
         }
         let keyed = self.state.keys.get(key)?;
@@ -162,7 +223,7 @@ impl Batch<'_> {
             return reused(keyed.intent);
         }
         if let Some(kept) = self.state.intents.get(&keyed.intent) {
-            return again(&kept.decision);
+            return again(kept.decision.clone());
         }
         let (outcome, state) = keyed.became.unwrap_or((Outcome::Denied, DecisionState::Denied));
         let told = format!("decided before; `grace why {}` tells why", keyed.intent);
@@ -214,9 +275,9 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn decision(&self, actor: &Actor, asked: &Asked, question: &Request, digest: String) -> Decision {
+    fn decision(&mut self, actor: &Actor, asked: &Asked, question: &Request, digest: String) -> Decision {
         let state = self.state;
-        let judgement = change::guarded(asked, judged(state, question, self.at));
+        let judgement = change::guarded(asked, self.judge(question));
         let Judgement { outcome, tier, quorum, score, review, policies, reasons, mut advice } = judgement;
         // What changes governance is governance's to do, whatever the manifest declares.
         let changes = change::is_named(asked);
@@ -240,7 +301,7 @@ impl Batch<'_> {
             Outcome::Allowed | Outcome::Denied => None,
         };
         // `next` is at least one: the first intent of an instance is 1 for people.
-        let number = state.next.max(1) + self.events.len() as u64;
+        let number = state.next.max(1) + self.decided;
         Decision {
             id: IntentId::new(state.era.unwrap_or_default(), number),
             kind: asked.kind.clone(),
@@ -279,6 +340,23 @@ fn enough(decision: &Decision, others: usize) -> Result<(), Answered> {
         decision.kind
     );
     Err(refused("no_approver", text))
+}
+
+/// Whether two differ in nothing but what [`Alike`] holds.
+fn is_asked_alike(one: &Asked, other: &Asked) -> bool {
+    let Asked { kind, actor, payload: _, key: _, priority, deadline_ms, delay_ms, .. } = other;
+    let Asked { target, circumstances, origin, only_decide, .. } = other;
+    (kind, actor, priority, deadline_ms) == (&one.kind, &one.actor, &one.priority, &one.deadline_ms)
+        && (delay_ms, target, circumstances) == (&one.delay_ms, &one.target, &one.circumstances)
+        && (origin, only_decide) == (&one.origin, &one.only_decide)
+}
+
+/// The same of what was decided on two that were asked for alike: one moment, one judgement, and what became of it.
+fn is_decided_alike(one: &Decision, other: &Decision) -> bool {
+    let of = |d: &Decision| (d.outcome, d.tier, d.quorum, d.state, d.planned, d.review, d.since, d.expires);
+    of(one) == of(other)
+        && (&one.actor, &one.kind, one.score) == (&other.actor, &other.kind, other.score)
+        && (&one.policies, &one.reasons, &one.advice) == (&other.policies, &other.reasons, &other.advice)
 }
 
 /// The judgement by what is in force. What cannot be judged is denied.

@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod again;
+mod alike;
 mod changes;
 mod leave;
 mod malformed;

@@ -18,7 +18,7 @@ use grace_types::{chance::Entropy, time::Clock};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{KernelError, later, reserve::Reserve};
-use crate::{Answer, Decider, Entry, Envelope, Host, HostError, Joined, limits};
+use crate::{Answer, Decider, Entry, Envelope, Host, HostError, limits};
 
 /// Where an answer goes.
 enum To<D: Decider> {
@@ -301,21 +301,11 @@ impl<D: Decider> Worker<D> {
         let patience = (self.last.took / 4).min(limits::GATHER);
         let mut taken = 0;
         let mut next = Some(item);
-        // What came last, to which the next may be put.
-        let mut newest: Option<Joined<D, To<D>>> = None;
         loop {
             match next {
                 Some(Item::Command(envelope, to)) => {
                     taken += 1;
-                    let apart = match &mut newest {
-                        Some(newest) => newest.join(envelope, to),
-                        None => Some((envelope, to)),
-                    };
-                    if let Some((envelope, to)) = apart
-                        && let Some(before) = newest.replace(Joined::new(envelope, to))
-                    {
-                        self.host.take_joined(now, &mut *self.entropy, before);
-                    }
+                    self.host.take(now, &mut *self.entropy, envelope, to);
                 }
                 Some(Item::Stop) => self.inbox.close(),
                 None if taken < self.last.commands[1] && self.clock.now().mono.since(now.mono) < patience => {
@@ -327,9 +317,6 @@ impl<D: Decider> Worker<D> {
                 break;
             }
             next = self.inbox.try_recv().ok();
-        }
-        if let Some(newest) = newest {
-            self.host.take_joined(now, &mut *self.entropy, newest);
         }
     }
 

@@ -376,7 +376,7 @@ pub struct Lease {
     pub timeout_ms: u64,
     /// Who approved the intent, and what caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Box<Origin>>,
+    pub origin: Option<Arc<Origin>>,
 }
 
 impl Lease {

@@ -4,6 +4,8 @@
 //! task whose last dependency succeeded may start, an intent whose last task succeeded is over) is not another event: the state
 //! draws it, the same way in every replay.
 
+use std::sync::Arc;
+
 pub use grace_types::intent::Origin;
 use serde::{Deserialize, Serialize};
 
@@ -244,7 +246,10 @@ pub struct NewIntent {
     pub shares: Option<String>,
     /// Who approved it, and what caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Box<Origin>>,
+    pub origin: Option<Arc<Origin>>,
+    /// It has the origin of the one before it, which is not written again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub origin_as_before: bool,
 }
 
 /// What a worker offers.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     TaskId,
-    event::{Dispatch, DoneBy, Event, NewIntent, NewType, Next, Offer, What},
+    event::{Dispatch, DoneBy, Event, NewIntent, NewType, Next, Offer, Origin, What},
     index::Timer,
     state::{Course, Ending, Intent, Pinned, Stage, State, Task, Type, Worker},
 };
@@ -27,7 +27,13 @@ impl State {
                 self.forgive(gap);
             }
             What::TypesDefined { changed, retired } => self.define(changed, retired),
-            What::Submitted { intents } => intents.iter().for_each(|intent| self.submitted(intent)),
+            What::Submitted { intents } => {
+                let mut origin: Option<&Arc<Origin>> = None;
+                for intent in intents {
+                    origin = if intent.origin_as_before { origin } else { intent.origin.as_ref() };
+                    self.submitted(intent, origin.cloned());
+                }
+            }
             What::WorkerJoined { number, worker } => self.joined(*number, worker),
             What::WorkerSeen { worker } => self.seen(*worker),
             What::WorkerGone { worker, lost, .. } => self.gone(*worker, *lost),
@@ -128,7 +134,7 @@ impl State {
         self.reindex();
     }
 
-    fn submitted(&mut self, new: &NewIntent) {
+    fn submitted(&mut self, new: &NewIntent, origin: Option<Arc<Origin>>) {
         if new.id.era() == self.base.era {
             self.base.next_intent = self.base.next_intent.max(new.id.number() + 1);
         }
@@ -152,7 +158,7 @@ impl State {
             deadline: new.deadline,
             late: false,
             shares: new.shares.as_deref().map(Into::into),
-            origin: new.origin.clone(),
+            origin,
             course: Course::Running,
             reason: None,
             open: u16::try_from(definition.forward).unwrap_or(u16::MAX),

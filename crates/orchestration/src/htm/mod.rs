@@ -29,7 +29,6 @@ pub mod event;
 mod evolve;
 pub mod fairness;
 mod index;
-mod join;
 mod query;
 mod saved;
 pub mod shell;
@@ -42,7 +41,7 @@ mod tree;
 pub mod view;
 mod workers;
 
-use grace_kernel::{Decider, Decision, OutcomeOf, Recorded};
+use grace_kernel::{Decider, Decision, Recorded};
 use grace_types::{
     reason::Why,
     time::{Monotonic, Now},
@@ -130,18 +129,6 @@ impl Decider for Htm {
 
     fn what(event: &Event) -> &'static str {
         event.what.name()
-    }
-
-    fn may_join(command: &Command) -> bool {
-        join::may_join(command)
-    }
-
-    fn join(command: &mut Command, next: Command) -> Option<Command> {
-        join::join(command, next)
-    }
-
-    fn split(outcome: OutcomeOf<Self>, count: usize) -> Vec<OutcomeOf<Self>> {
-        join::split(outcome, count)
     }
 }
 

@@ -141,7 +141,7 @@ struct Read {
     #[serde(default)]
     shares: Option<Arc<str>>,
     #[serde(default)]
-    origin: Option<Box<Origin>>,
+    origin: Option<Arc<Origin>>,
     #[serde(default)]
     course: Option<Course>,
     #[serde(default)]
@@ -184,7 +184,14 @@ impl<'de> Deserialize<'de> for State {
             let pin = Pinned { number, definition: Arc::new(definition), needs: Vec::new() };
             state.definitions.insert(number, Arc::new(pin));
         }
-        for read in saved.intents {
+        let mut before: Option<Arc<Origin>> = None;
+        for mut read in saved.intents {
+            // One for all that were approved together, as it was.
+            if before == read.origin {
+                read.origin.clone_from(&before);
+            } else {
+                before.clone_from(&read.origin);
+            }
             let Some(pin) = state.definitions.get(&read.definition) else {
                 return Err(D::Error::custom(format!("there is no definition {}", read.definition)));
             };

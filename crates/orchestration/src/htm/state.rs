@@ -118,7 +118,8 @@ pub(super) struct Intent {
     pub(super) deadline: Option<u64>,
     pub(super) late: bool,
     pub(super) shares: Option<Arc<str>>,
-    pub(super) origin: Option<Box<Origin>>,
+    /// Shared by those that were approved together.
+    pub(super) origin: Option<Arc<Origin>>,
     pub(super) course: Course,
     /// Why it failed or was cancelled.
     pub(super) reason: Option<Box<str>>,

@@ -3,7 +3,10 @@
 //! A key that is known gives the intent that it gave before, before anything else is looked at: an intent that was accepted is never
 //! refused to a sender who asks again, however much waits.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use grace_kernel::Decision;
 use grace_types::{reason::Why, yaml::suggest};
@@ -29,6 +32,8 @@ struct Batch<'s> {
     state: &'s State,
     at: u64,
     taken: Vec<NewIntent>,
+    /// The origin of the last one that was looked at, and of the last that was taken.
+    origins: [Option<Arc<Origin>>; 2],
     keys: HashMap<&'s str, (IntentId, u64)>,
     /// Ids that it was given.
     named: HashSet<IntentId>,
@@ -41,10 +46,16 @@ pub(super) fn submit(state: &State, at: u64, intents: &[Submission]) -> Decided 
     let (batch, results) = Batch::of(state, at, intents)?;
     let mut decision = Decision::reply(Reply::Submitted { results });
     let (mut part, mut bytes) = (Vec::new(), 0);
-    for intent in batch.taken {
+    let mut origin = None;
+    for mut intent in batch.taken {
+        if !intent.origin_as_before {
+            origin.clone_from(&intent.origin);
+        }
         if bytes > 0 && bytes + intent.payload.len() > limits::EVENT_PAYLOAD_BYTES {
             decision = record(decision, state, at, std::mem::take(&mut part));
             bytes = 0;
+            // The first of a record says it itself.
+            (intent.origin, intent.origin_as_before) = (origin.clone(), false);
         }
         bytes += intent.payload.len() + 200;
         part.push(intent);
@@ -98,13 +109,16 @@ impl<'s> Batch<'s> {
             return Err(refusal("bad_request", format!("1 to {most} intents at a time; these are {found}")));
         }
         let (taken, keys, named) = (Vec::new(), HashMap::new(), HashSet::new());
-        let mut batch = Self { state, at, taken, keys, named, waiting: 0, tasks: 0 };
+        let mut batch = Self { state, at, taken, origins: [None, None], keys, named, waiting: 0, tasks: 0 };
         let results =
             intents.iter().map(|intent| batch.take(intent).unwrap_or_else(Submitted::Refused)).collect();
         Ok((batch, results))
     }
 
     fn take(&mut self, wanted: &'s Submission) -> Result<Submitted, Refused> {
+        if !wanted.origin_as_before {
+            self.origins[0].clone_from(&wanted.origin);
+        }
         for (what, text) in [("key", wanted.key.as_deref()), ("actor", Some(wanted.actor.as_str()))] {
             if text.is_some_and(|text| text.is_empty() || text.len() > limits::KEY_BYTES) {
                 return refuse("bad_request", format!("`{what}` has 1 to {} bytes", limits::KEY_BYTES));
@@ -148,6 +162,9 @@ impl<'s> Batch<'s> {
             self.waiting +=
                 definition.tasks[..definition.forward].iter().filter(|task| task.missing == 0).count() as u64;
         }
+        let origin = self.origins[0].clone();
+        let origin_as_before = origin.is_some() && self.origins[1] == origin;
+        self.origins[1].clone_from(&origin);
         self.taken.push(NewIntent {
             id,
             definition: pin.number,
@@ -158,7 +175,8 @@ impl<'s> Batch<'s> {
             start: wanted.delay_ms.filter(|delay| *delay > 0).map(|delay| self.at + delay),
             deadline: wanted.deadline_ms.or(definition.deadline_ms).map(|span| self.at + span),
             shares,
-            origin: wanted.origin.clone(),
+            origin: origin.filter(|_| !origin_as_before),
+            origin_as_before,
         });
         Ok(Submitted::Accepted { id, repeated: false })
     }

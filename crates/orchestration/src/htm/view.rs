@@ -1,6 +1,6 @@
 //! Intents, tasks, types and workers as they are shown: the answers to queries.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use grace_types::reason::Reason;
 use serde::{Deserialize, Serialize};
@@ -91,7 +91,7 @@ pub struct IntentView {
     pub reason: Option<String>,
     /// Who approved it, and what caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Box<Origin>>,
+    pub origin: Option<Arc<Origin>>,
     /// Its tasks; compensations that are not needed are left out.
     pub tasks: Vec<TaskView>,
 }

@@ -12,7 +12,7 @@ pub mod asked;
 mod id;
 mod json;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -125,7 +125,10 @@ pub struct Submission {
     pub delay_ms: Option<u64>,
     /// Who approved it, and what caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Box<Origin>>,
+    pub origin: Option<Arc<Origin>>,
+    /// It has the origin of the one before it, which is not said again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub origin_as_before: bool,
 }
 
 /// Who approved an intent, and what caused it.

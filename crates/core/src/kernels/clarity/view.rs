@@ -79,8 +79,11 @@ pub(super) fn history(db: &NarrativeDb, kind: &str, own: IntentId) -> Result<His
     for action in ["allowed", "vote_counted", "resolved"] {
         let text = if action == "allowed" { Some(format!("\"{kind}\"")) } else { None };
         let of_type = find(db, "cortex", action, text, HISTORY)?;
+        let mut ids = Vec::new();
         for told in of_type {
-            let Some(id) = allowed(db, &told, kind)?.filter(|id| *id != own) else { continue };
+            ids.extend(allowed(db, &told, kind)?.into_iter().filter(|id| *id != own));
+        }
+        for id in ids.into_iter().take(HISTORY) {
             match ended(db, id)? {
                 Some(true) => history.well += 1,
                 Some(false) => history.badly += 1,
@@ -91,16 +94,21 @@ pub(super) fn history(db: &NarrativeDb, kind: &str, own: IntentId) -> Result<His
     Ok(history)
 }
 
-/// The intent of this type that it allows, if it does.
-fn allowed(db: &NarrativeDb, told: &Told, kind: &str) -> Result<Option<IntentId>, StoreError> {
+/// The intents of this type that it allows.
+fn allowed(db: &NarrativeDb, told: &Told, kind: &str) -> Result<Vec<IntentId>, StoreError> {
     let what = &told.narrative.event["what"];
-    let id = told.narrative.place.parse().ok();
     if let Some(decided) = what.get("decided") {
-        return Ok(id.filter(|_| decided["decision"]["type"] == kind));
+        if decided["decision"]["type"] != kind {
+            return Ok(Vec::new());
+        }
+        let also = decided["also"].as_array().into_iter().flatten();
+        let named = [&decided["decision"]].into_iter().chain(also);
+        return Ok(named.filter_map(|one| one["id"].as_str()?.parse().ok()).collect());
     }
+    let id: Option<IntentId> = told.narrative.place.parse().ok();
     let later = what.get("vote_counted").or_else(|| what.get("resolved"));
     if later.is_none_or(|later| later["outcome"] != "allowed") {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let query = Query {
         source: Some("cortex".to_owned()),
@@ -111,7 +119,7 @@ fn allowed(db: &NarrativeDb, told: &Told, kind: &str) -> Result<Option<IntentId>
     };
     let asked = db.find(&query)?.told;
     let of_type = |told: &Told| told.narrative.event["what"]["decided"]["decision"]["type"] == kind;
-    Ok(id.filter(|_| asked.iter().any(of_type)))
+    Ok(id.filter(|_| asked.iter().any(of_type)).into_iter().collect())
 }
 
 /// Whether it ended well; `None` while nothing says so.

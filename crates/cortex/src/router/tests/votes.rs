@@ -69,7 +69,7 @@ impl World {
                     }
                     voters.insert(name, voter);
                 }
-                What::Decided { decision, actor, asked } if decision.id == id => {
+                What::Decided { decision, actor, asked, .. } if decision.id == id => {
                     let proposal = Proposal {
                         intent: id,
                         digest: decision.digest,
@@ -119,7 +119,7 @@ fn a_vote_that_carries_lets_it_run_as_soon_as_nothing_can_change_it() {
     let carried = world.look(decision.id);
     assert_eq!((carried.outcome, carried.state), (Outcome::Allowed, DecisionState::Waiting));
     assert_eq!(world.outstanding().0, [decision.id]);
-    let by = world.state.submission(decision.id).unwrap().origin.unwrap().approved_by.unwrap();
+    let by = world.state.submission(decision.id).unwrap().origin.unwrap().approved_by.clone().unwrap();
     assert!(by.starts_with("unified logic: weights of 3 for it and 0 against it"), "{by}");
     assert!(world.effects.contains(&Effect::Resolved(decision.id)));
     // Who comes late is still heard, and changes nothing.

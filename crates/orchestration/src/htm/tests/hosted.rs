@@ -1,6 +1,6 @@
 //! On the real host: what the journal and the snapshot hold is what the state is built from.
 
-use grace_kernel::{Envelope, Host, Joined, Outcome};
+use grace_kernel::{Envelope, Host, Outcome};
 use grace_store::memory::{Disk, MemoryJournal};
 use grace_types::chance::SeededEntropy;
 use serde_json::json;
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::world::{START_MS, about, offer, ok};
 use crate::htm::{
     Command, Era, Htm, Reply, State,
-    command::{Ask, Submission, Submitted},
+    command::{Ask, Submission},
     event::Settings,
 };
 
@@ -65,59 +65,4 @@ fn a_restart_is_a_replay() {
 
 fn waiting(state: &State) -> u64 {
     state.waiting()
-}
-
-#[test]
-fn intents_that_come_together_are_taken_as_one_and_answered_each() {
-    let mut journal = MemoryJournal::open(&Disk::new()).unwrap();
-    let mut host: Host<Htm, u32> = Host::load("htm", &mut journal).unwrap();
-    let types = "intents:\n  one: {payload: {type: object, required: [n]}, plan: {task: {kind: k}}}\n  two: {plan: {task: {kind: k}}}\n";
-    let types = crate::written::read(types, "t.yaml".as_ref()).unwrap().intents;
-    let configure =
-        Command::Configure { boot: "b".into(), era: Era::from_bits(3), settings: Settings::default() };
-    let mut entropy = SeededEntropy::new(1);
-    for command in [configure, Command::Define { types }] {
-        host.take(now(), &mut entropy, Envelope::new(command), 0);
-    }
-    host.commit(&mut journal);
-
-    let submit = |intent: Submission| Envelope::new(Command::Submit { intents: vec![intent] });
-    let mut joined = Joined::new(submit(about("one", &json!({"n": 1}))), 1);
-    let mut apart = Vec::new();
-    let mut others = vec![
-        (submit(about("one", &json!({"n": 2}))), 2),
-        (submit(about("one", &json!({"text": "no n"}))), 3),
-        (submit(about("one", &json!({"n": 4}))), 4),
-        // Of another type, of somebody else, for another reason, and one that has a cause of its own.
-        (submit(about("two", &json!({}))), 5),
-        (submit(Submission { actor: "else".into(), ..about("one", &json!({"n": 6})) }), 6),
-        (submit(Submission { origin: Some(Box::default()), ..about("one", &json!({"n": 7})) }), 7),
-        (submit(about("one", &json!({"n": 8}))).with_key("k"), 8),
-    ];
-    for (envelope, to) in others.drain(..) {
-        if let Some((_, to)) = joined.join(envelope, to) {
-            apart.push(to);
-        }
-    }
-    assert_eq!(apart, [5, 6, 7, 8]);
-    host.take_joined(now(), &mut entropy, joined);
-    let released = host.commit(&mut journal);
-    assert_eq!(released.entries.len(), 1, "one record for all");
-    let mut told = Vec::new();
-    for (to, answer) in released.answers {
-        let Ok(Outcome::Done(Reply::Submitted { results })) = answer else { panic!("{answer:?}") };
-        assert_eq!(results.len(), 1, "each hears of its own");
-        told.push((to, matches!(results[0], Submitted::Accepted { .. })));
-    }
-    assert_eq!(told, [(1, true), (2, true), (3, false), (4, true)]);
-    assert_eq!(waiting(host.state()), 3);
-}
-
-#[test]
-fn not_too_many_are_taken_as_one() {
-    let submit = |n: u32| Envelope::new(Command::Submit { intents: vec![about("one", &json!({"n": n}))] });
-    let mut joined: Joined<Htm, u32> = Joined::new(submit(0), 0);
-    let most = crate::limits::JOINED as u32;
-    let refused = (1..2 * most).find(|n| joined.join(submit(*n), *n).is_some()).unwrap();
-    assert!(refused > 32 && refused <= most, "{refused}");
 }

@@ -1,5 +1,7 @@
 //! Who is served next, and who is not: priorities, scores, backlog, loads, caps, rates, pauses.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::world::{ONE, World, about, intent, offer, ok};
@@ -95,7 +97,7 @@ fn in_a_priority_what_matters_more_comes_first() {
     world.join("w", &["k"], 10);
     let scored = |score| {
         let origin = Origin { score: Some(score), ..Origin::default() };
-        Submission { origin: Some(Box::new(origin)), ..intent("one") }
+        Submission { origin: Some(Arc::new(origin)), ..intent("one") }
     };
     let ids: Vec<IntentId> =
         [0.2, 0.9, 0.2, 1.0].map(|score| world.submit(scored(score))).into_iter().collect();

@@ -1,5 +1,7 @@
 //! One rule at a time, but for who is served next (`queue`) and what is known of workers (`workers`).
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::world::{ONE, RETRIED, START_MS, World, about, failed, intent, offer, ok, refused};
@@ -29,7 +31,7 @@ fn a_task_goes_its_way_and_every_step_says_why() {
     let mut world = World::new(ONE);
     world.join("w", &["k"], 2);
     let id = world.submit(Submission {
-        origin: Some(Box::new(Origin {
+        origin: Some(Arc::new(Origin {
             approved_by: Some("ana".into()),
             tier: Some("B".into()),
             score: Some(0.5),
