@@ -118,8 +118,8 @@ impl Shell<Governance> for Works {
             voter.start(OwnView::of(commands.clone()));
         }
         let Some(bus) = self.bus.take() else { return };
-        tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, OWE_SUBJECT), owes, || ()));
-        tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, DESK_SUBJECT), proves_itself, || ()));
+        tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, OWE_SUBJECT), owes));
+        tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, DESK_SUBJECT), proves_itself));
         tokio::spawn(emergencies(bus.clone(), commands.clone()));
         let herald = Herald {
             bus,

@@ -39,7 +39,7 @@ impl Polls {
             let (bus, commands) = (bus.clone(), commands.clone());
             tokio::spawn(async move {
                 let subject = format!("{kind}.*");
-                hear_also(bus, commands, (NAME, &subject), |message| said(kind, message), || ()).await;
+                hear_also(bus, commands, (NAME, &subject), |message| said(kind, message)).await;
             });
         }
         tokio::spawn(polls.clone().again());

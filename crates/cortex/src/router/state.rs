@@ -225,9 +225,9 @@ impl State {
                 self.rules = OnceLock::new();
             }
             What::Decided { decision, actor, asked, also } => {
-                self.decided(decision, actor, asked);
+                self.decided((**decision).clone(), actor, (**asked).clone());
                 for one in also {
-                    self.decided(&one.decision(decision), actor, &one.asked(asked));
+                    self.decided(one.decision(decision), actor, one.asked(asked));
                 }
             }
             What::Resolved { intent, outcome, by, reasons, .. } => {
@@ -279,7 +279,7 @@ impl State {
         }
     }
 
-    fn decided(&mut self, decision: &Decision, actor: &Actor, asked: &Asked) {
+    fn decided(&mut self, decision: Decision, actor: &Actor, asked: Asked) {
         let id = decision.id;
         self.next = self.next.max(id.number() + 1);
         self.counts.decided += 1;
@@ -301,7 +301,7 @@ impl State {
         if decision.outcome == Outcome::Allowed && decision.planned {
             self.handing.insert(id);
         }
-        if decision.outcome == Outcome::Allowed && change::is_named(asked) {
+        if decision.outcome == Outcome::Allowed && change::is_named(&asked) {
             self.cases.insert((id, Owed::Change));
             self.changing.insert(id);
         }
@@ -316,10 +316,10 @@ impl State {
                 self.keys.remove(&oldest);
             }
         }
-        let held = Box::new(Held { actor: actor.clone(), asked: asked.clone() });
         self.held_bytes += asked.payload.len();
+        let held = Box::new(Held { actor: actor.clone(), asked });
         let kept = Kept {
-            decision: decision.clone(),
+            decision,
             approved_by: Vec::new(),
             key,
             held: Some(held),

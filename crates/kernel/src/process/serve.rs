@@ -88,13 +88,12 @@ impl Storage {
 }
 
 /// Takes commands on one more subject, as `component`, for as long as the process lives: for those who may publish there and not on the
-/// component's own. `read` takes the commands that may come there out of their messages; `taken` is called for each.
+/// component's own. `read` takes the commands that may come there out of their messages.
 pub async fn hear_also<D: Decider>(
     bus: Bus,
     commands: Commands<D>,
     (component, subject): (&str, &str),
     read: impl Fn(&Message) -> Result<Envelope<D::Command>, wire::WireError>,
-    taken: impl Fn(),
 ) {
     let mut inbox = match listen(bus.clone(), subject.to_owned(), component.to_owned()).await {
         Ok(inbox) => inbox,
@@ -104,13 +103,9 @@ pub async fn hear_also<D: Decider>(
         let reply = message.reply.clone();
         let told = read(&message)
             .and_then(|envelope| commands.tell(envelope, message.reply).map_err(wire::WireError::from));
-        match (told, reply) {
-            (Ok(()), _) => taken(),
-            (Err(wrong), Some(reply)) => {
-                // Lost with the connection: whoever asked asks again.
-                let _ = bus.publish(Message::new(reply, wire::error(&wrong))).await;
-            }
-            (Err(_), None) => {}
+        if let (Err(wrong), Some(reply)) = (told, reply) {
+            // Lost with the connection: whoever asked asks again.
+            let _ = bus.publish(Message::new(reply, wire::error(&wrong))).await;
         }
     }
     tell(&format!("the subscription to {subject} has ended"));

@@ -13,6 +13,9 @@
 //! Leases wait here, not at the host. What workers say at the same time goes in one `turn` (one event for all that was done), and right
 //! behind it, into the same batch, one `lease` for all that wait, so that the least loaded is served first: one sync for both. One such
 //! pair is under way at a time; what is said meanwhile goes in the next.
+//!
+//! What the cortex submits comes here too (`grace.htm.submit`) and goes before the two: at once where a worker waits for a task. Where none does,
+//! it could not begin anyhow, and waits a moment for the next worker who says something, with whom it shares a sync.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -34,6 +37,7 @@ use grace_kernel::{
 };
 use grace_types::{
     chance::{Entropy, OsEntropy},
+    intent::SUBMIT_SUBJECT,
     time::{Clock, Monotonic},
 };
 use tokio::sync::{Notify, mpsc};
@@ -109,6 +113,8 @@ pub(super) struct Desk {
     heard: Heard,
     /// What waits to be told.
     said: VecDeque<Said>,
+    /// What was submitted, and where the answer goes.
+    submitted: Vec<(Envelope<Command>, Option<String>)>,
     /// By worker.
     waiting: BTreeMap<String, Waiting>,
     under_way: Option<UnderWay>,
@@ -126,16 +132,29 @@ impl Desk {
         heard: Heard,
     ) -> Self {
         let results = mpsc::channel(1);
-        let (said, waiting) = (VecDeque::new(), BTreeMap::new());
-        Self { bus, commands, clock, ready, heard, said, waiting, under_way: None, again: false, results }
+        Self {
+            bus,
+            commands,
+            clock,
+            ready,
+            heard,
+            said: VecDeque::new(),
+            submitted: Vec::new(),
+            waiting: BTreeMap::new(),
+            under_way: None,
+            again: false,
+            results,
+        }
     }
 
     /// Serves until the process ends.
     pub(super) async fn run(mut self) {
-        let heard = listen(self.bus.clone(), work_subject("*", "*"), super::shell::NAME.to_owned()).await;
-        let mut inbox = match heard {
-            Ok(inbox) => inbox,
-            Err(e) => return tell(&format!("workers are not heard: {e}")),
+        let hear = |subject: String| listen(self.bus.clone(), subject, super::shell::NAME.to_owned());
+        let heard = tokio::join!(hear(work_subject("*", "*")), hear(SUBMIT_SUBJECT.to_owned()));
+        let (mut inbox, mut submissions) = match heard {
+            (Ok(workers), Ok(cortex)) => (workers, cortex),
+            (Err(e), _) => return tell(&format!("workers are not heard: {e}")),
+            (_, Err(e)) => return tell(&format!("intents are not heard: {e}")),
         };
         // What was said to a task manager that is no more is said again.
         tokio::spawn(announce(self.bus.clone(), super::shell::NAME));
@@ -158,10 +177,42 @@ impl Desk {
                     }
                     self.go();
                 }
+                message = submissions.next() => {
+                    let Some(mut message) = message else {
+                        return tell("the subscription to intents has ended");
+                    };
+                    loop {
+                        self.hear_submission(message).await;
+                        match submissions.try_next() {
+                            Some(next) => message = next,
+                            None => break,
+                        }
+                    }
+                    if !self.waiting.is_empty() {
+                        self.go();
+                    }
+                }
                 () = ready.notified() => self.go(),
                 Some(answers) = self.results.1.recv() => self.answered(answers).await,
                 _ = looks.tick() => self.expire().await,
             }
+        }
+    }
+
+    async fn hear_submission(&mut self, message: Message) {
+        match (submission(&message), message.reply) {
+            (Ok(envelope), reply) => {
+                self.submitted.push((envelope, reply));
+                if let [_] = self.submitted.as_slice() {
+                    let ready = Arc::clone(&self.ready);
+                    tokio::spawn(async move {
+                        later(limits::SUBMIT_GATHER).await;
+                        ready.notify_one();
+                    });
+                }
+            }
+            (Err(wrong), Some(reply)) => self.say(reply, wire::error(&wrong)).await,
+            (Err(_), None) => {}
         }
     }
 
@@ -247,8 +298,12 @@ impl Desk {
             self.again = true;
             return;
         }
-        if self.said.is_empty() && self.waiting.is_empty() {
+        if self.said.is_empty() && self.waiting.is_empty() && self.submitted.is_empty() {
             return;
+        }
+        let submitted = std::mem::take(&mut self.submitted);
+        if self.said.is_empty() && self.waiting.is_empty() {
+            return hand_over(&self.bus, &self.commands, submitted);
         }
         let said = self.take_said();
         // More was said than goes into one command.
@@ -267,7 +322,9 @@ impl Desk {
         self.under_way = Some(UnderWay { said, asked });
         let (any_said, commands, results) =
             (!turns.is_empty(), self.commands.clone(), self.results.0.clone());
+        let bus = self.bus.clone();
         tokio::spawn(async move {
+            hand_over(&bus, &commands, submitted);
             let turned = async {
                 let command = Command::Turn { turns, chance: OsEntropy.next_u64() };
                 if any_said { Some(commands.ask(Envelope::new(command)).await) } else { None }
@@ -323,7 +380,7 @@ impl Desk {
                 self.waiting.insert(one.ask.worker.clone(), one);
             }
         }
-        if self.again {
+        if self.again || !self.submitted.is_empty() && !self.waiting.is_empty() {
             self.go();
         }
     }
@@ -374,6 +431,26 @@ impl Desk {
     async fn say(&self, to: String, body: Vec<u8>) {
         // Lost with the connection: whoever asked asks again.
         let _ = self.bus.publish(Message::new(to, body)).await;
+    }
+}
+
+/// What the cortex may say there.
+fn submission(message: &Message) -> Result<Envelope<Command>, WireError> {
+    let envelope = wire::read_command::<Htm>(message)?;
+    match envelope.command {
+        Command::Submit { .. } => Ok(envelope),
+        _ => Err(WireError::bad_request("nothing but `submit` is taken here")),
+    }
+}
+
+/// Gives the host what was submitted. What there is no room for is answered so.
+fn hand_over(bus: &Bus, commands: &Commands<Htm>, submitted: Vec<(Envelope<Command>, Option<String>)>) {
+    for (envelope, reply) in submitted {
+        let told = commands.tell(envelope, reply.clone());
+        if let (Err(error), Some(reply)) = (told, reply) {
+            let (bus, body) = (bus.clone(), wire::error(&WireError::from(error)));
+            tokio::spawn(async move { bus.publish(Message::new(reply, body)).await });
+        }
     }
 }
 

@@ -158,7 +158,7 @@ impl State {
             deadline: new.deadline,
             late: false,
             shares: new.shares.as_deref().map(Into::into),
-            origin,
+            origin: self.shared_origin(origin),
             course: Course::Running,
             reason: None,
             open: u16::try_from(definition.forward).unwrap_or(u16::MAX),
@@ -293,6 +293,12 @@ impl State {
         if let Some(rate) = self.definitions.get(&kind.definition).and_then(|pin| pin.definition.rate) {
             kind.arrival_ns = kind.arrival_ns.max(now).saturating_add(rate.interval_ns);
         }
+    }
+
+    /// One origin for all intents in a row that were approved alike.
+    fn shared_origin(&self, origin: Option<Arc<Origin>>) -> Option<Arc<Origin>> {
+        let last = self.intents.last_key_value().and_then(|(_, intent)| intent.origin.as_ref());
+        last.filter(|last| Some(*last) == origin.as_ref()).cloned().or(origin)
     }
 
     /// One text for all intents of an actor who sends many in a row.

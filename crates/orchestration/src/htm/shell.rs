@@ -1,7 +1,7 @@
 //! The task manager as a process: the decider on its journal, its clockwork, and the road of operators.
 //!
 //! ```text
-//! grace.htm.submit (the cortex alone) ─► host ─► journal ─► answers, grace.event.htm.<what>
+//! grace.htm.submit (the cortex alone) ─► desk ─► host ─► journal ─► answers, grace.event.htm.<what>
 //! grace.cmd.htm (operators; everything but `submit`) ─► host
 //! grace.htm.look (who may only look; `query`) ─► host
 //! grace.work.<verb>.<worker> ─► desk (bound to the worker's name; leases wait there) ─► host
@@ -112,11 +112,7 @@ impl Shell<Htm> for Manager {
         let heard = Heard::default();
         tokio::spawn(ticks(commands.clone(), Arc::clone(&self.clock), heard.clone()));
         if let Some(bus) = self.bus.clone() {
-            let ready = Arc::clone(&self.ready);
-            // Workers that wait are asked for right behind it, into the same batch: one sync for both.
-            let taken = move || ready.notify_one();
-            tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, SUBMIT_SUBJECT), submits, taken));
-            tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, LOOK_SUBJECT), asks, || ()));
+            tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, LOOK_SUBJECT), asks));
             let desk =
                 Desk::new(bus, commands.clone(), Arc::clone(&self.clock), Arc::clone(&self.ready), heard);
             tokio::spawn(desk.run());
@@ -161,15 +157,6 @@ impl Shell<Htm> for Manager {
         if let Ok(body) = body {
             let _ = self.out.try_send(Message::new(subject, body));
         }
-    }
-}
-
-/// What the cortex may say.
-fn submits(message: &Message) -> Result<Envelope<Command>, WireError> {
-    let envelope = wire::read_command::<Htm>(message)?;
-    match envelope.command {
-        Command::Submit { .. } => Ok(envelope),
-        _ => Err(WireError::bad_request("nothing but `submit` is taken here")),
     }
 }
 
