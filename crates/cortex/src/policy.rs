@@ -22,7 +22,7 @@ use cedar_policy::{Authorizer, Policy, PolicyId};
 
 use self::{
     ask::{Action, Names},
-    slice::Slice,
+    slice::Part,
 };
 pub use self::{
     read::{PolicyFault, PolicyFaults},
@@ -105,6 +105,8 @@ pub struct Policies {
     types: BTreeMap<String, Type>,
     /// For types that nobody has heard of.
     unknown: Slices,
+    /// Those that name one actor: for each kind of actor, in their order, by its name.
+    named: Vec<HashMap<String, Part>>,
     names: Names,
     authorizer: Authorizer,
 }
@@ -131,7 +133,7 @@ struct Type {
 }
 
 /// One for each kind of actor, in their order.
-type Slices = Vec<Slice>;
+type Slices = Vec<Part>;
 
 /// The group of an action that the manifest declares, and of one that nobody has heard of.
 const DECLARED: &str = "declared";
@@ -155,9 +157,10 @@ impl Policies {
                 errors: vec![format!("`{}` is a group of types, and no type", request.kind)],
             };
         }
-        let kind = self.types.get(&request.kind);
-        let slice = &kind.map_or(&self.unknown, |kind| &kind.slices)[request.actor.kind as usize];
-        self.ask(request, kind.map(|kind| &kind.action), slice.parts(&request.actor.name))
+        let (kind, actor) = (self.types.get(&request.kind), request.actor.kind as usize);
+        let any = &kind.map_or(&self.unknown, |kind| &kind.slices)[actor];
+        let parts = [Some(any), self.named[actor].get(&request.actor.name)];
+        self.ask(request, kind.map(|kind| &kind.action), parts.into_iter().flatten())
     }
 
     /// The same without slices: every policy is evaluated.
@@ -165,7 +168,7 @@ impl Policies {
     fn rule_by_all(&self, request: &Request) -> Ruling {
         let action = self.types.get(&request.kind).map(|kind| &kind.action);
         let open = cedar_policy::PolicySet::from_policies(self.policies.iter().cloned()).unwrap();
-        self.ask(request, action, [&slice::Part { settled: Vec::new(), open }])
+        self.ask(request, action, [&Part { settled: Vec::new(), open }])
     }
 
     /// Whether a person at the terminal could still change the rules.

@@ -74,7 +74,13 @@ impl Policies {
     /// Takes in what Cedar answered about a part. A no that nothing forbids leaves it to the other parts.
     fn hear<'p>(&'p self, response: &Response, found: &mut Found<'p>) {
         let said = response.diagnostics();
-        found.add(said.reason().filter_map(|id| self.places.get(id)).map(|&at| &self.notes[at]));
+        for id in said.reason() {
+            match self.places.get(id) {
+                Some(&at) => found.add([&self.notes[at]]),
+                // Cannot be: only what was read is asked about. A forbid must not get lost, though.
+                None => found.errors.push((0, format!("there is no policy {id}"))),
+            }
+        }
         for error in said.errors() {
             let AuthorizationError::PolicyEvaluationError(of) = error;
             let place = self.places.get(of.policy_id()).copied().unwrap_or_default();
@@ -84,7 +90,7 @@ impl Policies {
 }
 
 impl<'p> Found<'p> {
-    fn add(&mut self, notes: impl Iterator<Item = &'p Note>) {
+    fn add(&mut self, notes: impl IntoIterator<Item = &'p Note>) {
         for note in notes {
             if note.permits { self.permits.push(note) } else { self.forbids.push(note) }
         }

@@ -11,7 +11,7 @@ use cedar_policy::{
 use grace_types::yaml::nearest;
 use miette::Diagnostic;
 
-use super::{DECLARED, KNOWN, Note, Policies, SCHEMA, Slices, Type, UNKNOWN, ask::Names, slice::Slice};
+use super::{DECLARED, KNOWN, Note, Policies, SCHEMA, Slices, Type, UNKNOWN, ask::Names, slice};
 use crate::{limits, request::ActorKind, tier::Tier};
 
 /// One thing that is wrong with a text of policies.
@@ -198,12 +198,15 @@ impl Reading {
         }
         // No policy can name a type that nobody has heard of, only their group.
         let unknown = self.slices(&names, None, Some(&names.action(UNKNOWN, None)?.uid))?;
+        let named = names.principals.iter().map(|principal| slice::of_one(&self.policies, principal));
+        let named = named.collect::<Result<_, _>>().map_err(|e| e.to_string())?;
         Ok(Policies {
             policies: std::mem::take(&mut self.policies),
             notes: std::mem::take(&mut self.notes),
             places: std::mem::take(&mut self.places),
             types,
             unknown,
+            named,
             names,
             authorizer: Authorizer::new(),
         })
@@ -215,7 +218,7 @@ impl Reading {
         action: Option<&EntityUid>,
         group: Option<&EntityUid>,
     ) -> Result<Slices, String> {
-        let slice = |principal| Slice::new(&self.policies, principal, action, group);
+        let slice = |principal| slice::of_any(&self.policies, principal, action, group);
         names.principals.iter().map(slice).collect::<Result<_, _>>().map_err(|e| e.to_string())
     }
 }

@@ -1,8 +1,8 @@
 //! Which policies can apply to whoever asks and to a type of intent, by their scopes alone, and which of those apply whatever else is asked.
 //!
 //! A policy's scope is read once. In the slice of a kind of actor and a type of intent stand only policies whose scope lets that kind and that
-//! type through; those that name one actor stand under its name, and are looked at for nobody else. Where the scope leaves nothing open and
-//! nothing but a scope is there, the policy applies: Cedar is asked about the others.
+//! type through. Those that name one actor stand once, under its name, and are looked at for nobody else. Where the scope leaves nothing open
+//! and nothing but a scope is there, the policy applies: Cedar is asked about the others.
 
 use std::collections::HashMap;
 
@@ -11,54 +11,55 @@ use cedar_policy::{
     ResourceConstraint,
 };
 
-/// What can apply to actors of one kind and one type of intent.
-pub(super) struct Slice {
-    /// Whoever of that kind asks.
-    any: Part,
-    /// Besides, by the name of the only one to whom it can apply.
-    named: HashMap<String, Part>,
-}
-
-/// Policies whose scopes let principal and action through.
+/// Policies that can apply.
 #[derive(Default)]
 pub(super) struct Part {
-    /// These apply, by their places among all policies.
+    /// These do, by their places among all policies.
     pub(super) settled: Vec<usize>,
-    /// These may apply: by their conditions, or by what it is about.
+    /// These may: by their conditions, or by what of their scope is not known yet.
     pub(super) open: PolicySet,
 }
 
-impl Slice {
-    /// Of `policies`, for a principal of this type, and this action and its group.
-    pub(super) fn new(
-        policies: &[Policy],
-        principal: &EntityTypeName,
-        action: Option<&EntityUid>,
-        group: Option<&EntityUid>,
-    ) -> Result<Self, Box<PolicySetError>> {
-        let mut slice = Self { any: Part::default(), named: HashMap::new() };
-        for (at, policy) in policies.iter().enumerate().filter(|(_, policy)| to(policy, action, group)) {
-            match by(policy) {
-                By::Any => slice.any.add(at, policy)?,
-                By::Kind(kind) if kind == *principal => slice.any.add(at, policy)?,
-                By::One(one) if one.type_name() == principal => {
-                    slice.named.entry(one.id().unescaped().to_owned()).or_default().add(at, policy)?;
-                }
-                By::Kind(_) | By::One(_) | By::Nobody => {}
-            }
+/// Those that can apply to any principal of this type, and to this action and its group.
+pub(super) fn of_any(
+    policies: &[Policy],
+    principal: &EntityTypeName,
+    action: Option<&EntityUid>,
+    group: Option<&EntityUid>,
+) -> Result<Part, Box<PolicySetError>> {
+    let mut part = Part::default();
+    for (at, policy) in policies.iter().enumerate().filter(|(_, policy)| to(policy, action, group)) {
+        match by(policy) {
+            By::Any => part.add(at, policy, true)?,
+            By::Kind(kind) if kind == *principal => part.add(at, policy, true)?,
+            By::Kind(_) | By::One(_) | By::Nobody => {}
         }
-        Ok(slice)
     }
+    Ok(part)
+}
 
-    /// What can apply to the actor of this name.
-    pub(super) fn parts(&self, actor: &str) -> impl Iterator<Item = &Part> {
-        [Some(&self.any), self.named.get(actor)].into_iter().flatten()
+/// Those that name one principal of this type, by its name, whatever the action: a part for each name and action would be too many.
+pub(super) fn of_one(
+    policies: &[Policy],
+    principal: &EntityTypeName,
+) -> Result<HashMap<String, Part>, Box<PolicySetError>> {
+    let mut named: HashMap<String, Part> = HashMap::new();
+    for (at, policy) in policies.iter().enumerate() {
+        if let By::One(one) = by(policy)
+            && one.type_name() == principal
+        {
+            let any_action = policy.action_constraint() == ActionConstraint::Any;
+            named.entry(one.id().unescaped().to_owned()).or_default().add(at, policy, any_action)?;
+        }
     }
+    Ok(named)
 }
 
 impl Part {
-    fn add(&mut self, at: usize, policy: &Policy) -> Result<(), Box<PolicySetError>> {
-        if policy.resource_constraint() == ResourceConstraint::Any && !policy.has_non_scope_constraint() {
+    /// `holds`: principal and action are let through.
+    fn add(&mut self, at: usize, policy: &Policy, holds: bool) -> Result<(), Box<PolicySetError>> {
+        let any_target = policy.resource_constraint() == ResourceConstraint::Any;
+        if holds && any_target && !policy.has_non_scope_constraint() {
             self.settled.push(at);
             return Ok(());
         }
