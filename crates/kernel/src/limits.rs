@@ -44,10 +44,6 @@ pub const EVIDENCE_HEAD_BYTES: usize = 1024;
 /// Batches under way to one sink: while it syncs one, the next is on its way. More would only make the sink's queue longer.
 pub const EVIDENCE_FLIGHTS: usize = 2;
 
-/// Batches of a journal that one shipper has read and the other one has not taken yet. What is read past it is not kept: the other one reads for
-/// itself. In a burst one sink may run ahead of the other by so many; more would only be memory.
-pub const EVIDENCE_RELAYED: usize = 4;
-
 /// Least time between two batches to one sink, unless the first was full: records of this long share a batch and a sync of the
 /// sink's, which holds up the syncs of every journal on the same disk. It is half of the 200 ms within which the log seals; what comes
 /// after a rest is sent at once.

@@ -14,14 +14,12 @@
 //! | [`course`] | what is to be done next for one sink, without IO |
 //! | [`metric`] | what is published about it |
 //! | `pressure` | whether this process waits for processors |
-//! | `relay` | what one shipper has read, handed to the other |
 //! | `shipper` | the shell around a course |
 //! | [`wire`] | batches and replies as bus messages |
 
 pub mod course;
 pub mod metric;
 mod pressure;
-mod relay;
 mod shipper;
 pub mod wire;
 
@@ -117,7 +115,6 @@ impl Shippers {
         let (mut tasks, mut metric) = (JoinSet::new(), JoinSet::new());
         let mut shown = Vec::new();
         let (end, ends) = watch::channel(false);
-        let relay = Arc::default();
         for sink in Sink::ALL {
             let (progress, show) = watch::channel(None);
             let shipper = Shipper {
@@ -131,7 +128,6 @@ impl Shippers {
                 gather,
                 progress,
                 end: ends.clone(),
-                relay: Arc::clone(&relay),
             };
             tasks.spawn(shipper.run());
             shown.push(show);

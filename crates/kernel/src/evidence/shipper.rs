@@ -14,16 +14,12 @@ use grace_types::{
     time::{Clock, Monotonic, Timestamp},
 };
 use serde::Deserialize;
-use tokio::{
-    sync::{Mutex, watch},
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     Open, Sink,
     course::{Course, Notice, Progress, Sent, Step, Ticket},
     pressure::Pressure,
-    relay::{Piece, Relay},
     wire::{BatchWriter, Joined, Position, WireError, read_reply},
 };
 use crate::{limits, process::tell};
@@ -69,8 +65,6 @@ pub(super) struct Shipper {
     pub(super) progress: watch::Sender<Option<(Source, Progress)>>,
     /// Whether the process ends.
     pub(super) end: watch::Receiver<bool>,
-    /// Shared by the shippers of a journal. Whoever reads holds it.
-    pub(super) relay: Arc<Mutex<Relay>>,
 }
 
 /// A reader and whose records it reads.
@@ -178,7 +172,6 @@ impl Leg {
                 Step::Ask(ticket) => {
                     // What was under way before is forgotten.
                     self.flights = JoinSet::new();
-                    shipper.relay.lock().await.leave(shipper.sink);
                     let ask = BatchWriter::new(self.source.clone(), 1).into_message(shipper.sink);
                     shipper.send(&mut self.flights, ticket, ask);
                     Ok(())
@@ -213,50 +206,30 @@ impl Leg {
 
     /// Sends the records from `from` on.
     async fn load(&mut self, shipper: &Shipper, from: u64) -> Result<(), Over> {
-        // What the other one reads meanwhile may be what is needed here.
-        let mut relay = shipper.relay.lock().await;
-        let written = shipper.written.borrow().0;
-        let most = self.most_bytes.saturating_sub(limits::EVIDENCE_HEAD_BYTES);
-        let loaded = match relay.take(shipper.sink, &self.source, from, written, most) {
-            Some(piece) => Ok(Loaded::Piece(piece)),
-            None => {
-                let writer = BatchWriter::new(self.source.clone(), from).within(self.most_bytes);
-                let began = shipper.clock.now().mono;
-                self.reading(move |journal| read(journal, began, writer)).await?
-            }
-        };
-        match &loaded {
-            Ok(Loaded::Piece(piece)) => relay.put(shipper.sink, piece),
-            _ => relay.leave(shipper.sink),
-        }
-        drop(relay);
+        let writer = BatchWriter::new(self.source.clone(), from).within(self.most_bytes);
+        let began = shipper.clock.now().mono;
+        let loaded = self.reading(move |journal| read(journal, began, writer)).await?;
+        let now = shipper.clock.now();
         match loaded {
-            Ok(Loaded::Piece(piece)) => self.launch(shipper, &piece),
-            Ok(Loaded::Never) => {
+            Ok(Loaded { writer, stopped, contended, times: (first_time, last_time) })
+                if writer.count() > 0 =>
+            {
+                let end = from + writer.count();
+                let sent =
+                    Sent { first: from, end, full: stopped.is_some(), contended, first_time, last_time };
+                let ticket = self.course.sent(now.mono, now.wall, sent);
+                shipper.send(&mut self.flights, ticket, writer.into_message(shipper.sink));
+                self.troubled = false;
+            }
+            Ok(Loaded { stopped: Some(Joined::Never), .. }) => {
                 let most = limits::EVIDENCE_RECORD_BYTES;
                 self.course.unreadable(from, format!("it is empty or has more than {most} bytes"));
             }
             // What was said to be written was in another journal's file.
-            Ok(Loaded::Nothing) => self.course.none_from(from),
+            Ok(_) => self.course.none_from(from),
             Err(e) => return self.unread(shipper, from, &e),
         }
         Ok(())
-    }
-
-    fn launch(&mut self, shipper: &Shipper, piece: &Piece) {
-        let Piece { records, full, contended, last_time } = piece;
-        let now = shipper.clock.now();
-        let sent = Sent {
-            first: records.first(),
-            end: records.end(),
-            full: *full,
-            contended: *contended,
-            first_time: records.oldest().and_then(decided),
-            last_time: *last_time,
-        };
-        let ticket = self.course.sent(now.mono, now.wall, sent);
-        shipper.send(&mut self.flights, ticket, records.message(shipper.sink));
-        self.troubled = false;
     }
 
     fn unread(&mut self, shipper: &Shipper, from: u64, error: &StoreError) -> Result<(), Over> {
@@ -374,13 +347,14 @@ impl Leg {
     }
 }
 
-/// What came of a read.
-enum Loaded {
-    Piece(Piece),
-    /// No batch takes the first record.
-    Never,
-    /// The journal ends before it.
-    Nothing,
+/// A batch that was read, and what ended it before the journal did.
+struct Loaded {
+    writer: BatchWriter,
+    stopped: Option<Joined>,
+    /// Whether this process waits for processors; asked only where more is to be sent.
+    contended: bool,
+    /// When the first and the last record were decided.
+    times: (Option<Timestamp>, Option<Timestamp>),
 }
 
 fn read(journal: &mut Journal, now: Monotonic, mut writer: BatchWriter) -> Result<Loaded, StoreError> {
@@ -399,14 +373,9 @@ fn read(journal: &mut Journal, now: Monotonic, mut writer: BatchWriter) -> Resul
     if writer.count() == 0 {
         done?;
     }
-    if writer.count() == 0 {
-        return Ok(if stopped == Some(Joined::Never) { Loaded::Never } else { Loaded::Nothing });
-    }
-    let full = stopped.is_some();
-    // Asked only where more is to be sent.
-    let contended = full && journal.pressure.is_high(now);
-    let last_time = writer.newest().and_then(decided);
-    Ok(Loaded::Piece(Piece { records: writer.finish(), full, contended, last_time }))
+    let times = (writer.oldest().and_then(decided), writer.newest().and_then(decided));
+    let contended = stopped.is_some() && journal.pressure.is_high(now);
+    Ok(Loaded { writer, stopped, contended, times })
 }
 
 /// When the record was decided; `None` where it does not say.

@@ -133,78 +133,13 @@ impl BatchWriter {
         split(&self.body[self.newest..])
     }
 
-    /// Nothing more joins.
-    #[must_use]
-    pub fn finish(self) -> Records {
-        let Self { source, first, count, body, .. } = self;
-        Records { source, first, count, body: body.into() }
-    }
-
     /// The request to `sink`.
     #[must_use]
     pub fn into_message(self, sink: Sink) -> Message {
-        self.finish().message(sink)
-    }
-}
-
-/// A batch that is made, to be sent to any sink: copies share its bytes.
-#[derive(Debug, Clone)]
-pub struct Records {
-    source: Source,
-    first: u64,
-    count: u64,
-    body: Bytes,
-}
-
-impl Records {
-    /// Whose records these are.
-    #[must_use]
-    pub const fn source(&self) -> &Source {
-        &self.source
-    }
-
-    /// The sequence number of the first record.
-    #[must_use]
-    pub const fn first(&self) -> u64 {
-        self.first
-    }
-
-    /// The sequence number of the record after the last.
-    #[must_use]
-    pub const fn end(&self) -> u64 {
-        self.first + self.count
-    }
-
-    /// Bytes of the body.
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        self.body.len()
-    }
-
-    /// The first record.
-    #[must_use]
-    pub fn oldest(&self) -> Option<&[u8]> {
-        split(&self.body)
-    }
-
-    /// The records from `sequence` on; `None` when it is not among them.
-    #[must_use]
-    pub fn from(&self, sequence: u64) -> Option<Self> {
-        let count = self.end().checked_sub(sequence).filter(|left| (1..=self.count).contains(left))?;
-        let mut at = 0;
-        for _ in count..self.count {
-            at += LENGTH + split(&self.body[at..])?.len();
-        }
-        Some(Self { source: self.source.clone(), first: sequence, count, body: self.body.slice(at..) })
-    }
-
-    /// The request to `sink`.
-    #[must_use]
-    pub fn message(&self, sink: Sink) -> Message {
         let Self { source, first, body, .. } = self;
         let headers: Headers =
             [(JOURNAL, source.journal.to_string()), (FIRST, first.to_string())].into_iter().collect();
-        Message::new(evidence_subject(sink, &source.component), body.clone()).with_headers(headers)
+        Message::new(evidence_subject(sink, &source.component), body).with_headers(headers)
     }
 }
 
