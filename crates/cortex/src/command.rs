@@ -46,6 +46,8 @@ pub enum Command {
         era: Era,
         /// The types that the manifest declares: those that the task manager has plans for.
         declared: Vec<String>,
+        /// The machine's boot; empty where it is not known.
+        boot: String,
     },
     /// Intents that somebody asks for.
     Submit {

@@ -123,6 +123,10 @@ pub const ROOM_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether something is due by time: waits have days, grants have minutes.
 pub const TICK_EVERY: Duration = Duration::from_secs(1);
 
+/// By how much the wall clock has to go on more than the clock that does not jump for both to be read anew: it was set, or the machine slept.
+/// Between ticks they drift apart by far less.
+pub const CLOCK_STEP: Duration = Duration::from_secs(1);
+
 /// Bytes of an approver's name. It stands in every signature and in every record of an approval.
 pub const APPROVER_BYTES: usize = 63;
 

@@ -5,6 +5,7 @@
 //! ([`Steady::begin`]) before anything else, and when that is another one the time in between is taken from the wall clock, as far
 //! as that went forward. That is the only place where a wrong wall clock can shift a deadline, and it can do so once a boot.
 
+pub use grace_kernel::process::boot;
 use grace_types::time::Now;
 use serde::{Deserialize, Serialize};
 
@@ -70,12 +71,6 @@ impl Steady {
 
 const fn millis(now: Now) -> u64 {
     now.mono.as_nanos() / 1_000_000
-}
-
-/// The machine's boot: read by the shells, which tell it to their deciders.
-#[must_use]
-pub fn boot() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]

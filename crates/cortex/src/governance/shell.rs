@@ -12,7 +12,7 @@ use grace_bus::{Bus, Message};
 use grace_kernel::{
     Envelope, HostError, Outcome, private,
     process::{
-        Context, KernelError,
+        Context, KernelError, boot,
         serve::{Shell, Storage, hear_also, run_decider},
         tell,
         thread::Commands,
@@ -104,9 +104,8 @@ struct Works {
 impl Shell<Governance> for Works {
     fn start(&mut self, commands: &Commands<Governance>) {
         // Into the queue before anything from the bus can be.
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let begin = Command::Begin {
-            boot: boot.trim().to_owned(),
+            boot: boot(),
             declared: std::mem::take(&mut self.declared),
             instance: self.key.verifier().to_string(),
         };

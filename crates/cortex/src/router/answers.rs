@@ -7,12 +7,12 @@ use grace_log::note::VerifierKey;
 use grace_types::{
     intent::{Era, IntentId, Submitted},
     reason::{Reason, Why},
-    time::Timestamp,
+    time::{Now, Timestamp},
 };
 
 use super::{
     Router, bad_request, because,
-    event::{Event, What},
+    event::{Clocks, Event, What},
     recorded, refusal,
     state::State,
     submit::judged,
@@ -28,18 +28,33 @@ use crate::{
 
 const PLACE: &str = "cortex";
 
-pub(super) fn configure(state: &State, at: Timestamp, era: Era, declared: &[String]) -> Decided<Router> {
+pub(super) fn configure(
+    state: &State,
+    now: Now,
+    (era, declared): (Era, &[String]),
+    boot: &str,
+) -> Decided<Router> {
     let reply = Decided::reply(Reply::Configured);
+    let known = state.clocks.as_ref().filter(|clocks| clocks.boot == boot);
     let same = state.era.is_some() && state.declared == declared.iter().cloned().collect::<BTreeSet<_>>();
-    if same {
+    if same && (known.is_some() || boot.is_empty() && state.clocks.is_none()) {
         return reply;
     }
+    // The clock that does not jump began anew with the boot: what it says cannot be held against the last one.
+    let at = if known.is_some() { state.time(now) } else { state.wall(now) };
+    let clocks = known.cloned().or_else(|| (!boot.is_empty()).then(|| Clocks::of(boot, at, now.mono)));
     let told = match declared.len() {
         1 => "the manifest declares 1 type of intents".to_owned(),
         n => format!("the manifest declares {n} types of intents"),
     };
-    let what = What::Configured { era: state.era.unwrap_or(era), declared: declared.to_vec() };
-    reply.record(recorded(at, what, PLACE, "started", Why::because("cortex.declared", told)))
+    let what = What::Configured { era: state.era.unwrap_or(era), declared: declared.to_vec(), clocks };
+    let why = Why::because("cortex.declared", told);
+    let why = if known.is_none() && !boot.is_empty() {
+        why.and("cortex.boot", "from here on time is counted by the clock of this boot as well")
+    } else {
+        why
+    };
+    reply.record(recorded(at, what, PLACE, "started", why))
 }
 
 pub(super) fn settle(state: &State, at: Timestamp, results: &[(IntentId, Submitted)]) -> Decided<Router> {
@@ -327,9 +342,26 @@ fn not_genuine(in_force: &InForce, key: Option<&str>) -> Option<String> {
     }
 }
 
+/// Where the wall clock went on by more than the other one, both are read anew: from here on it is not to be set back.
+fn ahead(state: &State, now: Now) -> Option<Recorded<Event>> {
+    let clocks = state.clocks.as_ref()?;
+    let by = now.wall.since(clocks.now(now.mono));
+    if by < limits::CLOCK_STEP {
+        return None;
+    }
+    let at = state.time(now);
+    let told = format!("it went on by {} s more than the clock that does not jump", by.as_secs());
+    let what = What::ClockAhead { clocks: Clocks::of(&clocks.boot, at, now.mono) };
+    Some(recorded(at, what, PLACE, "the wall clock", Why::because("clock.ahead", told)))
+}
+
 /// What was due by time: waits that are over, grants that have ended.
-pub(super) fn tick(state: &State, at: Timestamp) -> Decided<Router> {
+pub(super) fn tick(state: &State, at: Timestamp, now: Now) -> Decided<Router> {
     let mut decision = Decided::reply(Reply::Ticked);
+    decision = match ahead(state, now) {
+        Some(ahead) => decision.record(ahead),
+        None => decision,
+    };
     let over = |id: &&IntentId| {
         let decision = state.intents.get(id).map(|kept| &kept.decision);
         decision.is_some_and(|one| {

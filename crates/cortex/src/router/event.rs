@@ -1,10 +1,12 @@
 //! What can happen in the cortex. Each is recorded with its reasons; the state moves by these and by nothing else.
 
+use std::time::Duration;
+
 use grace_kernel::vote::Vote;
 use grace_types::{
     intent::{Era, IntentId, Json},
     reason::Reason,
-    time::Timestamp,
+    time::{Monotonic, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,29 @@ pub struct Event {
     pub what: What,
 }
 
+/// Where both clocks stood at a moment. The one that does not jump means something in one boot of one machine only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clocks {
+    /// The machine's boot.
+    pub boot: String,
+    /// The cortex's own time.
+    pub at: Timestamp,
+    /// The clock that does not jump.
+    pub mono_ms: u64,
+}
+
+impl Clocks {
+    pub(super) fn of(boot: &str, at: Timestamp, mono: Monotonic) -> Self {
+        Self { boot: boot.to_owned(), at, mono_ms: mono.as_nanos() / 1_000_000 }
+    }
+
+    /// The time that it is, as far as the clock that does not jump says.
+    pub(super) fn now(&self, mono: Monotonic) -> Timestamp {
+        let gone_by = (mono.as_nanos() / 1_000_000).saturating_sub(self.mono_ms);
+        self.at.plus(Duration::from_millis(gone_by))
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,6 +59,13 @@ pub enum What {
         era: Era,
         /// Types with a plan.
         declared: Vec<String>,
+        /// Where both clocks stood; nothing where the boot is not known.
+        clocks: Option<Clocks>,
+    },
+    /// The wall clock was set forward, or the machine slept: both clocks are read anew.
+    ClockAhead {
+        /// Where they stand.
+        clocks: Clocks,
     },
     /// An intent was decided. It is named here for the first time.
     Decided {
@@ -197,6 +229,7 @@ impl What {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Configured { .. } => "configured",
+            Self::ClockAhead { .. } => "clock_ahead",
             Self::Decided { decision, .. } => match decision.outcome {
                 Outcome::Allowed => "allowed",
                 Outcome::WaitsForApproval | Outcome::WaitsForVote => "waits",

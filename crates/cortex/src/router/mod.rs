@@ -16,7 +16,8 @@
 //! - An approval counts for the digest of exactly what was asked for, before its end, and only while the policies in force would still
 //!   let it be asked for.
 //! - A vote's ballots are on record as they were signed, with the keys of those who could vote: whoever has the records can count again.
-//! - Policies are put in force when they read and check; else the old ones stay, and the refusal is on record. Time never goes back.
+//! - Policies are put in force when they read and check; else the old ones stay, and the refusal is on record.
+//! - Time never goes back, and goes on as fast as either clock does: a wall clock that is set back prolongs nothing.
 //!
 //! Not here: talking to the task manager and to governance (`shell`, `intake`, `road`), and to voters (`polls`).
 
@@ -155,10 +156,10 @@ fn of_alike(state: &State, first: IntentId, also: &[Alike]) -> Vec<Effect> {
 }
 
 fn decide(state: &State, now: Now, command: &Command) -> Result<Decision<Router>, Refusal> {
-    let at = state.time(now);
-    if let Command::Configure { era, declared } = command {
-        return Ok(answers::configure(state, at, *era, declared));
+    if let Command::Configure { era, declared, boot } = command {
+        return Ok(answers::configure(state, now, (*era, declared), boot));
     }
+    let at = state.time(now);
     if state.era.is_none() {
         return Err(refusal("not_configured", "the cortex has not been configured"));
     }
@@ -175,7 +176,7 @@ fn decide(state: &State, now: Now, command: &Command) -> Result<Decision<Router>
         Command::Voter { name, key } => Ok(votes::known(state, at, name, key)),
         Command::Ballot { voter, note } => Ok(votes::ballot(state, at, voter, note)),
         Command::Adopt { in_force, key } => answers::adopt(state, at, in_force, key.as_deref()),
-        Command::Tick => Ok(answers::tick(state, at)),
+        Command::Tick => Ok(answers::tick(state, at, now)),
         Command::Query(query) => query::query(state, query),
     }
 }

@@ -15,7 +15,7 @@ use grace_bus::{Bus, Message};
 use grace_kernel::{
     Envelope, HostError, Outcome,
     process::{
-        Context, KernelError,
+        Context, KernelError, boot,
         serve::{Shell, Storage, run_decider},
         tell,
         thread::Commands,
@@ -123,7 +123,7 @@ impl Shell<Router> for Process {
         let Some(types) = self.types.take() else { return };
         // Into the queue before anything from the bus can be.
         let era = Era::from_bits(OsEntropy.next_u64());
-        let configure = Command::Configure { era, declared: types.names() };
+        let configure = Command::Configure { era, declared: types.names(), boot: boot() };
         if let Err(e) = commands.tell(Envelope::new(configure.clone()), None) {
             tell(&format!("the cortex is not set up: {e}"));
         }

@@ -13,7 +13,7 @@ use grace_types::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{Event, What},
+    event::{Clocks, Event, What},
     votes,
 };
 use crate::{
@@ -35,6 +35,8 @@ pub struct State {
     pub(super) next: u64,
     /// The newest time that was seen: a clock that is set back makes nothing live longer.
     pub(super) at: Timestamp,
+    /// Both clocks, as they stood in this boot.
+    pub(super) clocks: Option<Clocks>,
     pub(super) declared: BTreeSet<String>,
     /// What Grace brings along where none was adopted.
     pub(super) generation: Option<Generation>,
@@ -134,8 +136,14 @@ pub(crate) fn request(actor: &Actor, asked: &Asked) -> Request {
 }
 
 impl State {
-    /// The own time.
+    /// The own time: by whichever clock is further.
     pub(super) fn time(&self, now: Now) -> Timestamp {
+        let other = self.clocks.as_ref().map(|clocks| clocks.now(now.mono));
+        self.wall(now).max(other.unwrap_or_default())
+    }
+
+    /// The own time by the wall clock alone.
+    pub(super) fn wall(&self, now: Now) -> Timestamp {
         self.at.max(now.wall)
     }
 
@@ -219,8 +227,10 @@ impl State {
     pub(super) fn take(&mut self, event: &Event) {
         self.at = self.at.max(event.at);
         match &event.what {
-            What::Configured { era, declared } => {
+            What::ClockAhead { clocks } => self.clocks = Some(clocks.clone()),
+            What::Configured { era, declared, clocks } => {
                 self.era.get_or_insert(*era);
+                self.clocks.clone_from(clocks);
                 self.declared = declared.iter().cloned().collect();
                 self.rules = OnceLock::new();
             }

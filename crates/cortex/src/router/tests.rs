@@ -45,8 +45,13 @@ impl World {
             happened: Vec::new(),
             records: Vec::new(),
         };
-        world.done(&Command::Configure { era: Era::from_bits(7), declared: vec!["resize_image".into()] });
+        world.begin("one", "resize_image");
         world
+    }
+
+    fn begin(&mut self, boot: &str, declared: &str) {
+        let declared = vec![declared.to_owned()];
+        self.done(&Command::Configure { era: Era::from_bits(7), declared, boot: boot.into() });
     }
 
     /// Decides, and lives on from what a replay would read.
@@ -292,8 +297,9 @@ fn nobody_in_time_is_a_no_and_a_clock_that_is_set_back_gives_no_more_time() {
     world.clock.advance(limits::APPROVAL_WAIT / 2);
     world.done(&Command::Tick);
     world.decide(operator("query_knowledge"));
+    // The wall clock says that no time went by; the other one knows better.
     world.clock.step_wall(asked.since);
-    world.clock.advance(limits::APPROVAL_WAIT - Duration::from_secs(1));
+    world.clock.advance(limits::APPROVAL_WAIT / 2 - Duration::from_secs(1));
     world.done(&Command::Tick);
     assert_eq!(world.look(asked.id).state, DecisionState::Waiting);
     world.clock.advance(Duration::from_secs(1));
@@ -302,6 +308,41 @@ fn nobody_in_time_is_a_no_and_a_clock_that_is_set_back_gives_no_more_time() {
     let over = world.look(asked.id);
     assert_eq!((over.outcome, over.state), (Outcome::Denied, DecisionState::Denied));
     assert!(world.happened.contains(&"expired") && !world.happened.contains(&"resolved"));
+}
+
+#[test]
+fn what_the_clock_that_does_not_jump_says_holds_in_one_boot() {
+    let mut world = World::new();
+    let asked = world.decide(operator("change_charter"));
+    // On a machine that has run for a year already.
+    let year = 365 * Duration::from_secs(86_400);
+    let wall = world.clock.now().wall;
+    world.clock = ManualClock::starting_at(wall.minus(year));
+    world.clock.advance(year);
+    world.begin("two", "resize_image");
+    world.done(&Command::Tick);
+    assert_eq!(world.look(asked.id).state, DecisionState::Waiting);
+    // Set forward by an hour and back again: the hour counts, and goes on.
+    let hour = Duration::from_secs(3600);
+    world.clock.step_wall(wall.plus(hour));
+    world.done(&Command::Tick);
+    world.done(&Command::Tick);
+    assert_eq!(world.happened.iter().filter(|what| **what == "clock_ahead").count(), 1);
+    world.clock.step_wall(wall);
+    world.clock.advance(limits::APPROVAL_WAIT - hour);
+    world.done(&Command::Tick);
+    assert_eq!(world.look(asked.id).state, DecisionState::Denied);
+    // And on one that was started just now.
+    let asked = world.decide(operator("change_charter"));
+    world.clock = ManualClock::starting_at(asked.since.plus(hour));
+    world.begin("three", "resize_image");
+    world.clock.step_wall(wall);
+    world.clock.advance(limits::APPROVAL_WAIT - hour - Duration::from_secs(1));
+    world.done(&Command::Tick);
+    assert_eq!(world.look(asked.id).state, DecisionState::Waiting);
+    world.clock.advance(Duration::from_secs(1));
+    world.done(&Command::Tick);
+    assert_eq!(world.look(asked.id).state, DecisionState::Denied);
 }
 
 #[test]

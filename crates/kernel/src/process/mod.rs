@@ -47,6 +47,12 @@ pub async fn later(wait: Duration) {
     tokio::time::sleep(wait).await;
 }
 
+/// The machine's boot, which shells tell to deciders that count on the clock that does not jump; empty where it cannot be read.
+#[must_use]
+pub fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
 /// What the control plane tells a process by its environment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Environment {

@@ -39,7 +39,7 @@ use super::{
     desk::{Desk, Heard},
     event::Settings,
 };
-use crate::{intent::IntentType, limits};
+use crate::{intent::IntentType, limits, steady};
 
 /// Its name as a component.
 pub const NAME: &str = "htm";
@@ -100,9 +100,8 @@ struct Manager {
 
 impl Shell<Htm> for Manager {
     fn start(&mut self, commands: &Commands<Htm>) {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let configure = Command::Configure {
-            boot: boot.trim().to_owned(),
+            boot: steady::boot(),
             era: Era::from_bits(OsEntropy.next_u64()),
             settings: Settings::default(),
         };

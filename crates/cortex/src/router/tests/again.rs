@@ -73,7 +73,7 @@ fn lived(steps: Vec<Step>) -> World {
             }
             Step::Declare(resize) => {
                 let declared = if resize { vec!["resize_image".to_owned()] } else { Vec::new() };
-                world.done(&Command::Configure { era: Era::from_bits(7), declared });
+                world.done(&Command::Configure { era: Era::from_bits(7), declared, boot: String::new() });
             }
             Step::Later(seconds) => {
                 world.clock.advance(Duration::from_secs(seconds));

@@ -105,7 +105,7 @@ impl World {
 fn a_vote_that_carries_lets_it_run_as_soon_as_nothing_can_change_it() {
     let mut world = World::new();
     world.known(&ALL);
-    world.done(&Command::Configure { era: Era::from_bits(7), declared: vec!["optimize_system".into()] });
+    world.begin("one", "optimize_system");
     let decision = world.decide(operator("optimize_system"));
     assert_eq!((decision.outcome, decision.tier), (Outcome::WaitsForVote, Some(3)));
     assert_eq!((decision.state, decision.review), (DecisionState::Waiting, false));
