@@ -68,7 +68,16 @@ fn questions_are_decided_like_intents() {
         (ONE, json!({}), 400),
         (ONE, json!({"subject": {"type": "remote", "id": "ci"}, "action": {"name": "x"}}), 400),
         (SEVERAL, json!({"evaluations": [], "options": {"evaluations_semantic": "some"}}), 400),
+        // Without questions it is one, and without a subject none.
         (SEVERAL, json!({}), 400),
+        (SEVERAL, json!({"evaluations": []}), 400),
+        (SEVERAL, json!({"evaluations": [[null, null]]}), 400),
+        (SEVERAL, json!([[null, null]]), 400),
+        (
+            ONE,
+            json!({"subject": ["remote", "ci"], "action": {"name": "x"}, "resource": {"type": "a", "id": "b"}}),
+            400,
+        ),
     ];
     for (path, body, status) in bad {
         assert_eq!(ask(&ci, path, &body).status, status, "{path} {body}");
@@ -84,7 +93,10 @@ fn questions_are_decided_like_intents() {
     assert_eq!(for_eve["decision"], true, "{for_eve}");
     for (kind, id) in [("operator", "root"), ("kernel", "governance"), ("remote", "a.b"), ("remote", "*")] {
         other["subject"] = json!({"type": kind, "id": id});
-        assert_eq!(ask(&pep, ONE, &other).status, 400, "{kind} {id}");
+        let no = ask(&pep, ONE, &other);
+        let said = no.json();
+        assert_eq!((no.status, &said["decision"]), (200, &json!(false)), "{kind} {id}: {no:?}");
+        assert!(said["context"]["reason_user"]["en"].is_string(), "{said}");
     }
     let many: Vec<Value> = vec![json!({}); 101];
     let mut batch = question("query_knowledge");
@@ -93,5 +105,64 @@ fn questions_are_decided_like_intents() {
 
     let found = get(&instance, "/.well-known/authzen-configuration").json();
     assert_eq!(found["access_evaluation_endpoint"], format!("{}{ONE}", url(&instance)));
+    instance.down();
+}
+
+/// The standard's own examples, of sections 6 and 7: nothing here is permitted to a `user`.
+#[test]
+fn what_the_standard_shows_is_well_formed_and_denied() {
+    let instance = up();
+    let pep = token(&instance, "pep", &["--scope", "evaluate", "--ttl", "1h"]);
+    let ask = |path: &str, body: &Value| {
+        let answer = post_as(&instance, &pep, path, &[], &body.to_string());
+        assert_eq!(answer.status, 200, "{body}: {answer:?}");
+        answer.json()
+    };
+    let denied = |said: &Value| {
+        assert_eq!(said["decision"], false, "{said}");
+        assert!(
+            said["context"]["reason_user"]["en"].as_str().unwrap().contains("nothing is permitted"),
+            "{said}"
+        );
+    };
+    let alice = json!({"type": "user", "id": "alice@acmecorp.com"});
+    let document = |id: &str| json!({"type": "document", "id": id});
+    let time = json!({"time": "2024-05-31T15:22-07:00"});
+    denied(&ask(
+        ONE,
+        &json!({"subject": alice, "resource": {"type": "todo", "id": "1"}, "action": {"name": "can_read"},
+            "context": {"time": "1985-10-26T01:22-07:00"}}),
+    ));
+    denied(&ask(
+        ONE,
+        &json!({"subject": {"type": "user", "id": "alice@acmecorp.com",
+                "properties": {"department": "Sales", "ip_address": "172.217.22.14"}},
+            "resource": {"type": "book", "id": "123", "properties": {"library_record": {"title": "AuthZEN in Action"}}},
+            "action": {"name": "extend-loan", "properties": {"period": "2W"}}}),
+    ));
+    let several = [
+        json!({"evaluations": [
+            {"subject": alice, "action": {"name": "can_read"}, "resource": document("boxcarring.md"), "context": time},
+            {"subject": alice, "action": {"name": "can_read"}, "resource": document("subject-search.md"), "context": time},
+            {"subject": alice, "action": {"name": "can_read"}, "resource": document("resource-search.md"), "context": time}]}),
+        json!({"subject": alice, "context": time, "action": {"name": "can_read"}, "evaluations": [
+            {"resource": document("boxcarring.md")},
+            {"resource": document("subject-search.md")},
+            {"action": {"name": "can_edit"}, "resource": document("resource-search.md")}],
+            "options": {"evaluations_semantic": "execute_all", "another_option": "value"}}),
+    ];
+    for body in several {
+        let said = ask(SEVERAL, &body);
+        let answers = said["evaluations"].as_array().unwrap();
+        assert_eq!(answers.len(), 3, "{said}");
+        answers.iter().for_each(denied);
+    }
+    // An action that nobody knows, about the token's own actor.
+    let own = ask(
+        ONE,
+        &json!({"subject": {"type": "remote", "id": "pep"}, "action": {"name": ""}, "resource": document("")}),
+    );
+    assert_eq!(own["decision"], false, "{own}");
+    assert!(own["context"]["reason_user"]["en"].is_string(), "{own}");
     instance.down();
 }

@@ -1,7 +1,7 @@
 //! AuthZEN: whether something is allowed, in the words of the OpenID Authorization API 1.0 (<https://openid.net/specs/authorization-api-1_0.html>).
 //!
 //! ```text
-//! subject {type, id}   ─► who asks: the token's kind and name, or another's with the scope `evaluate:others`
+//! subject {type, id}   ─► who asks: the token's kind and name, or another's with the scope `evaluate:others`; nobody else is permitted anything
 //! action {name}        ─► the type of intent
 //! resource {type, id}  ─► what it is about: the id is the target, as in every other intent; the type is on record
 //! context, properties  ─► on record; no policy sees what the caller says of itself
@@ -10,13 +10,16 @@
 //! A question is an intent of which only the decision is wanted, so that it is decided by the same policies and is on record like any other.
 //! `decision` is true for what is allowed now. What waits for a person is not: its `context` names the ticket, and the same question asked
 //! again gets the person's answer ([`crate::decision`] says for how long).
+//!
+//! Any text is a well-formed type, id or name to the standard, and what nothing permits is answered with `decision: false` and the reason. For
+//! a subject that is neither an agent nor a remote actor, no policy can be asked: that no is no intent, and has no id.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, header, uri::Authority},
+    http::{HeaderMap, HeaderValue, StatusCode, header, uri::Authority},
     middleware::Next as Rest,
     response::Response,
 };
@@ -37,7 +40,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     api::Api,
     bearer::{Caller, Scope, record::is_actor},
-    body,
+    body::{self, Object},
     decision::{Next, next},
     intents, limits,
     problem::Problem,
@@ -50,7 +53,7 @@ type Properties = Map<String, Value>;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Entity {
-    /// Of a subject `agent` or `remote`; of a resource it is put on record.
+    /// Of a subject `agent` or `remote`, and nothing is permitted to any other; of a resource it is put on record.
     #[serde(rename = "type")]
     kind: String,
     /// Of a subject its name, of a resource the target of the intent.
@@ -76,11 +79,11 @@ pub struct Action {
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
     /// Who.
-    subject: Entity,
+    subject: Object<Entity>,
     /// What.
-    action: Action,
+    action: Object<Action>,
     /// To what.
-    resource: Entity,
+    resource: Object<Entity>,
     /// Put on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     context: Option<Properties>,
@@ -91,14 +94,17 @@ pub struct Evaluation {
 #[serde(deny_unknown_fields)]
 pub struct Part {
     /// Who.
-    #[serde(default)]
-    subject: Option<Entity>,
+    #[serde(default, deserialize_with = "body::given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Entity")]
+    subject: Option<Object<Entity>>,
     /// What.
-    #[serde(default)]
-    action: Option<Action>,
+    #[serde(default, deserialize_with = "body::given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Action")]
+    action: Option<Object<Action>>,
     /// To what.
-    #[serde(default)]
-    resource: Option<Entity>,
+    #[serde(default, deserialize_with = "body::given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Entity")]
+    resource: Option<Object<Entity>>,
     /// Put on record.
     #[serde(default)]
     context: Option<Properties>,
@@ -117,37 +123,44 @@ pub enum Semantic {
     PermitOnFirstPermit,
 }
 
-/// How questions are answered.
+/// How questions are answered. Others than this one are the caller's own: the standard leaves room for them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Options {
     /// All when not given.
     #[serde(default)]
     evaluations_semantic: Semantic,
 }
 
-/// Questions. Without `evaluations` it is one question, answered as one.
+/// Questions. Without `evaluations`, or with none in it, it is one question, answered as one.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [
+    {"required": ["subject", "action", "resource"]},
+    {"required": ["evaluations"], "properties": {"evaluations": {"minItems": 1}}},
+]))]
 pub struct Evaluations {
     /// For questions that do not say.
-    #[serde(default)]
-    subject: Option<Entity>,
+    #[serde(default, deserialize_with = "body::given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Entity")]
+    subject: Option<Object<Entity>>,
     /// For questions that do not say.
-    #[serde(default)]
-    action: Option<Action>,
+    #[serde(default, deserialize_with = "body::given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Action")]
+    action: Option<Object<Action>>,
     /// For questions that do not say.
-    #[serde(default)]
-    resource: Option<Entity>,
+    #[serde(default, deserialize_with = "body::given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Entity")]
+    resource: Option<Object<Entity>>,
     /// For questions that do not say.
     #[serde(default)]
     context: Option<Properties>,
     /// At most 100.
     #[serde(default)]
-    evaluations: Vec<Part>,
+    #[schemars(length(max = limits::EVALUATIONS))]
+    evaluations: Vec<Object<Part>>,
     /// How they are answered.
     #[serde(default)]
-    options: Options,
+    options: Object<Options>,
 }
 
 /// An answer.
@@ -190,9 +203,19 @@ impl Evaluated {
     }
 
     fn error(problem: &Problem) -> Self {
-        let status = problem.status().as_u16();
-        let error = json!({"status": status, "code": problem.code(), "message": problem.detail()});
-        Self { decision: false, context: json!({"error": error}) }
+        let (status, message) = (problem.status().as_u16(), problem.detail());
+        let error = json!({"status": status, "code": problem.code(), "message": message});
+        Self { decision: false, context: json!({"error": error, "reason_user": {"en": message}}) }
+    }
+
+    /// To somebody of whom no policy can speak.
+    fn unknown(why: &str) -> Self {
+        let context = json!({
+            "outcome": Outcome::Denied,
+            "reasons": [{"code": "subject.unknown", "text": why}],
+            "reason_user": {"en": why},
+        });
+        Self { decision: false, context }
     }
 }
 
@@ -225,14 +248,14 @@ pub(crate) async fn evaluations(
     }
     // The first is paid for.
     api.spend(&caller, evaluations.len() - 1)?;
-    let one = async |part: &Part| match part.over(&around) {
+    let one = async |Object(part): &Object<Part>| match part.over(&around) {
         Ok(question) => match evaluate(&api, &caller, question, &headers).await {
             Ok(evaluated) => evaluated,
             Err(problem) => Evaluated::error(&problem),
         },
         Err(problem) => Evaluated::error(&problem),
     };
-    let answers = match options.evaluations_semantic {
+    let answers = match options.0.evaluations_semantic {
         Semantic::ExecuteAll => join_all(evaluations.iter().map(one)).await,
         semantic => {
             let last = semantic == Semantic::PermitOnFirstPermit;
@@ -279,23 +302,23 @@ async fn taken<T: serde::de::DeserializeOwned>(
     Ok((head.headers, read))
 }
 
-/// For whom is asked, if the caller may.
-fn subject(caller: &Caller, subject: &Entity) -> Result<Actor, Problem> {
-    let kind = match subject.kind.as_str() {
-        "agent" => ActorKind::Agent,
-        "remote" => ActorKind::Remote,
-        _ => return Err(Problem::malformed("`subject.type` is `agent` or `remote`")),
-    };
-    let actor = Actor { kind, name: subject.id.clone() };
-    if actor == caller.actor {
-        return Ok(actor);
+/// For whom is asked; or why nobody can be.
+fn actor(Entity { kind, id, .. }: &Entity) -> Result<Actor, String> {
+    let kind =
+        match kind.as_str() {
+            "agent" => ActorKind::Agent,
+            "remote" => ActorKind::Remote,
+            _ => return Err(
+                "nothing is permitted to subjects of this type: those known here are `agent` and `remote`"
+                    .into(),
+            ),
+        };
+    if !is_actor(id) {
+        return Err(
+            "nobody has this `subject.id`: it has lower-case letters, digits, `-` and `_`, at most 63".into(),
+        );
     }
-    caller.needs(Scope::EvaluateOthers)?;
-    if !is_actor(&actor.name) {
-        let detail = "`subject.id` has lower-case letters, digits, `-` and `_`, at most 63";
-        return Err(Problem::malformed(detail));
-    }
-    Ok(actor)
+    Ok(Actor { kind, name: id.clone() })
 }
 
 async fn evaluate(
@@ -304,21 +327,34 @@ async fn evaluate(
     question: Evaluation,
     headers: &HeaderMap,
 ) -> Result<Evaluated, Problem> {
-    let actor = subject(caller, &question.subject)?;
+    let actor = match actor(&question.subject.0) {
+        Ok(actor) => actor,
+        Err(why) => return Ok(Evaluated::unknown(&why)),
+    };
+    if actor != caller.actor {
+        caller.needs(Scope::EvaluateOthers)?;
+    }
     let payload = Document::of(&json!(question));
     // Exactly the same, asked again: what a person has said of it holds for a while, and nobody is asked twice.
     let same = format!("authzen-{}", sha256(payload.text().as_bytes()));
     let asked = Asked {
-        kind: question.action.name,
+        kind: question.action.0.name,
         actor: actor.name.clone(),
         payload,
-        target: Some(question.resource.id),
+        target: Some(question.resource.0.id),
         only_decide: true,
         ..Asked::default()
     };
     let mut key = same.clone();
     for _ in 0..limits::ANSWERS_FOLLOWED {
-        let decision = intents::decide(api, &actor, asked.clone(), Some(key), headers).await?;
+        let decision = match intents::decide(api, &actor, asked.clone(), Some(key), headers).await {
+            Ok(decision) => decision,
+            // There is no such type, or none for such a target: that is the answer, and no fault of the question's form.
+            Err(problem) if problem.status() == StatusCode::UNPROCESSABLE_ENTITY => {
+                return Ok(Evaluated::error(&problem));
+            }
+            Err(problem) => return Err(problem),
+        };
         match next(&decision, &same, api.clock.now().wall, OsEntropy.next_u128()) {
             Next::Anew(other) => key = other,
             Next::Say(_) | Next::Wait => return Ok(Evaluated::of(&decision)),

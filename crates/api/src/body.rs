@@ -1,17 +1,75 @@
 //! Bodies of requests: bounded in size and time, with room for all of them together.
 
+use std::{borrow::Cow, fmt, marker::PhantomData};
+
 use axum::{
     body::{Body, BodyDataStream},
     http::{HeaderMap, StatusCode, header},
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use serde::de::DeserializeOwned;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use tokio::{sync::SemaphorePermit, time::timeout};
 
 use crate::{api::Api, limits, problem::Problem};
 
-/// A body of JSON as a `T`. Fields that a `T` does not have are refused, where it says so.
+/// A `T` that is written as an object. What is derived for a struct takes an array of its fields' values as well, and
+/// [the description](crate::openapi) knows of no such form.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<T: JsonSchema> JsonSchema for Object<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+struct Members<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_map(Members(PhantomData)).map(Self)
+    }
+}
+
+/// For a member that may be left out, but is no `null`.
+///
+/// # Errors
+/// Those of the `T`.
+pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(d).map(Some)
+}
+
+/// A body of JSON, an object, as a `T`. Fields that a `T` does not have are refused, where it says so.
 ///
 /// # Errors
 /// Status 415, 413, 408, 503, or 400 with the place at fault.
@@ -29,7 +87,8 @@ pub(crate) async fn json<T: DeserializeOwned>(
         }
     };
     let body = read(body, most).await?;
-    serde_json::from_slice(&body).map_err(|e| Problem::malformed(format!("the body: {e}")))
+    let read = serde_json::from_slice(&body).map(|Object(read)| read);
+    read.map_err(|e| Problem::malformed(format!("the body: {e}")))
 }
 
 fn admit<'a>(api: &'a Api, headers: &HeaderMap, most: usize) -> Result<SemaphorePermit<'a>, Problem> {

@@ -40,7 +40,8 @@ use self::view::{Intent, Intents};
 use crate::{
     api::Api,
     bearer::{Caller, Scope},
-    body, limits,
+    body::{self, Object},
+    limits,
     params::{Id, Params},
     problem::Problem,
 };
@@ -72,7 +73,7 @@ pub struct Wanted {
     delay_ms: Option<u64>,
     /// What matters besides.
     #[serde(default)]
-    circumstances: Option<Circumstances>,
+    circumstances: Option<Object<Circumstances>>,
     /// Only a decision is wanted, on which the caller acts: nothing runs.
     #[serde(default)]
     only_decide: bool,
@@ -102,7 +103,7 @@ pub(crate) async fn submit(
         deadline_ms: wanted.deadline_ms,
         delay_ms: wanted.delay_ms,
         target: wanted.target,
-        circumstances: wanted.circumstances,
+        circumstances: wanted.circumstances.map(|Object(it)| it),
         only_decide: wanted.only_decide,
         ..Asked::default()
     };
