@@ -44,14 +44,20 @@ fn a_dry_run_says_who_would_be_hit_and_hits_nobody() {
     instance.up();
     let before = instance.component("quiet");
     let rest = "faults: [{type: stop, target: {kind: process, not: [beating]}, at: 1s, duration: 5s}]\n\
-                blast_radius: {spare: [clarity]}\nsafeguards: [nothing]\nverifications: [{name: v, check: 'true'}]\n";
+                blast_radius: {spare: [clarity]}\nsafeguards: [nothing]\nplaybooks: [no_such]\n\
+                verifications: [{name: v, check: 'true'}]\n";
     write(&instance, "dry", &scenario("dry", rest));
     let plan = instance.grace(&["chaos", "run", "dry", "--dry-run"]);
     assert_eq!(plan.code, Some(0), "{plan}");
     let pid = before.pid.unwrap();
     assert!(plan.out.contains(&format!("at   1.00 s  stop  quiet (pid {pid}), for 5 s at most")), "{plan}");
     assert!(plan.out.contains("spared       clarity"), "{plan}");
-    assert!(plan.out.contains("there is no safeguard `nothing`"), "{plan}");
+    for missing in ["there is no safeguard `nothing`", "there is no playbook `no_such`"] {
+        let warned = plan.out.lines().any(|l| l.contains(missing) && l.ends_with("so the run would fail"));
+        assert!(warned, "{missing}: {plan}");
+    }
+    let told = instance.told(&["chaos", "run", "dry", "--dry-run"]).remove(0);
+    assert_eq!(told["playbooks"], serde_json::json!([{"name": "no_such", "known": false}]));
     assert_eq!(instance.component("quiet").pid, before.pid);
     instance.down();
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::{PROGRAMS, failed, scenario, told, write};
 use crate::instance::{Instance, until};
 
@@ -14,13 +16,13 @@ fn the_critical_kernels_are_killed_and_everything_comes_back() {
     let told = told(&ran);
     assert_eq!((&told["scenario"], &told["passed"]), (&"dirt-critical-kernel-kill".into(), &true.into()));
     let targets: Vec<_> = told["faults"].as_array().unwrap().iter().map(|f| f["target"].clone()).collect();
-    for target in ["message_bus", "immutable_log", "health_monitor", "clarity"] {
+    for target in ["message_bus", "immutable_log", "health_monitor", "governance"] {
         assert!(targets.contains(&target.into()), "{targets:?}");
     }
     for (key, field) in
         [("faults", "bit"), ("faults", "undone"), ("safeguards", "fired"), ("verifications", "ok")]
     {
-        assert_eq!(failed(&told, key, field), [&serde_json::Value::Null; 0], "{key}");
+        assert_eq!(failed(&told, key, field), [&Value::Null; 0], "{key}");
     }
     let critical = instance.status().components.iter().filter(|c| c.critical).count();
     assert_eq!(told["down_at_once"], critical, "they are killed at one time: {told}");
@@ -34,10 +36,47 @@ fn the_critical_kernels_are_killed_and_everything_comes_back() {
     let run = told["run"].as_str().unwrap();
     assert!(Path::new(bundle).starts_with(instance.data().join("runs").join(run)));
     assert_eq!(told["warnings"], serde_json::json!([]));
+    assert_transitions_are_dumped(&instance.data().join("runs").join(run).join("dumps"));
     instance.down();
     // With nothing running any more.
     let verified = instance.grace(&["verify", bundle]);
     assert_eq!(verified.code, Some(0), "{verified}");
+}
+
+/// Each transition of the run has a dump that is named after it, and the status in it shows it.
+fn assert_transitions_are_dumped(folder: &Path) {
+    let mut dumps = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let dump: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let cause = dump["cause"].as_str().unwrap().to_owned();
+        dumps.push((cause, dump["status"].clone()));
+    }
+    let causes: Vec<&str> = dumps.iter().map(|(cause, _)| cause.as_str()).collect();
+    let of = |what: &str| {
+        let found = dumps.iter().find(|(cause, _)| cause.split("; ").any(|one| one.starts_with(what)));
+        &found.unwrap_or_else(|| panic!("no dump of {what}: {causes:?}")).1
+    };
+    for number in 1..=4 {
+        of(&format!("fault {number} bit"));
+        of(&format!("fault {number} over"));
+    }
+    for what in
+        ["phase: faults", "phase: judged", "detected: exited ", "detected: emergency_declared", "recovered"]
+    {
+        of(what);
+    }
+    assert_eq!(of("level: emergency")["state"], "emergency");
+    let component = |status: &Value, name: &str| {
+        let all = status["components"].as_array().unwrap();
+        all.iter().find(|component| component["name"] == name).unwrap().clone()
+    };
+    for kernel in ["message_bus", "immutable_log", "health_monitor"] {
+        let down = component(of(&format!("down: {kernel}")), kernel);
+        assert_eq!((&down["critical"], &down["ready"]), (&true.into(), &false.into()), "{down}");
+        let back = component(of(&format!("back: {kernel}")), kernel);
+        assert_eq!(back["ready"], true, "{back}");
+    }
 }
 
 #[test]
@@ -58,6 +97,7 @@ fn a_safeguard_that_does_not_fire_fails_the_run() {
     assert!(reasons.contains("v: it cannot be evaluated: No such key: nothing"), "{reasons}");
     let quiet = instance.ready("quiet");
     assert_eq!(quiet.restarts, 1);
+    let run = told["run"].as_str().unwrap().to_owned();
     // What was decided is in the tamper-evident log by now, as the seal proves.
     assert_eq!(told["warnings"], serde_json::json!([]));
     let told = until("the run is told among the narratives", || {
@@ -66,6 +106,14 @@ fn a_safeguard_that_does_not_fire_fails_the_run() {
         Some(told.out).filter(|told| !told.is_empty())
     });
     assert!(told.contains("the process has ended") && told.contains("\"where\":\"quiet\""), "{told}");
+    let why = until("the run is told by its id, to its judgement", || {
+        let ran = instance.grace(&["why", &run, "--json"]);
+        let why = serde_json::from_str::<Value>(&ran.out).ok()?;
+        ran.out.contains("dev.grace.chaos.judged.v1").then_some(why)
+    });
+    let story = why["narratives"].as_array().unwrap();
+    let asked = story.iter().find(|told| told["id"] == why["asked"]).unwrap();
+    assert_eq!(asked["what"], "dev.grace.chaos.run_started.v1", "{why}");
     instance.down();
 }
 
@@ -81,7 +129,7 @@ fn a_stop_condition_ends_the_run_and_undoes_everything() {
     assert_eq!(ran.code, Some(1), "{ran}");
     let reasons = told(&ran)["reasons"].to_string();
     assert!(reasons.contains("too many restarts: components.quiet.restarts is 1"), "{reasons}");
-    assert_eq!(failed(&told(&ran), "faults", "undone"), [&serde_json::Value::Null; 0], "{ran}");
+    assert_eq!(failed(&told(&ran), "faults", "undone"), [&Value::Null; 0], "{ran}");
     assert_eq!(instance.component("beating").muted, None);
     instance.down();
 }

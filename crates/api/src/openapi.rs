@@ -210,7 +210,7 @@ fn operations() -> Vec<Operation> {
         get(
             "/v1/narratives/why/{id}",
             "why",
-            "What led to an event, an intent, a task or a component's latest, and what it led to.",
+            "What led to an event, an intent, a task, a chaos run or a component's latest, and what it led to.",
             Some(NarrativesRead),
         )
         .says::<Map<String, Value>>(200, "The story.")

@@ -73,6 +73,16 @@ pub const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Between two dumps of the control plane's state and of resources, as evidence.
 pub const DUMP_EVERY: Duration = Duration::from_secs(5);
 
+/// Dumps at transitions that may follow each other at once: a dozen kernels that die and come back within a second are shown one by
+/// one. A dump costs some milliseconds, in which nothing else is looked at; past this the causes wait for the next one.
+pub const DUMP_BURST: u32 = 32;
+/// After this, one more may be taken: a system that restarts all the time is no reason to do nothing but dump.
+pub const DUMP_REFILL: Duration = Duration::from_secs(1);
+/// Causes that one dump names; further ones are counted.
+pub const DUMP_CAUSES: usize = 32;
+/// How long a control plane that did not answer is not asked again for a dump: what hangs would hold up the run each time.
+pub const ASK_AGAIN: Duration = Duration::from_secs(2);
+
 /// Between two samples of resources in the first [`FINE_FOR`] of a run, so that the plots of a short run show curves: a sample of 30
 /// components takes a millisecond.
 pub const SAMPLE_EVERY: Duration = Duration::from_secs(1);

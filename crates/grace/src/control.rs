@@ -25,13 +25,20 @@ use crate::{
 /// The state of everything.
 pub(crate) fn status(instance: &Instance) -> Result<Status, Failure> {
     for _ in 0..limits::QUESTION_TRIES {
-        match open(instance, &Request::Status)?.next(Some(limits::ANSWER_TIME))? {
-            Some(Answer::Status(status)) => return Ok(*status),
-            Some(other) => return Err(other_than_asked(instance, &other)),
-            None => {}
+        if let Some(status) = status_within(instance, limits::ANSWER_TIME)? {
+            return Ok(status);
         }
     }
     Err(lost(instance))
+}
+
+/// The same, asked once and waited for so long; `None` when the control plane ends before it answers.
+pub(crate) fn status_within(instance: &Instance, patience: Duration) -> Result<Option<Status>, Failure> {
+    match open(instance, &Request::Status)?.next(Some(patience))? {
+        Some(Answer::Status(status)) => Ok(Some(*status)),
+        Some(other) => Err(other_than_asked(instance, &other)),
+        None => Ok(None),
+    }
 }
 
 /// Asks to do something; what happens now, in a sentence. It is asked once: when the control plane dies before it

@@ -81,6 +81,10 @@ pub(crate) const LINE_CHARACTERS: usize = 160;
 /// Between two tries to watch an instance during a chaos run, and between two looks at whether a run has ended.
 pub(crate) const WATCH_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a chaos run waits for a status that it asks for as evidence. It is there within milliseconds; one that hangs must not hold
+/// up the run, which keeps the newest status that it knows instead.
+pub(crate) const DUMP_TIME: Duration = Duration::from_millis(250);
+
 /// Statuses that wait to be looked at by a chaos run. It looks every 20 ms; past this the oldest are let go.
 pub(crate) const WATCH_STATUSES: usize = 256;
 

@@ -43,7 +43,9 @@ fn unknown(db: &NarrativeDb, instance: &Instance, asked: &str) -> Failure {
     let help = if waiting > 0 {
         format!("some records wait to be told ({waiting}): ask again, or `grace narratives rebuild`")
     } else {
-        "`grace narratives` shows ids; `grace status` shows names".to_owned()
+        "it takes the id of an event, correlation, intent, task or chaos run (evt_…, cor_…, int_…, tsk_…, run_…), or a name that events \
+         are about; `grace narratives` shows these"
+            .to_owned()
     };
     Failure::new(Exit::Usage, "not_found", format!("nothing was told of `{}`", tame(asked)))
         .at(&db.path().display())

@@ -11,7 +11,7 @@ use grace_store::{
     StoreError,
     narrative::{NarrativeDb, Told},
 };
-use grace_types::id::{CorrelationId, EventId};
+use grace_types::id::{CorrelationId, EventId, RunId};
 use serde_json::{Value, json};
 
 use super::object;
@@ -19,6 +19,9 @@ use crate::limits;
 
 /// Whose decisions about a component come before what others say of it: the health monitor says something all the time.
 const SUPERVISOR: &str = "control_plane";
+
+/// The component that records the runs of chaos scenarios. Its crate is not needed here for anything else.
+const RUNS: &str = "chaos";
 
 /// Narratives that belong together.
 #[derive(Debug)]
@@ -33,7 +36,8 @@ pub struct Story {
     pub cut: bool,
 }
 
-/// The story of an event, a correlation, an intent, a task, or the latest of a component; `None` when nothing was told of it.
+/// The story of an event, a correlation, an intent, a task, a run of a chaos scenario, or the latest of a component or whatever else events
+/// are about; `None` when nothing was told of it.
 ///
 /// # Errors
 /// The database cannot be read.
@@ -42,6 +46,12 @@ pub fn story(db: &NarrativeDb, asked: &str) -> Result<Option<Story>, StoreError>
     let mut story = Story { asked: None, decided: None, told: Vec::new(), cut: false };
     if let Ok(correlation) = asked.parse::<CorrelationId>() {
         story.told = db.story(correlation, most)?;
+    } else if let Ok(run) = asked.parse::<RunId>() {
+        // The first record that names it is its start, and all of a run is of one correlation.
+        if let Some(start) = db.naming(RUNS, &[&format!("\"{run}\"")], 1)?.into_iter().next() {
+            story.asked = Some(start.narrative.id);
+            story.told = db.story(start.narrative.correlation, most)?;
+        }
     } else if let Some(told) = of_work(db, asked, most)? {
         story.asked = told.iter().find(|told| told.narrative.place == asked).map(|told| told.narrative.id);
         story.cut = told.len() >= most;

@@ -16,8 +16,8 @@ pub const DUMP_BYTES: usize = 1 << 20;
 /// Statuses: one every 5 s for an hour, and as many transitions.
 pub const DUMPS: u32 = 1500;
 
-/// Characters of a dump's cause that its file is named after.
-pub const CAUSE_CHARS: usize = 40;
+/// Characters of a dump's cause that its file is named after: several transitions at once, well within the 255 bytes of a name.
+pub const CAUSE_CHARS: usize = 100;
 
 /// A record that lies beside the log, if a run's entry names it.
 pub const BLOB_BYTES: usize = 16 << 20;

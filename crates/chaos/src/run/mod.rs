@@ -31,6 +31,7 @@ use grace_types::{
 use serde_json::Value;
 
 pub use lock::{Holder, LockError, RunLock};
+pub use verdict::unknown_playbook;
 pub use watch::Change;
 
 use self::clock::RunClock;
@@ -52,6 +53,12 @@ pub trait System {
     /// # Errors
     /// Why there is none, in a sentence.
     fn statuses(&self) -> Result<Vec<Value>, String>;
+
+    /// The document of `grace status --json`, asked for now. Waits a fraction of a second at most.
+    ///
+    /// # Errors
+    /// Why there is none, in a sentence.
+    fn ask(&self) -> Result<Value, String>;
 }
 
 /// Where the instance is, and how to reach it.

@@ -1,5 +1,6 @@
 //! One run while it goes on. See the module above for how its parts hang together.
 
+mod dumps;
 mod end;
 
 use std::{
@@ -18,7 +19,10 @@ use grace_types::{
     time::{Clock as _, Monotonic, Now, Timestamp},
 };
 
-use self::end::{Findings, sha256};
+use self::{
+    dumps::{Due, Shown},
+    end::{Findings, sha256},
+};
 use super::{
     Assignment, COMPONENT, News, Outcome, RunError, System,
     account::Account,
@@ -31,7 +35,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    evidence::{Folder, Sample},
+    evidence::Folder,
     limits,
     plan::PlannedFault,
     record::Phase,
@@ -67,6 +71,10 @@ pub(super) struct Session<'a> {
     folder: Folder,
     effects: VecDeque<Effect>,
     next_dump: Monotonic,
+    due: Due,
+    shown: Shown,
+    /// A control plane that did not answer is not asked before this.
+    ask_again: Monotonic,
     next_sample: Monotonic,
     /// Until then samples are taken more often than dumps.
     fine_until: Monotonic,
@@ -127,6 +135,9 @@ impl<'a> Session<'a> {
             folder,
             effects: VecDeque::new(),
             next_dump: now.mono.plus(limits::DUMP_EVERY),
+            due: Due::new(now.mono),
+            shown: Shown::default(),
+            ask_again: now.mono,
             next_sample: now.mono.plus(limits::SAMPLE_EVERY),
             fine_until: now.mono.plus(limits::FINE_FOR),
             findings: Findings::default(),
@@ -182,9 +193,9 @@ impl<'a> Session<'a> {
         let now = self.clock.now();
         if now.mono >= self.next_dump {
             self.next_dump = now.mono.plus(limits::DUMP_EVERY);
-            self.dump(now.wall, "every 5 s");
+            self.dump("every 5 s");
         } else if now.mono >= self.next_sample && now.mono < self.fine_until {
-            self.sample(now.wall, "every 1 s");
+            self.sample("every 1 s");
         }
         let facts = self.watch.facts(&self.back.tally.record());
         let mut look = self.watch.look(now.mono, self.desk.phase(), self.job.scenario, &facts);
@@ -198,11 +209,19 @@ impl<'a> Session<'a> {
             Ok(statuses) => statuses.into_iter().map(Ok).collect(),
             Err(trouble) => vec![Err(trouble)],
         };
+        let mut seen = Vec::new();
         for status in statuses {
             for change in self.watch.take(self.clock.now(), status, attacked) {
                 (self.tell)(&News::Changed(&change));
             }
+            if let Some(status) = &self.watch.status {
+                let changes = self.shown.changes(status, &self.watch.components);
+                if !changes.is_empty() {
+                    seen.push((changes, status.clone()));
+                }
+            }
         }
+        self.dump_seen(seen);
         let troubled = self.watch.trouble.is_some();
         if let (true, false, Some(trouble)) = (troubled, self.troubled, &self.watch.trouble) {
             (self.tell)(&News::Trouble(trouble));
@@ -213,6 +232,7 @@ impl<'a> Session<'a> {
         if let Some((_, since)) = self.first_order {
             for detection in verdict::detections(fresh, &targets, since) {
                 (self.tell)(&News::Detected(&detection));
+                self.due.note(dumps::of_detection(&detection));
             }
         }
     }
@@ -234,21 +254,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn dump(&mut self, at: Timestamp, cause: &str) {
-        if let Some(status) = self.watch.status.clone() {
-            let kept = self.folder.dump(at, cause, &status);
-            self.evidence(kept);
-        }
-        self.sample(at, cause);
-    }
-
-    fn sample(&mut self, at: Timestamp, cause: &str) {
-        self.next_sample = self.clock.now().mono.plus(limits::SAMPLE_EVERY);
-        let sample = Sample::read(self.watch.components.iter().map(|c| (c.name.as_str(), c.pid)));
-        let kept = self.folder.resources(at, cause, &sample);
-        self.evidence(kept);
-    }
-
     /// Tells the decider, and takes note of what it decided. What is to be done is queued.
     fn command(&mut self, commands: Vec<Command>) -> Result<(), RunError> {
         let (events, effects) = self.desk.tell(commands)?;
@@ -261,15 +266,15 @@ impl<'a> Session<'a> {
                 || matches!(event, Event::Judged { run, .. } if *run != self.run);
             if !other {
                 self.account.take(*at, event);
+                dumps::of_event(event).into_iter().for_each(|cause| self.due.note(cause));
             }
             (self.tell)(&News::Decided(event));
         }
-        let now = self.clock.now().wall;
-        if self.account.enter(now, self.desk.phase()) {
-            self.dump(now, &format!("phase: {}", self.desk.phase().word()));
-        } else if let Some((at, Event::FaultBitten { number, .. })) = events.last() {
-            self.dump(*at, &format!("fault {number} bit"));
+        let entered = self.account.enter(self.clock.now().wall, self.desk.phase());
+        if entered {
+            self.due.note(format!("phase: {}", self.desk.phase().word()));
         }
+        self.dump_due(entered);
         self.effects.extend(effects);
         Ok(())
     }

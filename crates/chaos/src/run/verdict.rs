@@ -161,15 +161,21 @@ pub(super) fn safeguards(
     expected.iter().map(one).collect()
 }
 
-/// The playbooks that are expected. There are none yet that could run.
+/// The playbooks that are expected. There are none that could run.
 #[must_use]
 pub(super) fn playbooks(scenario: &Scenario) -> Vec<ExpectedRecord> {
     let one = |name: &String| ExpectedRecord {
         name: name.clone(),
         seen: false,
-        detail: Some("no playbook of this name is known to have run".to_owned()),
+        detail: Some(unknown_playbook(name)),
     };
     scenario.playbooks.iter().map(one).collect()
+}
+
+/// What to say about a name that no playbook has.
+#[must_use]
+pub fn unknown_playbook(name: &str) -> String {
+    format!("there is no playbook `{name}`: Grace has none")
 }
 
 /// What the control plane found out about targets of the run, of what was told `since` the first fault was ordered.

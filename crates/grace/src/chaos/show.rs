@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
 use grace_chaos::{
     plan::Plan,
     record::{Phase, RunRecord},
-    run::{Change, News as Told, Outcome},
+    run::{Change, News as Told, Outcome, unknown_playbook},
     runner::Event,
     safeguard::Safeguard,
     scenario::Scenario,
@@ -50,8 +50,11 @@ pub(super) fn plan(
                 "needed": fault.needed})
         });
         let known = safeguards.iter().map(|(name, found)| json!({"name": name, "known": found.is_some()}));
+        // There are none that could run.
+        let playbooks = scenario.playbooks.iter().map(|name| json!({"name": name, "known": false}));
         return out.json_line(&json!({
             "scenario": scenario.id, "faults": faults.collect::<Vec<_>>(), "safeguards": known.collect::<Vec<_>>(),
+            "playbooks": playbooks.collect::<Vec<_>>(),
             "steady_state": scenario.steady_state.iter().map(|p| &p.name).collect::<Vec<_>>(),
             "verifications": scenario.verifications.iter().map(|v| &v.name).collect::<Vec<_>>(),
             "max_recovery_seconds": scenario.max_recovery.as_secs_f64(), "spared": plan.spared, "notes": plan.notes,
@@ -81,10 +84,14 @@ pub(super) fn plan(
     let _ =
         writeln!(text, "  steady state {}", names(scenario.steady_state.iter().map(|p| &*p.name).collect()));
     let _ = writeln!(text, "  safeguards   {}", names(safeguards.keys().map(String::as_str).collect()));
+    let _ =
+        writeln!(text, "  playbooks    {}", names(scenario.playbooks.iter().map(String::as_str).collect()));
     let _ = writeln!(text, "  spared       {}", names(plan.spared.iter().map(String::as_str).collect()));
     let _ = writeln!(text, "  recovery     within {} s", scenario.max_recovery.as_secs_f64());
-    for (name, _) in safeguards.iter().filter(|(_, found)| found.is_none()) {
-        let warning = format!("{}, so the run would fail", Safeguard::unknown(name));
+    let unknown = safeguards.iter().filter(|(_, found)| found.is_none());
+    let unknown = unknown.map(|(name, _)| Safeguard::unknown(name));
+    for missing in unknown.chain(scenario.playbooks.iter().map(|name| unknown_playbook(name))) {
+        let warning = format!("{missing}, so the run would fail");
         let _ = writeln!(text, "{}", News::odd('!', tame(&warning)).line(out.style));
     }
     for note in &plan.notes {

@@ -17,6 +17,7 @@ use crate::{
 
 /// See the module's page. Its thread goes on as long as the process does.
 pub(super) struct Watch {
+    instance: Instance,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -33,9 +34,9 @@ impl Watch {
     pub(super) fn start(instance: &Instance, status: &Status) -> std::io::Result<Self> {
         let newest = serde_json::to_value(status)?;
         let seen = Arc::new(Mutex::new(Seen { fresh: Vec::new(), newest, trouble: None }));
-        let (instance, shared) = (instance.clone(), Arc::clone(&seen));
-        thread::Builder::new().name("watch".into()).spawn(move || watch(&instance, &shared))?;
-        Ok(Self { seen })
+        let (asked, shared) = (instance.clone(), Arc::clone(&seen));
+        thread::Builder::new().name("watch".into()).spawn(move || watch(&asked, &shared))?;
+        Ok(Self { instance: instance.clone(), seen })
     }
 
     /// The newest status.
@@ -54,6 +55,14 @@ impl System for Watch {
             (Some(trouble), true) => Err(trouble.clone()),
             (None, true) => Ok(vec![seen.newest.clone()]),
             (_, false) => Ok(fresh),
+        }
+    }
+
+    fn ask(&self) -> Result<Value, String> {
+        match control::status_within(&self.instance, limits::DUMP_TIME) {
+            Ok(Some(status)) => serde_json::to_value(status).map_err(|error| error.to_string()),
+            Ok(None) => Err("the control plane ended before it answered".to_owned()),
+            Err(failure) => Err(failure.what),
         }
     }
 }

@@ -85,13 +85,16 @@ Examples:
   grace why web                   the latest about the component `web`, with its causes and effects
   grace why evt_01JDC5M3Q8V5S0A6T4ZK2H9XWB
   grace why cor_01JDC5M3Q8V5S0A6T4ZK2H9XWB --json
+  grace why int_3xq7k-42          an intent, with its tasks; `tsk_3xq7k-42.0`: one of these
+  grace why run_01JDC5M3Q8V5S0A6T4ZK2H9XWB
+                                  a run of a chaos scenario, from its start to its judgement
 
 What caused it, what it caused, and everything of the same correlation, as a tree with times,
 reasons and the entries of the tamper-evident log that prove them. Of a component's name it is the
 latest that the control plane decided about it; `grace narratives --about NAME` shows everything.
 Works with everything down.")]
 pub(crate) struct Why {
-    /// An event's id, a correlation's id, or a component's name
+    /// The id of an event, correlation, intent, task or chaos run, or a name that events are about, such as a component's
     pub(crate) id: String,
 }
 
