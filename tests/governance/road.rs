@@ -93,6 +93,18 @@ fn an_emergency_ends_and_policies_that_lock_everybody_out_are_refused() {
     let lint = instance.grace(&["governance", "lint", &path]);
     assert_eq!(lint.code, Some(2), "{lint}");
     assert!(lint.err.contains("new.cedar:2:"), "{lint}");
+    // What can never take effect, by itself or because of another policy.
+    let default = include_str!("../../policies/default.cedar");
+    let both = "@id(\"both\") @tier(\"2\") permit (principal is Operator, action, resource) when { principal is Agent };";
+    let all = "@id(\"no.risk\") forbid (principal is Agent, action in [Action::\"execute_sandbox\", Action::\"call_tool\"], resource);";
+    for (more, words) in [(both, "both: its scope"), (all, "agent.tools: it can never take effect: all that")]
+    {
+        let contradicting = instance.file("contradicting.cedar");
+        std::fs::write(&contradicting, format!("{default}\n{more}\n")).unwrap();
+        let lint = instance.grace(&["governance", "lint", &contradicting.to_string_lossy()]);
+        assert_eq!(lint.code, Some(2), "{lint}");
+        assert!(lint.err.contains("contradicting.cedar:") && lint.err.contains(words), "{lint}");
+    }
     std::fs::write(&broken, "@id(\"a\") forbid (principal, action, resource);").unwrap();
     let propose = ["governance", "propose", "--policies", &path, "--reason", "none"];
     let ran = instance.grace(&propose);

@@ -8,6 +8,10 @@ pub const POLICY_TEXT_BYTES: usize = 1 << 20;
 /// Policies in force. Each that can apply to a request is evaluated for it; more are refused.
 pub const POLICIES: usize = 2000;
 
+/// Cases that are tried, for all policies of a set together, to find those that can never take effect: less than a second. What is left over
+/// is taken to be able to.
+pub const POLICY_TRIES: usize = 100_000;
+
 /// A charter's text. Larger ones are refused before they are parsed.
 pub const CHARTER_BYTES: usize = 256 << 10;
 

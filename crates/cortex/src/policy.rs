@@ -7,9 +7,12 @@
 //! Cedar evaluates every policy of a set for every request. Here they are put into slices when they are read ([`slice`]): for each kind of
 //! actor and each type, those whose scope can apply. A slice never changes an answer, since a policy whose scope does not hold has no say.
 //!
+//! A set in which a policy can never take effect contradicts itself and is refused ([`never`]).
+//!
 //! It fails closed: a policy that cannot be evaluated makes the whole answer "no", even where another one permits.
 
 mod ask;
+mod never;
 mod read;
 mod slice;
 #[cfg(test)]

@@ -11,7 +11,12 @@ use cedar_policy::{
 use grace_types::yaml::nearest;
 use miette::Diagnostic;
 
-use super::{DECLARED, KNOWN, Note, Policies, SCHEMA, Slices, Type, UNKNOWN, ask::Names, slice};
+use super::{
+    DECLARED, KNOWN, Note, Policies, SCHEMA, Slices, Type, UNKNOWN,
+    ask::Names,
+    never::{self, Overruled},
+    slice,
+};
 use crate::{limits, request::ActorKind, tier::Tier};
 
 /// One thing that is wrong with a text of policies.
@@ -55,8 +60,24 @@ impl Policies {
     ///
     /// # Errors
     /// Everything that is wrong: a text that is not Cedar, a policy that does not fit the schema or has no name, a permit without a tier,
-    /// and a set after which nobody could change the policies any more.
+    /// a set after which nobody could change the policies any more, and a policy that can never take effect.
     pub fn read(texts: &[(&str, &str)], declared: &[String]) -> Result<Self, PolicyFaults> {
+        let (policies, mut reading) = Self::assembled(texts, declared)?;
+        for at in never::impossible(&policies) {
+            reading.impossible(&policies.notes, at);
+        }
+        for Overruled { permit, by } in never::overruled(&policies) {
+            reading.overruled(&policies.notes, permit, &by);
+        }
+        reading.sound()?;
+        Ok(policies)
+    }
+
+    /// The policies, whether or not each of them can take effect.
+    pub(super) fn assembled(
+        texts: &[(&str, &str)],
+        declared: &[String],
+    ) -> Result<(Self, Reading), PolicyFaults> {
         let mut reading = Reading::default();
         for (origin, text) in texts {
             reading.text(origin, text);
@@ -82,16 +103,18 @@ impl Policies {
                     .to_owned(),
             ));
         }
-        Ok(policies)
+        Ok((policies, reading))
     }
 }
 
 #[derive(Default)]
-struct Reading {
+pub(super) struct Reading {
     faults: Vec<PolicyFault>,
     policies: Vec<Policy>,
     notes: Vec<Note>,
     places: HashMap<PolicyId, usize>,
+    /// Where each policy is written: its text's name, line and column.
+    written: Vec<(String, Option<(usize, usize)>)>,
 }
 
 impl Reading {
@@ -131,11 +154,11 @@ impl Reading {
         // As they stand in the text: Cedar numbers them.
         policies.sort_by_key(|policy| number(policy));
         for policy in policies {
-            self.policy(origin, policy);
+            self.policy(origin, text, policy);
         }
     }
 
-    fn policy(&mut self, origin: &str, policy: &Policy) {
+    fn policy(&mut self, origin: &str, text: &str, policy: &Policy) {
         let Some(name) = policy.annotation("id").filter(|id| !id.is_empty()).map(str::to_owned) else {
             let nth = number(policy) + 1;
             return self.fault(origin, format!("policy {nth} has no name: write @id(\"…\") before it"));
@@ -171,6 +194,14 @@ impl Reading {
         // A name is told without line ends and the like.
         self.notes.push(Note { name: id.to_string(), permits, tier, quorum, advice });
         self.policies.push(policy.new_id(id));
+        self.written.push((origin.to_owned(), written(text, &policy.to_string())));
+    }
+
+    /// Something is wrong with one policy.
+    fn fault_at(&mut self, at: Option<usize>, message: String, help: Option<String>) {
+        let written = at.and_then(|at| self.written.get(at)).cloned();
+        let (origin, place) = written.unwrap_or_else(|| ("policies".to_owned(), None));
+        self.faults.push(PolicyFault { origin, place, message, help });
     }
 
     fn validate(&mut self, all: &PolicySet, declared: &[String]) {
@@ -180,8 +211,37 @@ impl Reading {
         };
         let result = Validator::new(schema).validate(all, ValidationMode::Strict);
         for error in result.validation_errors() {
-            self.fault("policies", error.to_string());
+            let at = self.places.get(error.policy_id()).copied();
+            self.fault_at(at, error.to_string(), None);
         }
+    }
+
+    /// No request can meet this policy, whatever the others say.
+    fn impossible(&mut self, notes: &[Note], at: usize) {
+        let message = format!(
+            "{}: its scope and its conditions can never hold together, so it never takes effect",
+            notes[at].name
+        );
+        let help = "compare the principal, the action and the target with each `when` and `unless`: mend it or remove it";
+        self.fault_at(Some(at), message, Some(help.to_owned()));
+    }
+
+    fn overruled(&mut self, notes: &[Note], permit: usize, by: &[usize]) {
+        let forbids: Vec<String> = by
+            .iter()
+            .map(|&at| {
+                let (origin, place) = &self.written[at];
+                let place = place.map(|(line, _)| format!(":{line}")).unwrap_or_default();
+                format!("{} ({origin}{place})", notes[at].name)
+            })
+            .collect();
+        let message = format!(
+            "{}: it can never take effect: all that it permits is forbidden without conditions by {}",
+            notes[permit].name,
+            forbids.join(" and ")
+        );
+        let help = "narrow what is forbidden by a `when`, or remove the permit".to_owned();
+        self.fault_at(Some(permit), message, Some(help));
     }
 
     /// The policies with their slices.
@@ -260,11 +320,21 @@ fn number(policy: &Policy) -> usize {
 /// An error of Cedar's with its place in the text.
 fn told(origin: &str, text: &str, error: &dyn Diagnostic) -> PolicyFault {
     let offset = error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
-    let place = offset.and_then(|offset| text.get(..offset)).map(|before| {
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-        (line, column)
-    });
+    let place = offset.and_then(|offset| text.get(..offset)).map(end);
     let help = error.help().map(|help| help.to_string());
     PolicyFault { origin: origin.to_owned(), place, message: error.to_string(), help }
+}
+
+/// The line and the column, from 1, after a text.
+fn end(before: &str) -> (usize, usize) {
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    (line, column)
+}
+
+/// Where a policy stands in its text, and not in a comment.
+fn written(text: &str, policy: &str) -> Option<(usize, usize)> {
+    let befores = || text.match_indices(policy).filter_map(|(at, _)| text.get(..at));
+    let uncommented = |before: &&str| !before.rsplit('\n').next().unwrap_or_default().contains("//");
+    befores().find(uncommented).or_else(|| befores().next()).map(end)
 }

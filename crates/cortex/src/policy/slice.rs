@@ -68,7 +68,7 @@ impl Part {
 }
 
 /// Whom a scope lets through.
-enum By {
+pub(super) enum By {
     Any,
     Kind(EntityTypeName),
     One(EntityUid),
@@ -76,7 +76,7 @@ enum By {
 }
 
 /// An actor is in no group, so `in` is equality.
-fn by(policy: &Policy) -> By {
+pub(super) fn by(policy: &Policy) -> By {
     match policy.principal_constraint() {
         PrincipalConstraint::Any => By::Any,
         PrincipalConstraint::Is(kind) => By::Kind(kind),
@@ -86,7 +86,8 @@ fn by(policy: &Policy) -> By {
     }
 }
 
-fn to(policy: &Policy, action: Option<&EntityUid>, group: Option<&EntityUid>) -> bool {
+/// Whether a scope lets an action through, or any other of this group.
+pub(super) fn to(policy: &Policy, action: Option<&EntityUid>, group: Option<&EntityUid>) -> bool {
     let is = |one: &EntityUid| Some(one) == action;
     match policy.action_constraint() {
         ActionConstraint::Any => true,

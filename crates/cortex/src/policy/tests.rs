@@ -150,6 +150,104 @@ fn limits_bytes() -> usize {
     crate::limits::POLICY_TEXT_BYTES
 }
 
+/// The lines that are wrong with the default policies and these after them.
+fn beside_the_default(text: &str) -> String {
+    let texts = [("default.cedar", DEFAULT), ("own.cedar", text)];
+    Policies::read(&texts, &["resize_image".to_owned()])
+        .err()
+        .map(|faults| faults.to_string())
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_policy_that_can_never_hold_is_refused() {
+    for (text, place) in [
+        (
+            "// Nobody is both.\n@id(\"both\") @tier(\"2\") permit (principal is Operator, action, resource) when { principal is Agent };",
+            "own.cedar:2:1: error: both: its scope and its conditions can never hold together",
+        ),
+        (
+            "@id(\"torn\") @tier(\"2\") permit (principal, action, resource) when { context.emergency && !context.emergency };",
+            "own.cedar:1:1: error: torn: its scope",
+        ),
+        (
+            "@id(\"beyond\") forbid (principal, action, resource) when { context.revenue_percent > 100 };",
+            "own.cedar:1:1: error: beyond: its scope",
+        ),
+        (
+            "@id(\"apart\") forbid (principal == Agent::\"bob\", action, resource == Target::\"web\") when { principal == Agent::\"amy\" || resource == Target::\"db\" };",
+            "own.cedar:1:1: error: apart: its scope",
+        ),
+        (
+            "@id(\"idle\") forbid (principal, action, resource)\nunless { true };",
+            "own.cedar:1:1: error: idle: its scope",
+        ),
+        (
+            "@id(\"group\") @tier(\"2\") permit (principal, action == Action::\"declared\", resource);",
+            "own.cedar:1:1: error: group: its scope",
+        ),
+    ] {
+        let told = beside_the_default(text);
+        assert!(told.contains(place) && told.contains("mend it or remove it"), "{text}: {told}");
+        assert_eq!(told.matches("error:").count(), 1, "{text}: {told}");
+    }
+    for holds in [
+        "context.revenue_percent == 73 && context.emergency && !context.user_facing",
+        "principal == Agent::\"amy\" && resource == Target::\"db\" && action == Action::\"resize_image\"",
+        "action in Action::\"unknown\" && !(principal is Operator)",
+    ] {
+        let policy = format!("@id(\"some\") forbid (principal, action, resource) when {{ {holds} }};");
+        assert_eq!(beside_the_default(&policy), "");
+    }
+    assert!(Policies::read(&[("default.cedar", DEFAULT)], &[]).is_ok(), "with no type declared");
+    assert_eq!(beside_the_default(""), "");
+}
+
+#[test]
+fn a_permit_that_is_forbidden_as_a_whole_is_refused() {
+    // "own" permits deploy_model and modify_config to agents; modify_config is permitted by the default set too.
+    let own = "@id(\"own\") @tier(\"2\") permit (principal is Agent, action in [Action::\"deploy_model\", Action::\"modify_config\"], resource);\n";
+    let wrong = |forbids: &str| beside_the_default(&format!("{own}{forbids}"));
+    for left in [
+        // One of its types, one of those whom it is for, one target, some of the time.
+        "@id(\"f\") forbid (principal, action == Action::\"deploy_model\", resource);",
+        "@id(\"f\") forbid (principal == Agent::\"bob\", action, resource);",
+        "@id(\"f\") forbid (principal is Agent, action, resource == Target::\"web\");",
+        "@id(\"f\") forbid (principal is Agent, action, resource) when { context.emergency };",
+        "@id(\"f\") forbid (principal is Remote, action, resource);",
+    ] {
+        assert_eq!(wrong(left), "", "{left}");
+    }
+    let told = wrong(
+        "@id(\"f\") forbid (principal is Agent, action in [Action::\"modify_config\", Action::\"deploy_model\"], resource is Target);",
+    );
+    assert_eq!(
+        told,
+        "own.cedar:1:1: error: own: it can never take effect: all that it permits is forbidden without conditions by f (own.cedar:2)\n   help: narrow what is forbidden by a `when`, or remove the permit\n"
+    );
+    let told = wrong(
+        "@id(\"f\") forbid (principal, action == Action::\"modify_config\", resource);\n@id(\"g\") forbid (principal is Agent, action == Action::\"deploy_model\", resource);",
+    );
+    assert!(
+        told.contains("own.cedar:1:1: error: own:")
+            && told.contains("by f (own.cedar:2) and g (own.cedar:3)"),
+        "{told}"
+    );
+    // Of the default set: whole permits, and a group with whatever the manifest will declare.
+    let told = beside_the_default(
+        "@id(\"f\") forbid (principal is Automation, action in Action::\"declared\", resource);\n@id(\"g\") forbid (principal, action in [Action::\"emergency_recovery\", Action::\"critical_incident\"], resource);",
+    );
+    for name in ["automation.declared", "operator.emergency", "self_healing.emergency"] {
+        assert!(told.contains(&format!("error: {name}: it can never")), "{told}");
+    }
+    assert_eq!(told.matches("error:").count(), 3, "{told}");
+    // A type that is declared today is not all of the group.
+    assert_eq!(
+        beside_the_default("@id(\"f\") forbid (principal, action == Action::\"resize_image\", resource);"),
+        ""
+    );
+}
+
 /// Policies of every form of scope.
 fn policy(n: usize) -> impl Strategy<Value = String> {
     let principal = prop::sample::select(vec![
@@ -217,9 +315,10 @@ proptest! {
     fn a_slice_never_changes_an_answer(text in policies(), user_facing: bool, emergency: bool, impact in 0..3u8) {
         let governed = "@id(\"governed\") @tier(\"0\") permit (principal is Operator, action == Action::\"modify_governance\", resource);\n";
         let text = format!("{governed}{text}");
-        let read = Policies::read(&[("some.cedar", text.as_str())], &["resize_image".to_owned()]);
+        // Whether each of them can take effect is not what this is about.
+        let read = Policies::assembled(&[("some.cedar", text.as_str())], &["resize_image".to_owned()]);
         // A set that happens to lock everybody out is refused as a whole.
-        let Ok(policies) = read else { return Ok(()) };
+        let Ok((policies, _)) = read else { return Ok(()) };
         for kind in ActorKind::ALL {
             for name in ["amy", "bob", "self_healing"] {
                 for asked in ["resize_image", "self_improve", "generate_summary", "unheard_of"] {
