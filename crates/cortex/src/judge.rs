@@ -81,13 +81,24 @@ pub fn judge(request: &Request, policies: &Policies, charter: &Charter, standing
     Judgement { outcome, tier, quorum: people, score, review, policies: by, reasons, advice }
 }
 
+/// The reason that names the grant under which something was allowed.
+const GRANT: &str = "emergency.grant";
+const UNDER_GRANT: &str = "under the emergency grant ";
+
+/// The emergency grant that gave the leave, by its name, where these reasons of a decision name one.
+#[must_use]
+pub fn grant_of(reasons: &[Reason]) -> Option<&str> {
+    let named = reasons.iter().find(|reason| reason.code == GRANT)?;
+    named.text.strip_prefix(UNDER_GRANT)
+}
+
 fn of_tier(tier: Tier, standing: &Standing, reasons: &mut Vec<Reason>) -> Outcome {
     match (tier, &standing.grant) {
         (Tier::Approval, _) => Outcome::WaitsForApproval,
         (Tier::Voted, _) => Outcome::WaitsForVote,
         (Tier::Reviewed | Tier::Autonomous, _) => Outcome::Allowed,
         (Tier::Emergency, Some(grant)) => {
-            reasons.push(Reason::new("emergency.grant", format!("under the emergency grant {grant}")));
+            reasons.push(Reason::new(GRANT, format!("{UNDER_GRANT}{grant}")));
             Outcome::Allowed
         }
         (Tier::Emergency, None) => {

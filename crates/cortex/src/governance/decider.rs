@@ -252,14 +252,14 @@ fn owe(state: &State, now: Now, cases: &[Case]) -> Decided {
         }
         decision = match case.owed {
             Owed::Approval => decision.record(approvals::asked(case, now)),
-            Owed::Review | Owed::Change => review_owed(decision, case),
+            Owed::Review | Owed::Change => review_owed(state, decision, case),
         };
     }
     let new = new.len();
     decision.events().to_vec().into_iter().fold(Decision::reply(Reply::Owed { new }), Decision::record)
 }
 
-fn review_owed(decision: Decided, case: &Case) -> Decided {
+fn review_owed(state: &State, decision: Decided, case: &Case) -> Decided {
     let text = format!("{} of {} ran at tier {}", case.kind, case.actor.name, case.tier);
     let mut why = Why::because("review.owed", text);
     for Reason { code, text } in &case.reasons {
@@ -270,10 +270,7 @@ fn review_owed(decision: Decided, case: &Case) -> Decided {
     if case.tier != Tier::Emergency {
         return decision;
     }
-    let text = format!("{} was allowed to {} under an emergency grant", case.kind, case.actor.name);
-    let used = Event::EmergencyUsed { intent: case.intent, actor: case.actor.clone() };
-    let why = Why::because("emergency.used", text);
-    decision.record(record(used, case.intent.to_string(), "cortex", why))
+    decision.record(emergency::used(state, case))
 }
 
 fn reviewed(

@@ -12,7 +12,8 @@ use super::{
     state::{Live, State, is_over},
 };
 use crate::{
-    case::Grant,
+    case::{Case, Grant},
+    judge::grant_of,
     limits,
     request::{Actor, ActorKind},
 };
@@ -107,6 +108,39 @@ pub(super) fn end(state: &State, now: Now, grant: &str, by: &str) -> Decided {
     };
     let event = ended(live, End::ByHand, (by, now), &format!("ended by {by}"));
     Decision::reply(Reply::Done).record(event)
+}
+
+/// An intent was allowed under a grant: which one, whose and why, and what was done under it.
+pub(super) fn used(state: &State, case: &Case) -> Recorded<Event> {
+    let Actor { kind, name } = &case.actor;
+    let text = format!(
+        "{} on {} (tier {}) was allowed to the {} {name} under an emergency grant",
+        case.kind,
+        case.target,
+        case.tier,
+        kind.word()
+    );
+    let why = Why::because("emergency.used", text);
+    let named = grant_of(&case.reasons);
+    let known = named.and_then(|id| {
+        let ended = || state.ended.iter().map(|ended| &ended.grant).find(|grant| grant.id == id);
+        state.grants.get(id).map(|live| &live.grant).or_else(ended)
+    });
+    let why = match (named, known) {
+        (_, Some(Grant { id, by, reason, until, .. })) => why
+            .and("emergency.grant", format!("{id}, begun by {by}, until {}", moment(*until)))
+            .and("emergency.reason", reason.clone()),
+        (Some(id), None) => why.and("emergency.grant", format!("{id}, which is not kept any more")),
+        (None, None) => why.and("emergency.grant", "the decision names none"),
+    };
+    let event = Event::EmergencyUsed {
+        intent: case.intent,
+        actor: case.actor.clone(),
+        kind: case.kind.clone(),
+        target: case.target.clone(),
+        grant: named.map(str::to_owned),
+    };
+    record(event, case.intent.to_string(), "cortex", why)
 }
 
 /// Those whose time is over.

@@ -114,6 +114,15 @@ pub enum Event {
         intent: IntentId,
         /// Whose.
         actor: Actor,
+        /// The intent's type.
+        #[serde(rename = "type", default)]
+        kind: String,
+        /// What it is about.
+        #[serde(default)]
+        target: String,
+        /// The grant that gave the leave, as the decision names it; records of before do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grant: Option<String>,
     },
     /// The leave is over.
     EmergencyEnded {

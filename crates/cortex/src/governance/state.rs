@@ -319,7 +319,16 @@ impl State {
                 let live = Live { grant: grant.clone(), mono_until_ms: Some(*mono_until_ms), uses: 0 };
                 self.grants.insert(grant.id.clone(), live);
             }
-            Event::EmergencyUsed { actor, .. } => {
+            Event::EmergencyUsed { grant: Some(grant), .. } => {
+                if let Some(live) = self.grants.get_mut(grant) {
+                    live.uses += 1;
+                } else if let Some(ended) = self.ended.iter_mut().find(|ended| ended.grant.id == *grant) {
+                    // It was told of after the leave was over.
+                    ended.uses += 1;
+                }
+            }
+            // A record of before, which does not say under which.
+            Event::EmergencyUsed { grant: None, actor, .. } => {
                 let covers =
                     |live: &&mut Live| live.grant.actor.as_ref().is_none_or(|granted| granted == actor);
                 self.grants.values_mut().filter(covers).for_each(|live| live.uses += 1);

@@ -337,6 +337,44 @@ fn no_change_by_an_intent_shuts_everybody_out() {
 }
 
 #[test]
+fn a_use_is_on_record_with_the_grant_that_gave_the_leave_and_counts_for_that_one() {
+    let mut bench = Bench::new(&["ann"]);
+    for reason in ["the disk is gone", "so is the other"] {
+        bench.done(&Command::BeginEmergency {
+            reason: reason.into(),
+            for_ms: 60_000,
+            actor: None,
+            by: "ann".into(),
+        });
+    }
+    let used = |number: u64, grant: &str| Case {
+        owed: Owed::Review,
+        kind: "emergency_recovery".into(),
+        tier: Tier::Emergency,
+        until: None,
+        reasons: vec![Reason::new("emergency.grant", format!("under the emergency grant {grant}"))],
+        ..case(number, "bob", 1)
+    };
+    let record = super::emergency::used(&bench.state, &used(1, "emg-2"));
+    let told = format!("{:?}", record.why());
+    for words in [
+        "emergency_recovery on instance (tier 4)",
+        "operator bob",
+        "emg-2, begun by ann, until",
+        "so is the other",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    bench.owe(&used(1, "emg-2"));
+    bench.owe(&used(1, "emg-2"));
+    let uses = |bench: &Bench| bench.state.grants.values().map(|live| live.uses).collect::<Vec<_>>();
+    assert_eq!(uses(&bench), [0, 1], "told twice it counts once");
+    bench.done(&Command::EndEmergency { grant: "emg-2".into(), by: "ann".into() });
+    bench.owe(&used(2, "emg-2"));
+    assert_eq!((uses(&bench), bench.state.ended[0].uses), (vec![0], 2), "also one that is told of late");
+}
+
+#[test]
 fn an_emergency_is_bounded_and_ends() {
     let mut bench = Bench::new(&[]);
     let begin = |for_ms: u64| Command::BeginEmergency {

@@ -78,3 +78,70 @@ fn leave_that_was_ended_is_not_taken_up_again() {
     assert_eq!(world.refused(&told(ended)), "old_revision", "nor can one that is live be ended so");
     assert_eq!(world.decide(operator("emergency_recovery")).outcome, Outcome::Allowed);
 }
+
+#[test]
+fn the_kernel_that_heals_acts_under_the_grant_of_the_control_plane_and_nobody_else_does() {
+    let mut world = World::new();
+    world.begin("one", "emergency_recovery");
+    let heals = || by(ActorKind::Kernel, "self_healing", "emergency_recovery");
+    assert_eq!(world.decide(heals()).outcome, Outcome::Denied);
+    let healer = Actor { kind: ActorKind::Kernel, name: "self_healing".into() };
+    let own = Grant { actor: Some(healer), by: "control_plane".into(), ..grant(&world) };
+    world.done(&told(leave(&world, 1, &[own])));
+    let allowed = world.decide(heals());
+    assert_eq!((allowed.outcome, allowed.tier, allowed.review), (Outcome::Allowed, Some(4), true));
+    assert_eq!(crate::judge::grant_of(&allowed.reasons), Some("eg-1"), "the decision names it");
+    assert_eq!(world.outstanding(), (vec![allowed.id], vec![Owed::Review]), "it runs, and is looked at");
+    for other in [operator("emergency_recovery"), by(ActorKind::Kernel, "other", "emergency_recovery")] {
+        assert_eq!(world.decide(other).outcome, Outcome::Denied);
+    }
+    // The emergency is over.
+    world.done(&told(leave(&world, 2, &[])));
+    assert_eq!(world.decide(heals()).outcome, Outcome::Denied);
+}
+
+/// A wall clock that is stepped by five minutes either way, while a grant is live or a vote is open.
+const STEP: Duration = Duration::from_secs(300);
+
+#[test]
+fn a_stepped_clock_gives_a_grant_no_more_time_than_it_had() {
+    let second = Duration::from_secs(1);
+    for back in [true, false] {
+        let mut world = World::new();
+        let grant = grant(&world);
+        world.done(&told(leave(&world, 1, std::slice::from_ref(&grant))));
+        world.clock.advance(STEP);
+        world.done(&Command::Tick);
+        let wall = world.clock.now().wall;
+        world.clock.step_wall(if back { wall.minus(STEP) } else { wall.plus(STEP) });
+        world.done(&Command::Tick);
+        assert_eq!(world.decide(operator("emergency_recovery")).outcome, Outcome::Allowed);
+        // Set back, what is over stays over; set forward, the step counts as time that went by.
+        world.clock.advance(if back { STEP * 2 - second } else { STEP - second });
+        assert_eq!(world.decide(operator("emergency_recovery")).outcome, Outcome::Allowed, "back: {back}");
+        world.clock.advance(second);
+        assert_eq!(world.decide(operator("emergency_recovery")).outcome, Outcome::Denied, "back: {back}");
+    }
+}
+
+#[test]
+fn a_stepped_clock_gives_a_vote_no_more_time_than_it_had() {
+    let wait = limits::VOTE_WAIT;
+    for back in [true, false] {
+        let mut world = World::new();
+        let asked = world.decide(operator("self_improve"));
+        assert_eq!(asked.outcome, Outcome::WaitsForVote);
+        world.clock.advance(wait / 2);
+        world.done(&Command::Tick);
+        assert_eq!(world.look(asked.id).outcome, Outcome::WaitsForVote);
+        let wall = world.clock.now().wall;
+        world.clock.step_wall(if back { wall.minus(STEP) } else { wall.plus(STEP) });
+        world.done(&Command::Tick);
+        if back {
+            assert_eq!(world.look(asked.id).outcome, Outcome::WaitsForVote);
+            world.clock.advance(wait / 2);
+            world.done(&Command::Tick);
+        }
+        assert_eq!(world.look(asked.id).outcome, Outcome::Denied, "back: {back}: too few voted in time");
+    }
+}
