@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use axum::{http::header, response::IntoResponse};
+use grace_types::intent::IntentId;
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
@@ -140,7 +141,6 @@ fn operations() -> Vec<Operation> {
             Scope::Hooks,
         )
     }
-    .body::<Map<String, Value>>()
     .says::<Map<String, Value>>(200, "What the agent is told; `{}` is no objection.")
     .refuses(&[404]);
     let events = Operation {
@@ -267,7 +267,13 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let mut described = json!({"operationId": operation.id, "summary": operation.about});
     let mut parameters = Vec::new();
     if operation.path.contains("{id}") {
-        parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}));
+        let any = operation.id == "why";
+        let id = if any {
+            json!({"type": "string", "minLength": 1})
+        } else {
+            json!(generator.subschema_for::<IntentId>())
+        };
+        parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": id}));
     }
     if operation.path.contains("{agent}") {
         let agent = generator.subschema_for::<Agent>();
@@ -276,7 +282,7 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     if operation.id == "submitIntent" {
         parameters.push(json!({"name": "Idempotency-Key", "in": "header", "required": false,
             "description": "The same key of the same actor gives the same intent.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": grace_cortex::limits::KEY_BYTES}}));
+            "schema": {"type": "string", "pattern": "^[!#-~]+$", "maxLength": grace_cortex::limits::KEY_BYTES}}));
     }
     if operation.id == "followIntent" {
         parameters.push(
@@ -286,6 +292,7 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     if let Some(query) = operation.query {
         let schema = query(generator).to_value();
         for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+            let schema = written(schema);
             parameters.push(json!({"name": name, "in": "query", "required": false, "schema": schema}));
         }
     }
@@ -296,6 +303,12 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         let schema = body(generator);
         described["requestBody"] =
             json!({"required": true, "content": {"application/json": {"schema": schema}}});
+    }
+    if operation.id == "decideToolCall" {
+        // Whatever it is: what cannot be read as a hook of the agent's is answered with a no.
+        let content = json!({"application/json": {"schema": {}}});
+        described["requestBody"] = json!({"required": false, "content": content,
+            "description": "What the agent's host gives its hooks: an object. Anything else is answered with a no, too."});
     }
     if operation.id == "sendEvents" {
         let event = json!({"type": "object", "required": ["specversion", "id", "source", "type"], "properties": {
@@ -334,6 +347,23 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         described["security"] = json!([{"token": [scope.word()]}]);
     }
     described
+}
+
+/// A member that may be `null`, as a parameter of a query: that is left out instead.
+fn written(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    let Some(members) = schema.as_object_mut() else { return schema };
+    members.remove("default");
+    if let Some(Value::Array(kinds)) = members.get_mut("type") {
+        kinds.retain(|kind| kind != "null");
+        if let [kind] = kinds.as_slice() {
+            members["type"] = kind.clone();
+        }
+    }
+    if let Some(Value::Array(any)) = members.get_mut("anyOf") {
+        any.retain(|one| one["type"] != "null");
+    }
+    schema
 }
 
 /// A server-sent event.

@@ -23,7 +23,7 @@ use axum::{
 use grace_cortex::command::{
     Answered, Asked, Circumstances, Command, Decision, DecisionState, Outcome, Query, Refusal, Reply,
 };
-use grace_cortex::request::Actor;
+use grace_cortex::{limits::NAME_BYTES, request::Actor};
 use grace_kernel::{Envelope, Outcome as Said};
 use grace_orchestration::htm;
 use grace_types::{
@@ -55,21 +55,25 @@ const KEY: &str = "idempotency-key";
 pub struct Wanted {
     /// Its type.
     #[serde(rename = "type")]
+    #[schemars(length(min = 1, max = NAME_BYTES))]
     kind: String,
     /// What is asked for; `null` when not given.
     #[serde(default)]
     payload: Document,
     /// What it is about, for policies; `instance` when not given.
     #[serde(default)]
+    #[schemars(length(min = 1, max = NAME_BYTES))]
     target: Option<String>,
     /// How urgent it is; the type's when not given.
     #[serde(default)]
     priority: Option<Priority>,
     /// When it counts as late, milliseconds from when it is handed on.
     #[serde(default)]
+    #[schemars(range(max = u64::MAX))]
     deadline_ms: Option<u64>,
     /// When it may begin, milliseconds from when it is handed on.
     #[serde(default)]
+    #[schemars(range(max = u64::MAX))]
     delay_ms: Option<u64>,
     /// What matters besides.
     #[serde(default)]

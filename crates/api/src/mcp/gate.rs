@@ -4,7 +4,8 @@
 //!   an object with two `method`s has one afterwards. Batches are refused; no version of the protocol that is in use has them.
 //! - A tool is called only once the server has listed it. What it says of a tool there (annotations) is the server's own word: it may make a
 //!   call look worse than the rules say, never better. What was said once stays said.
-//! - Only what is said counts: a server that says nothing of a tool leaves it to the rules.
+//! - Only what is said counts: a server that says nothing of a tool leaves it to the rules, and not to the protocol's defaults (destructive, open
+//!   world). Under these each call of the many tools without annotations would wait for a person; docs/mcp.md says how to have it so.
 //!
 //! Sources: the specification's revisions 2025-06-18, 2025-11-25 and 2026-07-28, transports (stdio) and tools.
 
@@ -296,7 +297,11 @@ mod tests {
             FromServer::Pass
         );
         assert_eq!(gate.hear_server(worse.to_string().as_bytes()), FromServer::Pass);
-        assert_eq!((gate.adds("a"), gate.adds("ls")), (None, Some(vec![])));
+        assert_eq!(
+            (gate.adds("a"), gate.adds("ls")),
+            (None, Some(vec![])),
+            "no default of the protocol's adds anything"
+        );
         assert_eq!(gate.adds("rm"), Some(vec![DESTRUCTIVE, OPEN_WORLD]));
         let own: Value = serde_json::from_str(&gate.ask_for_tools(Some(&json!({"v": 1})))).unwrap();
         assert_eq!((&own["method"], &own["params"]["_meta"]["v"]), (&json!("tools/list"), &json!(1)));

@@ -67,6 +67,7 @@ pub struct Search {
     action: Option<String>,
     /// Words that all occur.
     #[serde(default)]
+    #[schemars(regex(pattern = r"[\p{L}\p{N}]"))]
     text: Option<String>,
     /// Not before.
     #[serde(default)]
@@ -76,6 +77,7 @@ pub struct Search {
     until: Option<Timestamp>,
     /// The `next` of the page before.
     #[serde(default)]
+    #[schemars(regex(pattern = "^[0-7][0-9a-fA-F]{15}$"))]
     after: Option<String>,
     /// At most so many, 1 to 100.
     #[serde(default)]
