@@ -143,6 +143,29 @@ fn three_are_enough_and_with_fewer_it_is_denied_at_the_end() {
 }
 
 #[test]
+fn a_voter_that_is_killed_while_a_vote_is_open_keeps_its_ballot_and_the_vote_ends() {
+    let instance = up();
+    // Nothing is carried without it, so the vote stays open.
+    grace(&instance, &["pause", "governance"]);
+    let id = submit(&instance);
+    until("the others have voted", || (ballots(&show(&instance, &id)).len() == 4).then_some(()));
+    // Of the two only one is critical: an emergency would be governance's reason for a no.
+    for name in ["health_monitor", "clarity"] {
+        kill(instance.ready(name).pid.unwrap(), Signal::KILL);
+    }
+    let shown = show(&instance, &id);
+    assert_eq!((&shown["state"], ballots(&shown).len()), (&Value::from("waiting"), 4), "{shown}");
+    grace(&instance, &["resume", "governance"]);
+    ends(&instance, &id, "succeeded");
+    VOTERS.iter().for_each(|name| drop(instance.ready(name)));
+    let mut voted: Vec<String> = ballots(&show(&instance, &id)).into_iter().map(|(voter, _)| voter).collect();
+    voted.sort_unstable();
+    voted.dedup();
+    assert_eq!(voted.len(), VOTERS.len(), "each of them once: {voted:?}");
+    instance.down();
+}
+
+#[test]
 fn a_vote_outlives_the_cortex_and_a_voter_that_lies_about_who_it_is_is_refused() {
     let instance = up();
     let path = |name: &str| instance.data().join(format!("keys/voters/{name}.key"));
