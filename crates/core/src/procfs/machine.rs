@@ -69,14 +69,6 @@ fn parse_pressure(text: &str) -> Option<Pressure> {
     Some(Pressure { some: line("some")?, full: line("full") })
 }
 
-/// Names one boot of the machine; process start times compare only within it.
-///
-/// # Errors
-/// `/proc` is not mounted.
-pub fn boot_id() -> io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
-}
-
 /// The pid and name of a process that listens on a TCP port, on whatever address. `None` when nobody does, or only processes
 /// whose descriptors we may not see.
 #[must_use]

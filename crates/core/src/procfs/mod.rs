@@ -15,7 +15,7 @@ mod process;
 
 use std::io;
 
-pub use machine::{Pressure, Resource, Stall, boot_id, peer_of, pressure, tcp_port_holder};
+pub use machine::{Pressure, Resource, Stall, peer_of, pressure, tcp_port_holder};
 pub use process::{
     Stat, adopted, children, environment_variable, processes_with_environment, proportional_bytes,
     start_ticks, stat,

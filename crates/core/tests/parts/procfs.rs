@@ -55,7 +55,7 @@ fn who_holds_a_port_is_named() {
 
 #[test]
 fn the_machine_says_what_it_knows() {
-    assert_eq!(procfs::boot_id().unwrap().len(), 36);
+    assert_eq!(grace_kernel::process::boot().len(), 36);
     for resource in [Resource::Cpu, Resource::Memory, Resource::Io] {
         match procfs::pressure(resource) {
             Ok(pressure) => assert!((0.0..=100.0).contains(&pressure.some.avg10_percent)),

@@ -357,11 +357,7 @@ fn ahead(state: &State, now: Now) -> Option<Recorded<Event>> {
 
 /// What was due by time: waits that are over, grants that have ended.
 pub(super) fn tick(state: &State, at: Timestamp, now: Now) -> Decided<Router> {
-    let mut decision = Decided::reply(Reply::Ticked);
-    decision = match ahead(state, now) {
-        Some(ahead) => decision.record(ahead),
-        None => decision,
-    };
+    let mut decision = ahead(state, now).into_iter().fold(Decided::reply(Reply::Ticked), Decided::record);
     let over = |id: &&IntentId| {
         let decision = state.intents.get(id).map(|kept| &kept.decision);
         decision.is_some_and(|one| {

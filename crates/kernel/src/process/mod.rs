@@ -47,7 +47,8 @@ pub async fn later(wait: Duration) {
     tokio::time::sleep(wait).await;
 }
 
-/// The machine's boot, which shells tell to deciders that count on the clock that does not jump; empty where it cannot be read.
+/// The machine's boot, which shells tell to deciders that count on the clock that does not jump, or compare when processes were started; empty
+/// where it cannot be read.
 #[must_use]
 pub fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()

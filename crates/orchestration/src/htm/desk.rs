@@ -19,11 +19,12 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    iter,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use grace_bus::{Bus, Message};
+use grace_bus::{Bus, Message, Subscription};
 use grace_kernel::{
     Answer, Envelope, HostError, Outcome,
     process::{
@@ -164,29 +165,21 @@ impl Desk {
         loop {
             tokio::select! {
                 message = inbox.next() => {
-                    let Some(mut message) = message else {
+                    let Some(first) = message else {
                         return tell("the subscription to the workers' words has ended");
                     };
                     // All that has come, then one step for all of it.
-                    loop {
+                    for message in all_there(first, &mut inbox) {
                         self.hear(message).await;
-                        match inbox.try_next() {
-                            Some(next) => message = next,
-                            None => break,
-                        }
                     }
                     self.go();
                 }
                 message = submissions.next() => {
-                    let Some(mut message) = message else {
+                    let Some(first) = message else {
                         return tell("the subscription to intents has ended");
                     };
-                    loop {
+                    for message in all_there(first, &mut submissions) {
                         self.hear_submission(message).await;
-                        match submissions.try_next() {
-                            Some(next) => message = next,
-                            None => break,
-                        }
                     }
                     if !self.waiting.is_empty() {
                         self.go();
@@ -432,6 +425,11 @@ impl Desk {
         // Lost with the connection: whoever asked asks again.
         let _ = self.bus.publish(Message::new(to, body)).await;
     }
+}
+
+/// A message and those that have come behind it.
+fn all_there(first: Message, inbox: &mut Subscription) -> impl Iterator<Item = Message> {
+    iter::once(first).chain(iter::from_fn(move || inbox.try_next()))
 }
 
 /// What the cortex may say there.

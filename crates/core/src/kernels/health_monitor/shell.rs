@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 use grace_bus::{Bus, Message};
 use grace_kernel::{
     Envelope, HostError, Outcome,
-    process::{serve::Shell, tell, thread::Commands},
+    process::{boot, serve::Shell, tell, thread::Commands},
 };
 use grace_types::{
     manifest::{AlertRule, Manifest},
@@ -132,8 +132,7 @@ impl Rounds {
             }
         };
         self.sampler = Sampler::new(&manifest);
-        let boot = procfs::boot_id().unwrap_or_default();
-        self.ask(Command::Configure { boot, rules: rules(&manifest) }).await;
+        self.ask(Command::Configure { boot: boot(), rules: rules(&manifest) }).await;
     }
 
     /// Whether something is starting, and the next round is wanted soon.
