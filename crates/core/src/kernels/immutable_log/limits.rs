@@ -48,13 +48,15 @@ pub const KEY_FILE_BYTES: usize = 4096;
 pub const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 
 /// Bytes of entries that are published without a pause. Each publication replaces half a dozen partial files, and what was removed lately makes
-/// new files dear (ext4 passes over such inodes one by one): so not before there are some 50 full bundles to write as well.
-pub const PUBLISH_BYTES: usize = 8 << 20;
+/// new files dear (ext4 passes over such inodes one by one): so not before there are some 50 full bundles to write as well. Less
+/// than [`UNPUBLISHED_BYTES`], so that nobody who waits for room waits for a pause.
+pub const PUBLISH_BYTES: usize = UNPUBLISHED_BYTES / 4;
 
 /// Before a publication that failed is tried again. Room on a disk comes back at no particular time, and trying costs a few writes.
 pub const PUBLISH_RETRY: Duration = Duration::from_millis(250);
 
-/// The longest that the sealer waits for more batches before it seals, however slow the disk is.
+/// The longest that the sealer waits for more batches before it seals, however slow the disk is. It is all that an entry ever waits
+/// for anything but the disk: for the frame before its own, and where too much is unpublished, for the public files.
 pub const GATHER: Duration = Duration::from_millis(1);
 
 /// Between two announcements of a checkpoint on the bus. The last one is always announced.

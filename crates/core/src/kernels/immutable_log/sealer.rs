@@ -100,43 +100,59 @@ impl Sealer {
         self.shared.work();
         self.publish_if_quiet(false)?;
         loop {
-            let (stop, failing) = self.hear();
-            self.take_batches(failing.as_deref());
-            self.seal_if_idle()?;
-            self.publish_if_quiet(stop)?;
-            if stop && self.is_quiet(self.given_up) && self.backlog.is_empty() {
-                if let Some(job) = self.stuck.take() {
-                    return Err(format!(
-                        "the entries from {} on could not be written; their senders were told",
-                        job.frame.checkpoint.size
-                    ));
-                }
-                if let Some(failing) = failing {
-                    return Err(format!("the public files are behind: {failing}"));
-                }
+            let over = self.wait();
+            if self.turn(over)? {
                 return Ok(());
             }
         }
     }
 
-    /// Waits for something to do, and takes in what the other threads say. Whether to stop, and what the publisher meets.
-    fn hear(&mut self) -> (bool, Option<String>) {
-        let shared = Arc::clone(&self.shared);
+    /// Waits for something to do. Whether that is what was put off until now: to publish.
+    fn wait(&self) -> bool {
         let (quiet, quiet_if_given_up) = (self.is_quiet(false), self.is_quiet(true));
         let (has_backlog, blocked) = (!self.backlog.is_empty(), self.is_blocked());
-        let (mut inbox, over) = shared.wait(SEALER, self.until_publication(), |inbox: &Inbox| {
+        self.shared.wait(SEALER, self.until_publication(), |inbox: &Inbox| {
             let takes = !blocked || inbox.publishing_fails.is_some();
             let batches = takes && (has_backlog || !inbox.batches.is_empty());
             let idle = inbox.stop && (quiet || (inbox.given_up && quiet_if_given_up));
             inbox.synced.is_some() || inbox.published || batches || idle
-        });
+        })
+    }
+
+    /// Does all that there is to do, without waiting for the disk; `over` when the pause after a publication is. Whether all is done,
+    /// and the log was told to end.
+    pub(super) fn turn(&mut self, over: bool) -> Result<bool, String> {
         if over {
             self.published = None;
         }
+        let (stop, failing) = self.hear();
+        self.take_batches(failing.as_deref());
+        self.seal_if_idle()?;
+        self.publish_if_quiet(stop)?;
+        if !(stop && self.is_quiet(self.given_up) && self.backlog.is_empty()) {
+            return Ok(false);
+        }
+        if let Some(job) = self.stuck.take() {
+            return Err(format!(
+                "the entries from {} on could not be written; their senders were told",
+                job.frame.checkpoint.size
+            ));
+        }
+        match failing {
+            Some(failing) => Err(format!("the public files are behind: {failing}")),
+            None => Ok(true),
+        }
+    }
+
+    /// Takes in what the other threads say. Whether to stop, and what the publisher meets.
+    fn hear(&mut self) -> (bool, Option<String>) {
+        let shared = Arc::clone(&self.shared);
+        let now = self.clock.now().mono;
+        let mut inbox = shared.lock();
         let (synced, stop) = (inbox.synced.take(), inbox.stop);
         if mem::take(&mut inbox.published) {
             self.publishing = None;
-            self.published = Some(self.clock.now().mono);
+            self.published = Some(now);
         }
         // What comes after the failure is a new try.
         let failed = matches!(synced, Some(Synced::Failed { .. }));
@@ -281,16 +297,18 @@ impl Sealer {
         }
     }
 
-    /// What is left of the pause after the last publication; `None` when it is over.
+    /// What is left of the pause after the last publication; `None` when it is over, or there is too much to publish for one.
     fn pause(&self) -> Option<Duration> {
+        if self.intake.unplanned_bytes() >= PUBLISH_BYTES {
+            return None;
+        }
         let since = self.clock.now().mono.since(self.published?);
         PUBLISH_PAUSE.checked_sub(since).filter(|left| !left.is_zero())
     }
 
     /// Whether to publish though more is coming.
     fn is_publication_due(&self) -> bool {
-        let paused = self.pause().is_some();
-        self.publishing.is_none() && (!paused || self.intake.unplanned_bytes() >= PUBLISH_BYTES)
+        self.publishing.is_none() && self.pause().is_none()
     }
 
     /// Whether neither syncer nor publisher has anything to do.
@@ -299,7 +317,7 @@ impl Sealer {
     }
 
     /// How long to wait for something to do before what is sealed is published.
-    fn until_publication(&self) -> Option<Duration> {
+    pub(super) fn until_publication(&self) -> Option<Duration> {
         (self.is_idle() && self.intake.has_unplanned()).then(|| self.pause().unwrap_or_default())
     }
 

@@ -175,6 +175,21 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Of a log whose public files stand at `newest`.
+    pub(super) fn new(newest: Published, key: VerifierKey, tell: fn(&str)) -> Self {
+        Self {
+            inbox: Mutex::default(),
+            wake: Condvar::new(),
+            room: Condvar::new(),
+            retry: Condvar::new(),
+            published: AtomicU64::new(newest.checkpoint.size),
+            pulses: Default::default(),
+            newest: watch::Sender::new(newest),
+            key,
+            tell,
+        }
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Inbox> {
         // Nothing panics while it holds the lock; and the inbox is whole between any two statements.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
@@ -191,13 +206,8 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Waits until `ready`, but not longer than `most` where that is given, and hands out the inbox; whether it was so long.
-    pub(super) fn wait(
-        &self,
-        pulse: usize,
-        most: Option<Duration>,
-        ready: impl Fn(&Inbox) -> bool,
-    ) -> (MutexGuard<'_, Inbox>, bool) {
+    /// Waits until `ready`, but not longer than `most` where that is given; whether it was so long.
+    pub(super) fn wait(&self, pulse: usize, most: Option<Duration>, ready: impl Fn(&Inbox) -> bool) -> bool {
         let (mut inbox, mut over) = (self.lock(), false);
         if !ready(&inbox) {
             self.pulses[pulse].waiting();
@@ -214,7 +224,7 @@ impl Shared {
             self.pulses[pulse].working();
         }
         self.pulses[pulse].step();
-        (inbox, over)
+        over
     }
 
     /// Takes all batches that wait.
@@ -230,7 +240,7 @@ impl Shared {
 /// A log that is open for appending. Clones share it.
 #[derive(Clone)]
 pub struct LogWriter {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// The threads of a log.
@@ -278,17 +288,8 @@ impl LogWriter {
             publisher.carry_out(&Publication { plan, snapshot: None }, step)?;
         }
         let note = published.sign(&[intake.key()]).map_err(OpenError::Checkpoint)?;
-        let shared = Arc::new(Shared {
-            inbox: Mutex::default(),
-            wake: Condvar::new(),
-            room: Condvar::new(),
-            retry: Condvar::new(),
-            published: AtomicU64::new(published.size),
-            pulses: Default::default(),
-            newest: watch::Sender::new(Published { checkpoint: published, note }),
-            key: intake.key().verifier().clone(),
-            tell,
-        });
+        let newest = Published { checkpoint: published, note };
+        let shared = Arc::new(Shared::new(newest, intake.key().verifier().clone(), tell));
         let known = Arc::new(Mutex::new(known));
         // Of one each: the sealer has at most one frame and one publication on the way.
         let (jobs, to_sync) = mpsc::sync_channel(1);

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod intake;
 mod threads;
+mod waits;
 
 use std::collections::BTreeMap;
 
