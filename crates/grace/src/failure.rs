@@ -7,6 +7,8 @@ use std::{
     io,
 };
 
+use grace_types::intent::DISK_RESERVE;
+
 use crate::style::Style;
 
 /// The exit status of `grace`.
@@ -49,9 +51,14 @@ pub(crate) struct Failure {
     pub(crate) detail: Option<Box<str>>,
 }
 
+/// What to do where the last of the disk is kept for emergencies.
+const MAKE_ROOM: &str = "make room on the disk that holds the data, and ask again; what cannot wait is for `grace emergency begin`";
+
 impl Failure {
     pub(crate) fn new(exit: Exit, code: &str, what: impl Into<String>) -> Self {
-        Self { exit, code: code.to_owned(), what: what.into(), place: None, help: None, detail: None }
+        // Whoever says so, the way out is one.
+        let help = (code == DISK_RESERVE).then(|| MAKE_ROOM.into());
+        Self { exit, code: code.to_owned(), what: what.into(), place: None, help, detail: None }
     }
 
     pub(crate) fn at(mut self, place: &impl Display) -> Self {

@@ -32,9 +32,6 @@ pub struct Envelope<C> {
     pub traceparent: Option<String>,
     /// The sender's hybrid logical clock.
     pub hlc: Hlc,
-    /// Whether it is recorded even while the disk's reserve is in use. Never set from a message: whoever could set it there would have
-    /// the reserve for themselves.
-    pub emergency: bool,
 }
 
 impl<C> Envelope<C> {
@@ -49,7 +46,6 @@ impl<C> Envelope<C> {
             hops: 0,
             traceparent: None,
             hlc: Hlc::default(),
-            emergency: false,
         }
     }
 

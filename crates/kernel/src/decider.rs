@@ -31,6 +31,24 @@ pub trait Decider: Sized + Send + 'static {
     /// it has an idempotency key: then its answer is recorded.
     fn decide(state: &Self::State, now: Now, command: &Self::Command) -> Decision<Self>;
 
+    /// Decides while the last of the disk is kept for emergencies, when nothing is recorded but what belongs to one
+    /// ([`Decider::is_for_emergency`]) and any other decision is dropped as a whole. To be given where a command may hold both: so that the one
+    /// goes on, and the other is put off, item by item. Pure, as [`Decider::decide`].
+    fn decide_in_reserve(state: &Self::State, now: Now, command: &Self::Command) -> Decision<Self> {
+        Self::decide(state, now, command)
+    }
+
+    /// Whether this event, of a decision with all `those` on this state, belongs to an emergency, so that it is recorded even while the last of
+    /// the disk is kept for them. Pure. It is told from what was decided, never from the word of a sender: whoever could say it in a message
+    /// would have the reserve for themselves.
+    fn is_for_emergency(
+        _state: &Self::State,
+        _event: &Recorded<Self::Event>,
+        _those: &[Recorded<Self::Event>],
+    ) -> bool {
+        false
+    }
+
     /// Takes an event into the state. Pure and total: an event that was recorded has happened.
     fn evolve(state: &mut Self::State, event: &Self::Event);
 

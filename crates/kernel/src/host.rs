@@ -128,8 +128,9 @@ impl<D: Decider, T> Host<D, T> {
         std::mem::take(&mut self.notices)
     }
 
-    /// While `on`, a command that would put something on record is refused with [`HostError::DiskReserve`], unless it is an
-    /// emergency. Questions, and what was decided before under the same key, are answered.
+    /// While `on`, it is decided by [`Decider::decide_in_reserve`], and a decision that would put anything on record that does not belong
+    /// to an emergency is dropped as a whole: its command is refused with [`HostError::DiskReserve`]. Questions, and what was decided before
+    /// under the same key, are answered.
     pub const fn keep_reserve(&mut self, on: bool) {
         self.reserve = on;
     }
@@ -171,10 +172,13 @@ impl<D: Decider, T> Host<D, T> {
                 Key::Applied(outcome) => return Ok(outcome),
             },
         };
-        let decision = D::decide(&self.kept.state, now, &envelope.command);
+        let decide = if self.reserve { D::decide_in_reserve } else { D::decide };
+        let decision = decide(&self.kept.state, now, &envelope.command);
         let answered = match key {
             None if decision.events.is_empty() => return Ok(decision.outcome),
-            _ if self.reserve && !envelope.emergency => return Err(HostError::DiskReserve),
+            _ if self.reserve && !self.is_for_emergency(&decision.events) => {
+                return Err(HostError::DiskReserve);
+            }
             None => None,
             Some((key, fingerprint)) => {
                 Some(Answered { key, fingerprint, outcome: through_json(&decision.outcome)? })
@@ -195,6 +199,11 @@ impl<D: Decider, T> Host<D, T> {
             }
         }
         Ok(decision.outcome)
+    }
+
+    fn is_for_emergency(&self, events: &[Recorded<D::Event>]) -> bool {
+        let belongs = |event| D::is_for_emergency(&self.kept.state, event, events);
+        !events.is_empty() && events.iter().all(belongs)
     }
 
     fn check_key(&self, key: String, command: &D::Command) -> Result<Key<D>, HostError> {

@@ -70,6 +70,38 @@ impl Decider for Governance {
         }
     }
 
+    fn decide_in_reserve(state: &State, now: Now, command: &Command) -> Decided {
+        match command {
+            Command::Tick => emergency::over(state, now).fold(Decision::reply(Reply::Done), Decision::record),
+            other => Self::decide(state, now, other),
+        }
+    }
+
+    fn is_for_emergency(_state: &State, event: &Recorded<Event>, those: &[Recorded<Event>]) -> bool {
+        match event.event() {
+            // Without its start nothing is decided here at all.
+            Event::Began { .. } | Event::Brought { .. } => true,
+            Event::EmergencyBegun { .. } | Event::EmergencyUsed { .. } | Event::EmergencyEnded { .. } => true,
+            Event::ReviewOwed { case } => case.tier == Tier::Emergency,
+            Event::GrantsTaken { .. } => true,
+            // The cortex takes policies and grants together.
+            Event::Adopted { .. } | Event::CarriedOut { .. } => {
+                those.iter().any(|one| matches!(one.event(), Event::GrantsTaken { .. }))
+            }
+            Event::Asked { .. }
+            | Event::Yes { .. }
+            | Event::Resolved { .. }
+            | Event::NotTaken { .. }
+            | Event::Enrolled { .. }
+            | Event::Dismissed { .. }
+            | Event::Told { .. }
+            | Event::Reviewed { .. }
+            | Event::Approved { .. }
+            | Event::Refused { .. }
+            | Event::ResultsTold { .. } => false,
+        }
+    }
+
     fn evolve(state: &mut State, event: &Event) {
         state.take(event);
     }

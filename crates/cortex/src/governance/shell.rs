@@ -211,9 +211,10 @@ async fn emergencies(bus: Bus, commands: Commands<Governance>) {
         };
         let Some(declared) = declared else { continue };
         let reason = "critical kernels are down, and the control plane restarts what they need".to_owned();
-        let mut envelope = Envelope::new(Command::Emergency { declared, reason });
-        envelope.emergency = true;
-        if matches!(commands.ask(envelope).await, Err(HostError::Stopping)) {
+        if matches!(
+            commands.ask(Envelope::new(Command::Emergency { declared, reason })).await,
+            Err(HostError::Stopping)
+        ) {
             return;
         }
     }
@@ -286,21 +287,20 @@ impl Herald {
         }
     }
 
-    /// `Err` when the host is stopping.
+    /// `Err` when the host is stopping. What the cortex cannot take now keeps nothing else from it: on a disk that is almost full it takes
+    /// grants, and no verdicts.
     async fn hand_over(&mut self, due: HandOver) -> Result<(), ()> {
         if !due.verdicts.is_empty() {
             let intents: Vec<IntentId> = due.verdicts.iter().map(|verdict| verdict.intent).collect();
-            let Some(answer) = self.say(Word::Resolve { verdicts: due.verdicts }).await else {
-                return Ok(());
-            };
-            for (intents, refused) in sorted(intents, answer) {
+            let answer = self.say(Word::Resolve { verdicts: due.verdicts }).await;
+            for (intents, refused) in answer.map(|answer| sorted(intents, answer)).into_iter().flatten() {
                 self.note(Command::Told { intents, refused }).await?;
             }
         }
         if !due.results.is_empty() {
             let intents: Vec<IntentId> = due.results.iter().map(|one| one.intent).collect();
-            let Some(answer) = self.say(Word::Carried { results: due.results }).await else { return Ok(()) };
-            if answer.done.is_some() {
+            let answer = self.say(Word::Carried { results: due.results }).await;
+            if answer.is_some_and(|answer| answer.done.is_some()) {
                 self.note(Command::ResultsTold { intents }).await?;
             }
         }

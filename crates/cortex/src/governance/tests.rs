@@ -374,6 +374,64 @@ fn a_use_is_on_record_with_the_grant_that_gave_the_leave_and_counts_for_that_one
     assert_eq!((uses(&bench), bench.state.ended[0].uses), (vec![0], 2), "also one that is told of late");
 }
 
+/// Whether it is taken while the last of the disk is kept for emergencies; then it is.
+fn in_reserve(bench: &mut Bench, command: &Command) -> bool {
+    let decision: Decision<Governance> = Governance::decide_in_reserve(&bench.state, bench.now, command);
+    let events = decision.events();
+    let taken = events.iter().all(|event| Governance::is_for_emergency(&bench.state, event, events));
+    for event in events.iter().filter(|_| taken) {
+        Governance::evolve(&mut bench.state, event.event());
+    }
+    taken && matches!(decision.outcome(), Outcome::Done(_))
+}
+
+#[test]
+fn on_a_disk_that_is_almost_full_emergencies_are_put_on_record_and_nothing_else_is() {
+    let mut bench = Bench::new(&["ann"]);
+    let review = |number: u64, tier: Tier| Case {
+        owed: Owed::Review,
+        kind: "emergency_recovery".into(),
+        tier,
+        until: None,
+        reasons: vec![Reason::new("emergency.grant", "under the emergency grant emg-1")],
+        ..case(number, "bob", 1)
+    };
+    let plain = case(1, "bob", 1);
+    bench.owe(&plain);
+    let begin = || Command::BeginEmergency {
+        reason: "the disk is full".into(),
+        for_ms: 60_000,
+        actor: None,
+        by: "ann".into(),
+    };
+    assert!(in_reserve(&mut bench, &begin()));
+    let (number, revision) = (bench.state.in_force, bench.state.revision);
+    assert!(in_reserve(&mut bench, &Command::Adopted { number, revision, refused: None }));
+    assert!(in_reserve(&mut bench, &Command::Owe { cases: vec![review(2, Tier::Emergency)] }));
+    assert_eq!((bench.state.reviews.len(), bench.state.grants["emg-1"].uses), (1, 1));
+    for cases in [
+        vec![review(3, Tier::Reviewed)],
+        vec![case(4, "bob", 1)],
+        vec![review(5, Tier::Emergency), review(6, Tier::Reviewed)],
+    ] {
+        assert!(!in_reserve(&mut bench, &Command::Owe { cases }));
+    }
+    let yes = bench.said("ann", &plain, Answer::Approve);
+    assert!(!in_reserve(&mut bench, &Command::Approve(yes)));
+    let look = Command::Accept { review: review(2, Tier::Emergency).intent, by: "ann".into(), note: None };
+    assert!(!in_reserve(&mut bench, &look), "a look at it can wait");
+    let declared = |declared| Command::Emergency { declared, reason: "kernels are down".into() };
+    assert!(in_reserve(&mut bench, &declared(true)) && in_reserve(&mut bench, &declared(false)));
+    assert!(in_reserve(&mut bench, &begin()));
+    assert!(in_reserve(&mut bench, &Command::EndEmergency { grant: "emg-1".into(), by: "ann".into() }));
+    // Time ends the other grant, and no approval.
+    bench.now = at(1_000_000);
+    assert!(in_reserve(&mut bench, &Command::Tick));
+    assert!(bench.state.grants.is_empty() && bench.word(plain.intent).is_none());
+    bench.done(&Command::Tick);
+    assert_eq!(bench.word(plain.intent), Some(Word::Expired));
+}
+
 #[test]
 fn an_emergency_is_bounded_and_ends() {
     let mut bench = Bench::new(&[]);

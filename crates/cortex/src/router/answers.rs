@@ -369,11 +369,16 @@ pub(super) fn tick(state: &State, at: Timestamp, now: Now) -> Decided<Router> {
         let counted = poll.and_then(|poll| votes::counted(state, at, *id, poll));
         decision = decision.record(counted.unwrap_or_else(|| ended(at, *id, expired(*id))));
     }
+    grants_over(state, at).into_iter().fold(decision, Decided::record)
+}
+
+/// Grants whose time is over.
+pub(super) fn grants_over(state: &State, at: Timestamp) -> Option<Recorded<Event>> {
     let ended: Vec<String> =
         state.grants.values().filter(|grant| at >= grant.until).map(|grant| grant.id.clone()).collect();
     if ended.is_empty() {
-        return decision;
+        return None;
     }
     let why = Why::because("emergency.ended", format!("the time of {} is over", ended.join(", ")));
-    decision.record(recorded(at, What::GrantsEnded { grants: ended }, PLACE, "the end of a grant", why))
+    Some(recorded(at, What::GrantsEnded { grants: ended }, PLACE, "the end of a grant", why))
 }

@@ -53,6 +53,15 @@ use crate::{
 #[derive(Debug)]
 pub enum Router {}
 
+/// What may be put on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// Everything.
+    Enough,
+    /// What belongs to an emergency: the last of the disk is kept for that.
+    Reserve,
+}
+
 /// What is to be done outside.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
@@ -75,7 +84,36 @@ impl Decider for Router {
     type Effect = Effect;
 
     fn decide(state: &State, now: Now, command: &Command) -> Decision<Self> {
-        decide(state, now, command).unwrap_or_else(Decision::refuse)
+        decide(state, now, command, Room::Enough).unwrap_or_else(Decision::refuse)
+    }
+
+    fn decide_in_reserve(state: &State, now: Now, command: &Command) -> Decision<Self> {
+        decide(state, now, command, Room::Reserve).unwrap_or_else(Decision::refuse)
+    }
+
+    fn is_for_emergency(state: &State, event: &Recorded<Event>, those: &[Recorded<Event>]) -> bool {
+        match &event.event().what {
+            // Without its start nothing is decided here at all.
+            What::Configured { .. } => true,
+            What::GrantsChanged { .. } | What::GrantsEnded { .. } => true,
+            // Policies and grants come together.
+            What::GenerationAdopted { .. } => {
+                those.iter().any(|one| matches!(one.event().what, What::GrantsChanged { .. }))
+            }
+            What::Decided { decision, .. } => decision.is_emergency(),
+            What::HandedOn { intents } => intents.iter().all(|id| state.is_emergency(*id)),
+            What::Refused { intent, .. } | What::Carried { intent, .. } => state.is_emergency(*intent),
+            What::CasesTold { cases } => cases.iter().all(|(id, _)| state.is_emergency(*id)),
+            What::ClockAhead { .. }
+            | What::Resolved { .. }
+            | What::Expired { .. }
+            | What::VoterKnown { .. }
+            | What::BallotCast { .. }
+            | What::BallotRefused { .. }
+            | What::VoteCounted { .. }
+            | What::GenerationRefused { .. }
+            | What::InForceRefused { .. } => false,
+        }
     }
 
     fn evolve(state: &mut State, event: &Event) {
@@ -155,7 +193,7 @@ fn of_alike(state: &State, first: IntentId, also: &[Alike]) -> Vec<Effect> {
     effects
 }
 
-fn decide(state: &State, now: Now, command: &Command) -> Result<Decision<Router>, Refusal> {
+fn decide(state: &State, now: Now, command: &Command, room: Room) -> Result<Decision<Router>, Refusal> {
     if let Command::Configure { era, declared, boot } = command {
         return Ok(answers::configure(state, now, (*era, declared), boot));
     }
@@ -168,7 +206,7 @@ fn decide(state: &State, now: Now, command: &Command) -> Result<Decision<Router>
         Command::Submit { .. } => {
             Err(bad_request("who asks is known from the road only: the intake says it"))
         }
-        Command::Decide { intents } => submit::decide(state, at, intents),
+        Command::Decide { intents } => submit::decide(state, at, intents, room),
         Command::Settle { results } => Ok(answers::settle(state, at, results)),
         Command::Told { cases } => Ok(answers::told(state, at, cases)),
         Command::Carried { results } => answers::carried(state, at, results),
@@ -176,6 +214,9 @@ fn decide(state: &State, now: Now, command: &Command) -> Result<Decision<Router>
         Command::Voter { name, key } => Ok(votes::known(state, at, name, key)),
         Command::Ballot { voter, note } => Ok(votes::ballot(state, at, voter, note)),
         Command::Adopt { in_force, key } => answers::adopt(state, at, in_force, key.as_deref()),
+        Command::Tick if room == Room::Reserve => Ok(answers::grants_over(state, at)
+            .into_iter()
+            .fold(Decision::reply(Reply::Ticked), Decision::record)),
         Command::Tick => Ok(answers::tick(state, at, now)),
         Command::Query(query) => query::query(state, query),
     }

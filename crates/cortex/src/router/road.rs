@@ -16,11 +16,11 @@ use std::{
 
 use grace_bus::{Bus, Message};
 use grace_kernel::{
-    Envelope, Outcome,
+    Envelope, HostError, Outcome,
     process::{here::Here, later, thread::Commands, wire},
 };
 use grace_types::intent::{
-    IntentId, Json, Refused, SUBMIT_SUBJECT, Submission, Submitted,
+    DISK_RESERVE, IntentId, Json, Refused, SUBMIT_SUBJECT, Submission, Submitted,
     asked::{Asked, Refusal},
 };
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,7 @@ use crate::{
     command::Command,
     governance::{self, shell},
     limits,
+    tier::Tier,
 };
 
 const TASK_MANAGER: &str = "htm";
@@ -106,13 +107,16 @@ pub(super) async fn sound(bus: &Bus, asked: &Asked, by: &str) -> Result<usize, R
     }
 }
 
+/// Whether it belongs to no emergency.
+type Plain = bool;
+
 /// Those who wait for what the task manager says of an intent, and what it said lately.
 #[derive(Clone, Default)]
 pub(super) struct Waiters {
     by_intent: Arc<Mutex<HashMap<IntentId, Vec<oneshot::Sender<Submitted>>>>>,
     pressed: Arc<AtomicBool>,
-    /// What it said that is not on record yet.
-    said: Arc<Mutex<BTreeMap<IntentId, Submitted>>>,
+    /// What it said that is not on record yet, of emergencies first.
+    said: Arc<Mutex<BTreeMap<(Plain, IntentId), Submitted>>>,
     more: Arc<Notify>,
 }
 
@@ -148,22 +152,27 @@ impl Waiters {
     }
 
     /// What the task manager said that is not on record yet, so much as goes into one command. Who asks about an intent is to have that on record
-    /// before; what is put on record twice counts once.
+    /// before; what is put on record twice counts once. What belongs to emergencies goes alone: on a disk that is almost full nothing else
+    /// goes on record.
     pub(super) fn unsettled(&self) -> Option<Command> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let results: Vec<_> =
-            said.iter().take(limits::BATCH).map(|(id, result)| (*id, result.clone())).collect();
-        (!results.is_empty()).then_some(Command::Settle { results })
+        let ((first, _), _) = said.first_key_value()?;
+        let alike = said.iter().take_while(|((plain, _), _)| plain == first).take(limits::BATCH);
+        let results = alike.map(|((_, id), result)| (*id, result.clone())).collect();
+        Some(Command::Settle { results })
     }
 
-    fn note(&self, id: IntentId, submitted: Submitted) {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(id, submitted);
+    fn note(&self, of: (Plain, IntentId), submitted: Submitted) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(of, submitted);
         self.more.notify_one();
     }
 
     fn noted(&self, results: &[(IntentId, Submitted)]) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        results.iter().for_each(|(id, _)| drop(said.remove(id)));
+        for (id, _) in results {
+            said.remove(&(true, *id));
+            said.remove(&(false, *id));
+        }
     }
 
     fn say(&self, id: IntentId, submitted: &Submitted) {
@@ -238,8 +247,10 @@ impl Road {
                         road.waiters.press(true);
                         road.again_later(one);
                     }
+                    Submitted::Refused(refused) if refused.code == DISK_RESERVE => road.again_later(one),
                     _ => {
-                        road.waiters.note(id, result.clone());
+                        let emergency = one.origin.as_ref().is_some_and(|origin| origin.is_emergency());
+                        road.waiters.note((!emergency, id), result.clone());
                         road.waiters.say(id, &result);
                     }
                 }
@@ -295,18 +306,33 @@ async fn settle(waiters: Waiters, commands: Commands<Router>) {
         // Nobody waits for it: what comes within a moment shares a record and a sync, which would hold up decisions.
         later(limits::SETTLE_GATHER).await;
         while let Some(settle) = waiters.unsettled() {
-            if commands.insist(settle.clone(), limits::ROAD_AGAIN).await.is_err() {
-                return;
-            }
-            if let Command::Settle { results } = settle {
-                waiters.noted(&results);
+            match (commands.ask(Envelope::new(settle.clone())).await, settle) {
+                (Err(HostError::Stopping), _) => return,
+                // Another time: something that goes first may have come meanwhile.
+                (Err(_), _) => later(limits::ROAD_AGAIN).await,
+                (Ok(_), Command::Settle { results }) => waiters.noted(&results),
+                (Ok(_), _) => {}
             }
         }
     }
 }
 
-/// Starts telling governance of cases. What is sent to the way that comes back is told.
-pub(super) fn tell(bus: Bus, commands: Commands<Router>) -> mpsc::UnboundedSender<Case> {
+/// The ways to governance: one for what belongs to emergencies, which waits for nothing else, and one for the rest.
+pub(super) struct Telling([mpsc::UnboundedSender<Case>; 2]);
+
+impl Telling {
+    pub(super) fn tell(&self, case: Case) {
+        // The receivers end with the process.
+        let _ = self.0[usize::from(case.tier == Tier::Emergency)].send(case);
+    }
+}
+
+/// Starts telling governance of cases.
+pub(super) fn tell(bus: &Bus, commands: &Commands<Router>) -> Telling {
+    Telling([(); 2].map(|()| way(bus.clone(), commands.clone())))
+}
+
+fn way(bus: Bus, commands: Commands<Router>) -> mpsc::UnboundedSender<Case> {
     // What is owed stands in the state, which bounds it.
     let (queue, mut owed) = mpsc::unbounded_channel::<Case>();
     tokio::spawn(async move {

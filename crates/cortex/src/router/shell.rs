@@ -34,10 +34,9 @@ use super::{
     Effect, Router,
     intake::Intake,
     polls::Polls,
-    road::{self, Waiters},
+    road::{self, Telling, Waiters},
 };
 use crate::{
-    case::Case,
     command::{Asked, Command, GOVERN_SUBJECT, decided_subject},
     governance, limits,
 };
@@ -105,7 +104,7 @@ struct Ways {
     bus: Bus,
     arriving: mpsc::Sender<Message>,
     hand_on: mpsc::UnboundedSender<Submission>,
-    tell: mpsc::UnboundedSender<Case>,
+    tell: Telling,
     polls: Polls,
 }
 
@@ -132,7 +131,7 @@ impl Shell<Router> for Process {
         let waiters = Waiters::default();
         let (arriving, messages) = mpsc::channel(limits::REQUESTS);
         let hand_on = road::hand_on(bus.clone(), commands.clone(), waiters.clone());
-        let telling = road::tell(bus.clone(), commands.clone());
+        let telling = road::tell(&bus, commands);
         let clock = Arc::clone(&self.clock);
         let intake =
             Intake::new(bus.clone(), commands.clone(), clock, waiters, types, self.public_key.clone());
@@ -159,7 +158,7 @@ impl Shell<Router> for Process {
         // The receivers end with the process.
         match effect {
             Effect::HandOn(submission) => drop(ways.hand_on.send(*submission)),
-            Effect::Tell(case) => drop(ways.tell.send(*case)),
+            Effect::Tell(case) => ways.tell.tell(*case),
             Effect::Propose(proposal) => ways.polls.open(*proposal),
             Effect::Resolved(id) => {
                 ways.polls.close(id);

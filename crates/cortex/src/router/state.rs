@@ -157,6 +157,11 @@ impl State {
         self.generation.as_ref().map_or(0, |generation| generation.number)
     }
 
+    /// Whether it was allowed in an emergency.
+    pub(super) fn is_emergency(&self, id: IntentId) -> bool {
+        self.intents.get(&id).is_some_and(|kept| kept.decision.is_emergency())
+    }
+
     /// The emergency grant that is live for this actor, by its name.
     pub(super) fn grant(&self, actor: &Actor, at: Timestamp) -> Option<String> {
         self.grants.values().find(|grant| grant.covers(actor, at)).map(|grant| grant.id.clone())

@@ -4,16 +4,16 @@
 
 use std::collections::HashMap;
 
-use grace_kernel::Decision as Decided;
+use grace_kernel::{Decision as Decided, HostError};
 use grace_types::{
-    intent::{IntentId, Json, Refused},
+    intent::{DISK_RESERVE, IntentId, Json, Refused},
     reason::Reason,
     time::Timestamp,
     yaml::suggest,
 };
 
 use super::{
-    Router, bad_request, because,
+    Room, Router, bad_request, because,
     event::{Alike, What},
     recorded,
     state::{State, key_of, request},
@@ -48,6 +48,7 @@ fn refused(code: &str, message: impl Into<String>) -> Answered {
 struct Batch<'s> {
     state: &'s State,
     at: Timestamp,
+    on_record: Room,
     events: Vec<What>,
     /// How many it has decided.
     decided: u64,
@@ -63,7 +64,12 @@ struct Batch<'s> {
     bytes: usize,
 }
 
-pub(super) fn decide(state: &State, at: Timestamp, intents: &[Arrived]) -> Result<Decided<Router>, Refusal> {
+pub(super) fn decide(
+    state: &State,
+    at: Timestamp,
+    intents: &[Arrived],
+    on_record: Room,
+) -> Result<Decided<Router>, Refusal> {
     if intents.is_empty() || intents.len() > limits::BATCH {
         let (most, found) = (limits::BATCH, intents.len());
         return Err(bad_request(format!("1 to {most} intents at a time; these are {found}")));
@@ -71,6 +77,7 @@ pub(super) fn decide(state: &State, at: Timestamp, intents: &[Arrived]) -> Resul
     let mut batch = Batch {
         state,
         at,
+        on_record,
         events: Vec::new(),
         decided: 0,
         bytes_of_last: 0,
@@ -139,6 +146,9 @@ impl Batch<'_> {
         }
         self.room(&payload)?;
         let decision = self.decision(actor, asked, &question, digest);
+        if self.on_record == Room::Reserve && !decision.is_emergency() {
+            return Err(refused(DISK_RESERVE, HostError::DiskReserve.to_string()));
+        }
         if decision.outcome == Outcome::WaitsForApproval && change::is_named(asked) {
             enough(&decision, *others)?;
         }

@@ -25,6 +25,7 @@ mod alike;
 mod changes;
 mod leave;
 mod malformed;
+mod reserve;
 mod votes;
 
 struct World {
@@ -56,7 +57,19 @@ impl World {
 
     /// Decides, and lives on from what a replay would read.
     fn give(&mut self, command: &Command) -> Said<Reply, crate::command::Refusal> {
-        let decided: Decided<Router> = Router::decide(&self.state, self.clock.now(), command);
+        let decided = Router::decide(&self.state, self.clock.now(), command);
+        self.live_on(&decided)
+    }
+
+    /// As the host does while the last of the disk is kept for emergencies: `None` where it refuses.
+    fn give_in_reserve(&mut self, command: &Command) -> Option<Said<Reply, crate::command::Refusal>> {
+        let decided = Router::decide_in_reserve(&self.state, self.clock.now(), command);
+        let events = decided.events();
+        let belongs = |event| Router::is_for_emergency(&self.state, event, events);
+        events.iter().all(belongs).then(|| self.live_on(&decided))
+    }
+
+    fn live_on(&mut self, decided: &Decided<Router>) -> Said<Reply, crate::command::Refusal> {
         for record in decided.events() {
             let text = serde_json::to_string(record).unwrap();
             let record: grace_kernel::Recorded<super::Event> = serde_json::from_str(&text).unwrap();

@@ -148,18 +148,18 @@ async fn what_is_no_command_is_answered_with_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn on_a_disk_that_is_almost_full_nothing_from_the_bus_is_an_emergency() {
+async fn on_a_disk_that_is_almost_full_a_message_is_no_emergency_because_it_says_so() {
     let (net, disk) = (net(), Disk::new());
     disk.set_room(Some(1 << 20));
     with_kernel(&net, &disk, async |client| {
         let claimed = [("ce-emergency", "true"), ("emergency", "true"), ("Grace-Emergency", "1")];
-        let message =
-            wire::command("tally", &Envelope { emergency: true, ..Envelope::new(add("a", 1.0)) }).unwrap();
+        let message = wire::command("tally", &Envelope::new(add("a", 1.0))).unwrap();
         let message = message.with_headers(claimed.into_iter().collect());
         let answer = client.bus().request_until(message, "k", WAIT).await.unwrap();
         let error = wire::read_answer::<Tally>(&answer.payload).unwrap_err();
         assert_eq!(error.code, "disk_reserve");
         assert_eq!(ask(&client, &Envelope::new(read("a"))).await, Ok(Outcome::Done(0.0)));
+        assert_eq!(ask(&client, &Envelope::new(add("fire", 1.0))).await, Ok(Outcome::Done(1.0)));
         disk.set_room(None);
         assert_eq!(ask(&client, &Envelope::new(add("a", 1.0))).await.unwrap_err().code, "disk_reserve");
         disk.set_room(Some(u64::MAX));

@@ -270,13 +270,17 @@ fn the_reserve_is_not_spent_on_snapshots() {
     bench.host.keep_reserve(true);
     while bench.host.durable().0 < limits::SNAPSHOT_EVENTS {
         while !bench.host.is_full() {
-            bench.take(0, Envelope { emergency: true, ..Envelope::new(add("a", 1.0)) });
+            bench.take(0, Envelope::new(add("fire", 1.0)));
         }
         assert!(bench.commit().error.is_none());
         assert_eq!(bench.host.snapshot_if_due(&mut bench.journal).unwrap(), None);
     }
     bench.host.keep_reserve(false);
     assert!(bench.host.snapshot_if_due(&mut bench.journal).unwrap().is_some());
+}
+
+fn add_all(names: &[&str]) -> Envelope<Command> {
+    Envelope::new(Command::AddAll { names: names.iter().map(|name| (*name).to_owned()).collect() })
 }
 
 #[test]
@@ -295,8 +299,25 @@ fn while_the_reserve_is_kept_questions_and_emergencies_go_on_and_nothing_else() 
     assert_eq!(bench.ask(Envelope::new(read("a"))), Ok(Outcome::Done(1.0)));
     assert_eq!(bench.ask(keyed(add("a", 1.0), "before")), Ok(Outcome::Done(1.0)), "it was decided before");
     assert_eq!(bench.disk.log_bytes(), before);
-    let emergency = Envelope { emergency: true, ..Envelope::new(add("a", 1.0)) };
-    assert_eq!(bench.ask(emergency), Ok(Outcome::Done(2.0)));
+    assert_eq!(bench.ask(Envelope::new(add("fire", 1.0))), Ok(Outcome::Done(1.0)));
+    assert_eq!(bench.ask(keyed(add("fire", 1.0), "fire")), Ok(Outcome::Done(2.0)));
+    assert_eq!(
+        bench.ask(keyed(read("fire"), "looked")),
+        Err(HostError::DiskReserve),
+        "it belongs to nothing"
+    );
+    assert_eq!(bench.ask(add_all(&["a", "fire", "b", "fires"])), Ok(Outcome::Done(0.0)));
+    let read_of = |bench: &mut Bench, name: &str| bench.ask(Envelope::new(read(name)));
+    let found = ["a", "b", "fire", "fires"].map(|name| read_of(&mut bench, name).unwrap());
+    assert_eq!(found, [1.0, 0.0, 3.0, 1.0].map(Outcome::Done), "of several at once the emergencies alone");
     bench.host.keep_reserve(false);
-    assert_eq!(bench.ask(keyed(add("a", 1.0), "during")), Ok(Outcome::Done(3.0)), "the refusal was not kept");
+    assert_eq!(bench.ask(keyed(add("a", 1.0), "during")), Ok(Outcome::Done(2.0)), "the refusal was not kept");
+    assert_eq!(bench.ask(add_all(&["a", "b"])), Ok(Outcome::Done(0.0)));
+    assert_eq!(read_of(&mut bench, "b"), Ok(Outcome::Done(1.0)));
+    let again = Bench::on(bench.disk.clone());
+    assert_eq!(
+        again.host.fingerprint().unwrap(),
+        bench.host.fingerprint().unwrap(),
+        "a replay gives the same"
+    );
 }

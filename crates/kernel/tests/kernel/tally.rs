@@ -19,6 +19,7 @@ pub(crate) struct Tallies {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Command {
     Add { name: String, by: f64 },
+    AddAll { names: Vec<String> },
     Announced,
     Read { name: String },
 }
@@ -61,6 +62,11 @@ impl Decider for Tally {
                 "confirmation",
                 Why::because("announced.confirmed", "the announcer confirmed it"),
             )),
+            Command::AddAll { names } => names.iter().fold(Decision::reply(0.0), |decision, name| {
+                let why = Why::because("add.asked", format!("{name} was to go up by one"));
+                let added = Event::Added { name: name.clone(), by: 1.0 };
+                decision.record(Recorded::new(added, name.as_str(), "sum", why))
+            }),
             Command::Add { name, by } => {
                 let sum = count(name) + by;
                 if sum > BOUND {
@@ -71,6 +77,21 @@ impl Decider for Tally {
                 Decision::reply(sum).record(Recorded::new(added, name.as_str(), "sum", why))
             }
         }
+    }
+
+    /// Of several at once, those for fires alone.
+    fn decide_in_reserve(state: &Tallies, now: Now, command: &Command) -> Decision<Self> {
+        match command {
+            Command::AddAll { names } => {
+                let fires = names.iter().filter(|name| is_fire(name)).cloned().collect();
+                Self::decide(state, now, &Command::AddAll { names: fires })
+            }
+            other => Self::decide(state, now, other),
+        }
+    }
+
+    fn is_for_emergency(_: &Tallies, event: &Recorded<Event>, _: &[Recorded<Event>]) -> bool {
+        matches!(event.event(), Event::Added { name, .. } if is_fire(name))
     }
 
     fn evolve(state: &mut Tallies, event: &Event) {
@@ -100,6 +121,10 @@ impl Decider for Tally {
             Event::Announced => "announced",
         }
     }
+}
+
+fn is_fire(name: &str) -> bool {
+    name.starts_with("fire")
 }
 
 pub(crate) fn add(name: &str, by: f64) -> Command {

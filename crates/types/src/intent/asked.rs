@@ -209,6 +209,14 @@ pub enum DecisionState {
     Denied,
 }
 
+impl Decision {
+    /// Whether it was allowed in an emergency, under a grant that was live.
+    #[must_use]
+    pub fn is_emergency(&self) -> bool {
+        self.outcome == Outcome::Allowed && self.tier == Some(super::EMERGENCY_TIER)
+    }
+}
+
 impl DecisionState {
     /// As it is written.
     #[must_use]

@@ -131,6 +131,12 @@ pub struct Submission {
     pub origin_as_before: bool,
 }
 
+/// The tier of what is allowed in an emergency, under a grant that is live.
+pub const EMERGENCY_TIER: u8 = 4;
+
+/// The code with which an intent is refused while the last of the disk is kept for emergencies. With room again it is taken.
+pub const DISK_RESERVE: &str = "disk_reserve";
+
 /// Who approved an intent, and what caused it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -159,6 +165,14 @@ pub struct Origin {
     /// W3C Trace Context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+}
+
+impl Origin {
+    /// Whether it was allowed in an emergency. The cortex writes the tier, whatever whoever asked may have written there.
+    #[must_use]
+    pub fn is_emergency(&self) -> bool {
+        self.tier.as_deref().is_some_and(|tier| tier.parse() == Ok(EMERGENCY_TIER))
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
