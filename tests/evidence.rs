@@ -17,3 +17,5 @@ mod narratives;
 mod programs;
 #[path = "evidence/whole.rs"]
 mod whole;
+#[path = "evidence/witness.rs"]
+mod witness;

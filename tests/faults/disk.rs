@@ -135,6 +135,9 @@ fn on_a_full_disk_supervision_goes_on_and_catches_up_when_there_is_room() {
     assert_eq!(scheduled.len(), restarts as usize);
     let settled = settled(instance);
     assert!(acknowledged.iter().all(|key| settled.contains(key)), "{acknowledged:?} {settled:?}");
+    // The log had no room either.
+    let ran = instance.grace(&["log", "verify"]);
+    assert_eq!(ran.code, Some(0), "{ran}");
 }
 
 #[test]

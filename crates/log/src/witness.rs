@@ -125,7 +125,7 @@ pub enum ReplyError {
     /// 403.
     #[error("the witness trusts none of the keys that signed the checkpoint")]
     NotTrusted,
-    /// 409 for a request from the very size that the witness has.
+    /// 409 (version 1.0 of the protocol) or 422 (1.1) for a request from the very size that the witness has.
     #[error("the witness has cosigned another tree of {size} entries: this log, or a copy of it, forked")]
     Fork {
         /// Entries in both trees.
@@ -139,7 +139,7 @@ pub enum ReplyError {
         /// Entries that it has seen.
         witnessed: u64,
     },
-    /// 422.
+    /// 422 for a request from an earlier size.
     #[error(
         "the witness finds that this log is not an extension of what it cosigned: the past was rewritten"
     )]
@@ -174,7 +174,10 @@ pub fn read_reply(
         403 => Err(ReplyError::NotTrusted),
         404 => Err(ReplyError::UnknownLog),
         409 => conflict(request, body),
-        422 => Err(ReplyError::Rewritten),
+        422 => match Checkpoint::parse(&request.checkpoint.text)?.size {
+            size if size == request.old => Err(ReplyError::Fork { size }),
+            _ => Err(ReplyError::Rewritten),
+        },
         other => Err(ReplyError::Status(other)),
     }
 }
@@ -352,6 +355,8 @@ mod tests {
         assert_eq!(read(404, ""), Err(ReplyError::UnknownLog));
         assert_eq!(read(403, ""), Err(ReplyError::NotTrusted));
         assert_eq!(read(422, ""), Err(ReplyError::Rewritten));
+        let same = AddCheckpoint::make(&folder, 5, 5, note.clone()).unwrap();
+        assert_eq!(read_reply(&same, 422, b"", &witness.1), Err(ReplyError::Fork { size: 5 }));
         assert_eq!(read(500, "5\n"), Err(ReplyError::Status(500)));
         assert_eq!(read(409, "3\n"), Ok(Reply::Conflict { size: 3 }));
         for body in ["", "2\n", "3", "03\n", "x\n", "3\n4\n"] {
