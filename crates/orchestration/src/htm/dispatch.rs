@@ -6,7 +6,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap, btree_map},
+    collections::{BTreeMap, BinaryHeap, HashMap},
     fmt::Write as _,
     rc::Rc,
     sync::Arc,
@@ -22,7 +22,7 @@ use super::{
     event::{Dispatch, Granted, Next, What},
     fairness::Fairness,
     index::Lane,
-    recorded, refusal,
+    line, recorded, refusal,
     state::{Intent, Stage, State, Worker},
 };
 use crate::{
@@ -71,7 +71,7 @@ enum Answer {
 struct Open<'s> {
     kind: usize,
     capable: Rc<[usize]>,
-    queues: [btree_map::Iter<'s, u64, TaskId>; 4],
+    queues: [line::Iter<'s>; 4],
 }
 
 /// What a type may still start.
@@ -339,19 +339,17 @@ impl<'s> Picker<'s> {
             });
             Value::Object(ended.collect::<Map<_, _>>())
         };
-        let wanted =
-            |name: &str, value: &dyn Fn() -> Value| if spec.input.uses(name) { value() } else { Value::Null };
-        let payload = match spec.input.uses("payload") {
-            true => intent.payload.value().map_err(|why| why.to_string())?,
-            false => Value::Null,
-        };
-        let (about, this) = (wanted("intent", &about), wanted("task", &this));
-        let tasks = wanted("tasks", &outputs);
-        let scope = Scope::new()
-            .with("payload", &payload)
-            .with("intent", &about)
-            .with("task", &this)
-            .with("tasks", &tasks);
+        // What the input does not look at is not made.
+        let wanted = |name: &str, value: &dyn Fn() -> Value| spec.input.uses(name).then(value);
+        let payload = spec.input.uses("payload").then(|| intent.payload.value());
+        let payload = payload.transpose().map_err(|why| why.to_string())?;
+        let (about, this, tasks) =
+            (wanted("intent", &about), wanted("task", &this), wanted("tasks", &outputs));
+        let named = [("payload", &payload), ("intent", &about), ("task", &this), ("tasks", &tasks)];
+        let scope = named.into_iter().fold(Scope::new(), |scope, (name, value)| match value {
+            Some(value) => scope.with(name, value),
+            None => scope,
+        });
         definition.input(spec, &scope).map_err(|why| why.to_string())
     }
 

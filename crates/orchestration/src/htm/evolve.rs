@@ -297,13 +297,13 @@ impl State {
 
     /// One origin for all intents in a row that were approved alike.
     fn shared_origin(&self, origin: Option<Arc<Origin>>) -> Option<Arc<Origin>> {
-        let last = self.intents.last_key_value().and_then(|(_, intent)| intent.origin.as_ref());
+        let last = self.intents.last().and_then(|intent| intent.origin.as_ref());
         last.filter(|last| Some(*last) == origin.as_ref()).cloned().or(origin)
     }
 
     /// One text for all intents of an actor who sends many in a row.
     fn shared_actor(&self, actor: &str) -> Arc<str> {
-        let last = self.intents.last_key_value().map(|(_, intent)| &intent.actor);
+        let last = self.intents.last().map(|intent| &intent.actor);
         last.filter(|last| ***last == *actor).cloned().unwrap_or_else(|| actor.into())
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Waiting tasks stand in lanes: one lane for each type and each need (kind and labels), so that a type that is paused or at its
 //! cap is passed over at once, however much of it waits. In a lane, each priority is ordered by place. Of tasks that share a
-//! concurrency key only as many stand in the lane as may run; the rest is parked behind them. Every step costs O(log n).
+//! concurrency key only as many stand in the lane as may run; the rest is parked behind them. A task that comes last or goes first costs
+//! the same however many stand in its lane; anything else costs O(log n).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,12 +13,13 @@ use std::{
 
 use super::{
     IntentId, TaskId, fairness,
+    line::Line,
     state::{Ending, Intent, PastKey, Pinned, Stage, State, Type},
 };
 use crate::{intent::Needs, limits};
 
 /// See the module's page.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(super) struct Index {
     /// Workers by name.
     pub(super) names: BTreeMap<Arc<str>, u32>,
@@ -50,14 +52,14 @@ pub(super) struct Index {
 }
 
 /// Waiting tasks of one type with one need, by priority and place.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(super) struct Lane {
-    pub(super) queues: [BTreeMap<u64, TaskId>; 4],
+    pub(super) queues: [Line; 4],
 }
 
 impl Lane {
     fn is_empty(&self) -> bool {
-        self.queues.iter().all(BTreeMap::is_empty)
+        self.queues.iter().all(Line::is_empty)
     }
 }
 
@@ -216,7 +218,7 @@ impl Index {
     fn step_out(&mut self, name: &Arc<str>, place: Place) {
         let lane = (Arc::clone(name), place.need);
         if let Some(found) = self.lanes.get_mut(&lane) {
-            found.queues[place.rank].remove(&place.place);
+            found.queues[place.rank].remove(place.place);
             if found.is_empty() {
                 self.lanes.remove(&lane);
             }
@@ -303,16 +305,16 @@ impl State {
             index.keys.insert(Arc::clone(key), (*id, *fingerprint));
         }
         self.repin(&mut index);
-        for (id, intent) in &self.intents {
+        for (id, intent) in self.intents.iter() {
             let cap = Self::cap(&self.types, &self.definitions, intent);
             *index.uses.entry(intent.pin.number).or_default() += 1;
             if let Some(key) = &intent.key {
-                index.keys.insert(Arc::clone(key), (*id, intent.fingerprint()));
+                index.keys.insert(Arc::clone(key), (id, intent.fingerprint()));
             }
             if intent.is_over() {
-                index.file(*id, intent);
+                index.file(id, intent);
             } else if let Some(deadline) = intent.deadline.filter(|_| !intent.late) {
-                index.timers.insert((deadline, Timer::Deadline(*id)));
+                index.timers.insert((deadline, Timer::Deadline(id)));
             }
             for (n, task) in (0..).zip(&intent.tasks) {
                 index.enter(intent, id.task(n), task.stage, cap);

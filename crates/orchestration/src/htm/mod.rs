@@ -29,6 +29,8 @@ pub mod event;
 mod evolve;
 pub mod fairness;
 mod index;
+mod intents;
+mod line;
 mod query;
 mod saved;
 pub mod shell;

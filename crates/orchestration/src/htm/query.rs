@@ -8,6 +8,7 @@ use grace_types::reason::Reason;
 use super::{
     Decided, IntentId, Refusal, Reply, TaskId,
     command::Query,
+    line::Line,
     refusal,
     state::{Course, Ending, Intent, Stage, State, Task},
     submit,
@@ -35,10 +36,9 @@ pub(super) fn query(state: &State, at: u64, query: &Query) -> Decided {
             }
         },
         Query::Intents { state: wanted, limit, before } => {
-            let older =
-                state.intents.iter().rev().filter(|(id, _)| before.is_none_or(|before| **id < before));
+            let older = state.intents.before(*before);
             let fitting = older.filter(|(_, intent)| wanted.is_none_or(|wanted| intent.state() == wanted));
-            let (intents, more) = page(fitting.map(|(id, intent)| view(state, *id, intent)), *limit);
+            let (intents, more) = page(fitting.map(|(id, intent)| view(state, id, intent)), *limit);
             Reply::Intents { intents, more }
         }
         Query::Check { intents } => return submit::check(state, at, intents),
@@ -125,7 +125,7 @@ fn overview(state: &State) -> Overview {
 fn stuck(state: &State) -> Vec<Reason> {
     let mut waiting: BTreeMap<u32, usize> = BTreeMap::new();
     for ((_, need), lane) in &state.index.lanes {
-        *waiting.entry(*need).or_default() += lane.queues.iter().map(BTreeMap::len).sum::<usize>();
+        *waiting.entry(*need).or_default() += lane.queues.iter().map(Line::len).sum::<usize>();
     }
     let needs =
         waiting.into_iter().filter_map(|(need, tasks)| Some((state.index.needs.get(need as usize)?, tasks)));

@@ -49,9 +49,9 @@ struct Intents<'s>(&'s State);
 impl Serialize for Intents<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.0.intents.len()))?;
-        for (id, intent) in &self.0.intents {
+        for (id, intent) in self.0.intents.iter() {
             list.serialize_element(&Written {
-                id: *id,
+                id,
                 definition: intent.pin.number,
                 actor: &intent.actor,
                 key: intent.key.as_deref(),

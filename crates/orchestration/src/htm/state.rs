@@ -13,6 +13,7 @@ use super::{
     event::{Granted, Level, Origin, Settings},
     fairness::Fairness,
     index::Index,
+    intents::Intents,
 };
 use crate::intent::{Definition, Json, Priority, TaskSpec};
 
@@ -23,7 +24,7 @@ pub struct State {
     pub(super) types: BTreeMap<Arc<str>, Type>,
     /// Every definition that is in force or that an intent still has.
     pub(super) definitions: BTreeMap<u32, Arc<Pinned>>,
-    pub(super) intents: BTreeMap<IntentId, Intent>,
+    pub(super) intents: Intents,
     pub(super) workers: BTreeMap<u32, Worker>,
     /// Keys of intents that were forgotten, oldest first.
     pub(super) past: VecDeque<PastKey>,

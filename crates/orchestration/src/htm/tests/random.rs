@@ -155,7 +155,7 @@ impl Witness {
             let order = |state: &State, undo: u16| {
                 let forward =
                     definition.tasks.iter().position(|spec| spec.compensation == Some(undo)).unwrap();
-                match state.intents[intent].tasks[forward].stage {
+                match state.intents.get(intent).unwrap().tasks[forward].stage {
                     Stage::Succeeded(order) => order,
                     other => panic!("{other:?}"),
                 }
@@ -168,8 +168,8 @@ impl Witness {
     /// Caps hold, by the state's own leases.
     fn check_caps(&self, state: &State) {
         let mut running: BTreeMap<(&str, Option<&str>), u32> = BTreeMap::new();
-        for (id, intent) in &state.intents {
-            let (number, shares) = &self.plans[id];
+        for (id, intent) in state.intents.iter() {
+            let (number, shares) = &self.plans[&id];
             let definition = &self.definitions[number];
             let leased =
                 intent.tasks.iter().filter(|task| matches!(task.stage, Stage::Leased { .. })).count();
@@ -261,8 +261,14 @@ impl Run {
         }
         self.witness.watch(&self.world);
         self.witness.check_caps(&self.world.state);
-        let open: usize =
-            self.world.state.intents.values().flat_map(|i| &*i.tasks).filter(|t| t.stage.is_open()).count();
+        let open: usize = self
+            .world
+            .state
+            .intents
+            .iter()
+            .flat_map(|(_, i)| &*i.tasks)
+            .filter(|t| t.stage.is_open())
+            .count();
         assert_eq!(self.world.state.open_tasks(), open as u64);
         assert!(self.world.state.waiting() <= open as u64);
     }
@@ -385,7 +391,7 @@ impl Run {
             return;
         };
         let Some(task) = tasks.first() else { return };
-        let intent = self.world.state.intents[&task.id.intent].clone();
+        let intent = self.world.state.intents.get(&task.id.intent).unwrap().clone();
         let result = self.world.ask(Command::Retry { task: task.id, reason: "random".into() });
         if result.is_ok() {
             // What the plan did stays done; the witness must not take it for a second time.
@@ -436,9 +442,9 @@ impl Run {
         for id in ids {
             let view = self.world.show(id);
             assert!(
-                matches!(self.world.state.intents[&id].course, Course::Over(_)),
+                matches!(self.world.state.intents.get(&id).unwrap().course, Course::Over(_)),
                 "{id} is {:?}",
-                self.world.state.intents[&id].course
+                self.world.state.intents.get(&id).unwrap().course
             );
             for task in view.tasks {
                 assert!(
