@@ -25,6 +25,8 @@ mod openapi;
 mod people;
 #[path = "api/place.rs"]
 mod place;
+#[path = "api/storm.rs"]
+mod storm;
 #[path = "api/tokens.rs"]
 mod tokens;
 #[path = "api/trace.rs"]
