@@ -27,6 +27,17 @@ pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
+/// The release binary that lies beside this program.
+///
+/// # Panics
+/// It is not built.
+#[must_use]
+pub fn program() -> PathBuf {
+    let program = std::env::current_exe().expect("a path").with_file_name("grace");
+    assert!(program.is_file(), "build {} first: cargo build --release", program.display());
+    program
+}
+
 /// An instance, which ends with this.
 #[derive(Debug)]
 pub struct Instance {
@@ -41,9 +52,7 @@ impl Instance {
     /// It is not built, or does not come up.
     #[must_use]
     pub fn up(manifest: &str) -> Self {
-        let program = std::env::current_exe().expect("a path").parent().expect("a folder").join("grace");
-        assert!(program.is_file(), "build {} first: cargo build --release", program.display());
-        let instance = Self { folder: tempfile::tempdir().expect("a folder"), program };
+        let instance = Self { folder: tempfile::tempdir().expect("a folder"), program: program() };
         let path = instance.folder.path().join("grace.yaml");
         fs::write(&path, manifest).expect("the manifest is written");
         let mut up = instance.command();

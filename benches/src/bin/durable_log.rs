@@ -5,6 +5,7 @@
 //! - 256 senders: each with one entry on its way, waiting for its seal
 //! - PostgreSQL: inserts of the same rows, many a statement, and one a transaction from 16 clients; on a cluster of its own
 //! - Go's reference tile log (golang.org/x/mod/sumdb/tlog): the same entries, its tiles and bundles written and synced for each batch
+//! - Tessera's POSIX driver: stored figures, with the ratio
 //!
 //! A peer that is not installed is passed over with a line that says so. Rounds in turn.
 //!
@@ -87,13 +88,18 @@ fn main() {
     let bulk = bulk.row("bulk, sealed and synced", "entries/s");
     public.row("bulk, in the public files too", "entries/s");
     let senders = senders.row("256 senders, each waiting for its seal", "entries/s");
-    median.row("256 senders, p50", "ms");
+    let median = median.row("256 senders, p50", "ms");
     bulk_shares.row("bulk / floor of the same round", "(target 0.60)");
     public_shares.row("bulk with public files / floor of the same round", "");
-    println!("| 256 senders / floor | {:.2} | |", senders / floor);
+    if senders.is_finite() {
+        println!("| 256 senders / floor | {:.2} | |", senders / floor);
+    }
     machine.report();
     if only.is_none() && !args.iter().any(|a| a == "--no-peers") {
         peers::measure(&rows, &place, bulk, senders);
+    }
+    if senders.is_finite() {
+        peers::tessera(senders, median);
     }
 }
 

@@ -3,6 +3,9 @@
 //! - append: entries of 300 bytes hashed and laid out in bundles and tiles, sealed every 65,536, nothing written to disk
 //! - verify: the whole log from its files, on one thread
 //! - proof: an inclusion proof of a random entry, made from tiles and verified
+//! - from disk: `grace log verify` and `grace log prove` as commands, and proofs made from the files
+//!
+//! Appending durably, and what else could do it, is the benchmark `durable_log`.
 //!
 //! `cargo run --release -p grace-benches --bin log [-- --rounds N] [--entries N]`
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -12,8 +15,12 @@
     reason = "a benchmark that cannot run should say so and stop"
 )]
 
+#[path = "log/disk.rs"]
+mod disk;
+
 use std::{collections::BTreeMap, hint::black_box, time::Instant};
 
+use grace_benches::Machine;
 use grace_log::{
     append::{Appender, Plan},
     checkpoint::{Checkpoint, Trust},
@@ -45,6 +52,7 @@ fn main() {
     chance.fill(&mut bytes);
     let key = SignerKey::generate(ORIGIN, &mut chance).unwrap();
 
+    let machine = Machine::watched();
     let (mut raw, mut append, mut verified) = (Vec::new(), Vec::new(), Vec::new());
     let (folder, checkpoint) = build(&bytes, &key);
     for _ in 0..rounds {
@@ -74,6 +82,9 @@ fn main() {
     let (made, checked) = proofs(&folder, &checkpoint, &mut chance);
     row("proof made", "µs", made);
     row("proof verified", "µs", checked);
+    drop((folder, bytes));
+    disk::measure(rounds, entries, &key, &mut chance);
+    machine.report();
 }
 
 fn seconds(work: impl FnOnce()) -> f64 {

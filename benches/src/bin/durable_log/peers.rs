@@ -18,6 +18,24 @@ const STATEMENT_ROWS: usize = 1000;
 /// Entries that Go's log is given, and between two of its syncs.
 const GO_ENTRIES: usize = 200_000;
 
+/// Tessera's POSIX driver, which is not to be had here: entries/s and the median wait in ms with as many entries outstanding as
+/// [`super::SENDERS`], and entries/s with 2,048.
+const TESSERA: (f64, f64, f64) = (24_000.0, 10.0, 30_000.0);
+
+/// Prints a stored figure beside ours, and says so.
+pub(super) fn tessera(senders: f64, median_ms: f64) {
+    let (rate, wait_ms, most) = TESSERA;
+    println!(
+        "\nTessera's POSIX driver was not run: its figures are stored ones, measured on 2026-11-23 on the same kind of machine \
+         (256 outstanding: {rate:.0} entries/s, p50 {wait_ms:.0} ms; 2,048 outstanding: {most:.0} entries/s), so these ratios are \
+         rough.\n"
+    );
+    println!("| | | |\n|---|---|---|");
+    println!("| 256 senders / Tessera, 256 outstanding (stored) | {:.1} × | (target 10) |", senders / rate);
+    println!("| 256 senders / Tessera, 2,048 outstanding (stored) | {:.1} × | |", senders / most);
+    println!("| Tessera's p50 (stored) / 256 senders' | {:.1} × | (target above 1) |", wait_ms / median_ms);
+}
+
 /// Measures what is installed and prints its rows.
 pub(super) fn measure(rows: &Rows, place: &Path, bulk: f64, senders: f64) {
     match postgres(rows, place) {
