@@ -166,6 +166,8 @@ struct World {
     taken: Vec<(Granted, bool)>,
     /// The largest wall clock that was seen.
     latest_wall: Timestamp,
+    /// The wall clock at the start.
+    start: Timestamp,
     history: History,
     counts: Counts,
     broken: BTreeSet<String>,
@@ -208,10 +210,11 @@ pub fn run(options: Options) -> Report<Counts> {
 impl World {
     fn new(options: Options) -> Self {
         let mut entropy = SeededEntropy::new(options.seed);
+        let start = setup::start(options.seed);
         let weather =
             Weather { drop: entropy.below(120), duplicate: entropy.below(120), reorder: entropy.below(120) };
         Self {
-            clock: ManualClock::starting_at(setup::START),
+            clock: ManualClock::starting_at(start),
             entropy,
             mistake: options.mistake,
             agenda: BTreeMap::new(),
@@ -234,7 +237,8 @@ impl World {
             resource: Resource::default(),
             acknowledged: BTreeMap::new(),
             taken: Vec::new(),
-            latest_wall: setup::START,
+            start,
+            latest_wall: start,
             history: History::default(),
             counts: Counts::default(),
             broken: BTreeSet::new(),

@@ -38,6 +38,7 @@ fn a_thousand_seeds_twice_give_the_same_bytes_and_break_no_promise() {
         done > 20 * SEEDS && dead > SEEDS / 10 && fired > 4 * SEEDS && misfired > 4 * SEEDS,
         "{counts:?}"
     );
+    assert!(counts.daily > SEEDS / 3, "{counts:?}");
     let Counts { stale_effects, stale_answers, stopped, overlapped, overloaded, .. } = counts;
     assert!(stale_effects > SEEDS / 4 && stale_answers > SEEDS && stopped > SEEDS, "{counts:?}");
     assert!(overlapped > SEEDS / 5 && overloaded > SEEDS / 2, "{counts:?}");

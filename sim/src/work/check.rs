@@ -61,6 +61,7 @@ pub(super) fn broken_promises(world: &mut World) -> Vec<String> {
     counts.intents = tasks.intents.len() as u64;
     (counts.done, counts.dead) = deliveries.counts();
     (counts.fired, counts.misfired, counts.overlapped) = lines.counts();
+    counts.daily = lines.daily;
     broken.extend(lines.broken);
     note!(
         world,

@@ -110,7 +110,7 @@ impl World {
             }
             _ => {
                 self.take_scheduler(scheduler::Command::Begin { boot: BOOT.to_owned() }, To::Setup);
-                let (schedules, chance) = (SETUP.schedules.clone(), self.entropy.next_u64());
+                let (schedules, chance) = (setup::schedules_from(self.start), self.entropy.next_u64());
                 self.take_scheduler(scheduler::Command::Declare { schedules, chance }, To::Setup);
                 self.todo_soon(Node::Scheduler, 4_000_000, Todo::AskForEnds);
             }
@@ -173,7 +173,7 @@ impl World {
     fn scheduler_now(&self) -> Now {
         let now = self.clock.now();
         if self.mistake == Some(Mistake::SteppedTimers) {
-            let away = now.wall.as_nanos().saturating_sub(setup::START.as_nanos());
+            let away = now.wall.as_nanos().saturating_sub(self.start.as_nanos());
             return Now { mono: Monotonic::from_nanos(away), ..now };
         }
         now

@@ -51,6 +51,8 @@ pub struct Counts {
     pub stopped: u64,
     /// Occurrences that fired.
     pub fired: u64,
+    /// Those of them that come once a day by the clocks of a place, in nights in which these change.
+    pub daily: u64,
     /// Occurrences that were too late.
     pub misfired: u64,
     /// Occurrences that were skipped or held because the one before still ran.
@@ -95,6 +97,7 @@ impl AddAssign for Counts {
             (&mut self.dead, other.dead),
             (&mut self.stopped, other.stopped),
             (&mut self.fired, other.fired),
+            (&mut self.daily, other.daily),
             (&mut self.misfired, other.misfired),
             (&mut self.overlapped, other.overlapped),
             (&mut self.overloaded, other.overloaded),

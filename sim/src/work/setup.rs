@@ -11,8 +11,46 @@ use serde_json::{Value, json};
 
 use super::Mistake;
 
-/// The wall clock at the start: a whole minute, 2025-11-24T16:00:00Z.
-pub(super) const START: Timestamp = Timestamp::from_nanos(1_764_000_000_000_000_000);
+/// The wall clock a hundred seconds before the first step: in an afternoon, and six seconds before the clocks of Berlin go forward and back,
+/// both at 01:00 UTC.
+const STARTS: [Timestamp; 3] = [
+    Timestamp::from_nanos(1_764_000_000_000_000_000), // 2025-11-24T16:00:00Z
+    Timestamp::from_nanos(1_774_745_894_000_000_000), // 2026-03-29T00:58:14Z
+    Timestamp::from_nanos(1_792_889_894_000_000_000), // 2026-10-25T00:58:14Z
+];
+
+/// When the world of a seed begins.
+pub(super) const fn start(seed: u64) -> Timestamp {
+    STARTS[(seed % STARTS.len() as u64) as usize]
+}
+
+/// When it is 02:59:57 in Berlin for the first time that day, or would be if there were such a time: Unix seconds, UTC.
+const NIGHT: [u64; 10] = [
+    1_764_035_997, // 2025-11-25T01:59:57Z
+    1_764_122_397, // 2025-11-26T01:59:57Z
+    1_774_663_197, // 2026-03-28T01:59:57Z
+    1_774_746_000, // 2026-03-29T01:00:00Z
+    1_774_832_397, // 2026-03-30T00:59:57Z
+    1_774_918_797, // 2026-03-31T00:59:57Z
+    1_792_803_597, // 2026-10-24T00:59:57Z
+    1_792_889_997, // 2026-10-25T00:59:57Z
+    1_792_979_997, // 2026-10-26T01:59:57Z
+    1_793_066_397, // 2026-10-27T01:59:57Z
+];
+
+/// The same for 02:00:00.
+const TWO: [u64; 10] = [
+    1_764_032_400, // 2025-11-25T01:00:00Z
+    1_764_118_800, // 2025-11-26T01:00:00Z
+    1_774_659_600, // 2026-03-28T01:00:00Z
+    1_774_746_000, // 2026-03-29T01:00:00Z
+    1_774_828_800, // 2026-03-30T00:00:00Z
+    1_774_915_200, // 2026-03-31T00:00:00Z
+    1_792_800_000, // 2026-10-24T00:00:00Z
+    1_792_886_400, // 2026-10-25T00:00:00Z
+    1_792_976_400, // 2026-10-26T01:00:00Z
+    1_793_062_800, // 2026-10-27T01:00:00Z
+];
 
 /// Tasks that may be open, and waiting ones at which low and then normal priority are refused.
 pub(super) const TASKS: u64 = 60;
@@ -38,8 +76,13 @@ pub(super) static SETUP: LazyLock<Setup> = LazyLock::new(|| Setup {
     intents: read(intents()),
     subscriptions: read(subscriptions()),
     policies: read(policies()),
-    schedules: read(schedules()),
+    schedules: schedules_from(STARTS[0]),
 });
+
+/// The schedules of a world that begins then.
+pub(super) fn schedules_from(start: Timestamp) -> BTreeMap<String, Schedule> {
+    read(schedules(start))
+}
 
 fn read<T: serde::de::DeserializeOwned>(value: Value) -> BTreeMap<String, T> {
     serde_json::from_value(value).unwrap_or_else(|e| unreachable!("the setup is fixed: {e}"))
@@ -142,10 +185,10 @@ fn policies() -> Value {
 /// When the schedules of one time are due, seconds after the start.
 const ONCE_S: u64 = 40;
 
-fn schedules() -> Value {
+fn schedules(start: Timestamp) -> Value {
     let about = json!({"about": "${schedule.key}"});
     let submit = |intent: &str| json!({"submit": {"intent": intent, "payload": about.clone()}});
-    let once = START.plus(std::time::Duration::from_secs(ONCE_S));
+    let once = start.plus(std::time::Duration::from_secs(ONCE_S));
     json!({
         "all": {"when": {"cron": {"pattern": "*/30 * * * * *"}}, "misfire": "run_all", "grace": "4s", "action": submit("quick"),
             "delivery": delivery(8, 2)},
@@ -157,6 +200,10 @@ fn schedules() -> Value {
             "action": submit("quick"), "delivery": delivery(4, 2)},
         "pulse": {"when": {"every": "7s"}, "misfire": "skip", "grace": "1s",
             "action": {"publish": {"type": "clock.pulse", "data": about}}, "delivery": delivery(4, 2)},
+        "night": {"when": {"cron": {"pattern": "57 59 2 * * *", "zone": "Europe/Berlin"}}, "misfire": "run_all", "grace": "2s",
+            "action": submit("quick")},
+        "two": {"when": {"cron": {"pattern": "0 0 2 * * *", "zone": "Europe/Berlin"}}, "misfire": "run_all", "grace": "2s",
+            "action": submit("quick")},
         "once": {"when": {"once": once}, "misfire": "run_once", "action": submit("quick")},
         "missed": {"when": {"once": once}, "misfire": "skip", "grace": "2s", "action": submit("quick")},
         "after": {"when": {"after": "15s"}, "grace": "1s", "misfire": "run_once", "action": submit("quick")},
@@ -192,6 +239,8 @@ pub(super) fn must_react(kind: &str) -> &'static [&'static str] {
 pub(super) enum Beat {
     /// At whole multiples of so many seconds within each minute, by the wall clock.
     Wall(u64),
+    /// At these, Unix seconds: once a day by the clocks of a place.
+    Daily(&'static [u64]),
     /// So many milliseconds after one another, by the steady clock.
     Steady(u64),
     /// Once.
@@ -202,6 +251,8 @@ pub(super) enum Beat {
 pub(super) fn beat_of(schedule: &Schedule) -> Beat {
     use grace_orchestration::scheduler::When;
     match &schedule.when {
+        When::Cron(times) if times.pattern.starts_with("57 59 2") => Beat::Daily(&NIGHT),
+        When::Cron(times) if times.pattern.starts_with("0 0 2") => Beat::Daily(&TWO),
         When::Cron(times) => {
             let step = times.pattern.strip_prefix("*/").and_then(|rest| rest.split(' ').next());
             Beat::Wall(step.and_then(|step| step.parse().ok()).unwrap_or(60))

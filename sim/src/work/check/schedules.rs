@@ -39,6 +39,8 @@ pub(super) struct Lines {
     fired: u64,
     misfired: u64,
     overlapped: u64,
+    /// Those that come once a day by the clocks of a place, fired in time.
+    pub(super) daily: u64,
     pub(super) broken: Vec<String>,
 }
 
@@ -47,6 +49,7 @@ impl Line {
     fn after(&self, nominal: Nominal) -> Option<Nominal> {
         match (&self.beat, nominal) {
             (Beat::Wall(step), Nominal::At(ms)) => Some(Nominal::At(after_wall(ms, *step))),
+            (Beat::Daily(times), Nominal::At(ms)) => next_of(times, ms),
             (Beat::Steady(_), Nominal::Number(n)) => Some(Nominal::Number(n + 1)),
             _ => None,
         }
@@ -66,6 +69,11 @@ impl Line {
 fn after_wall(ms: u64, step: u64) -> u64 {
     let second = ms / 1000 + 1;
     (second..).find(|second| (second % 60).is_multiple_of(step)).unwrap_or(second) * 1000
+}
+
+/// The first of these times after a moment.
+fn next_of(times: &[u64], ms: u64) -> Option<Nominal> {
+    times.iter().map(|seconds| seconds * 1000).find(|next| *next > ms).map(Nominal::At)
 }
 
 impl Lines {
@@ -91,6 +99,7 @@ impl Lines {
                 let beat = beat_of(schedule);
                 let first = match beat {
                     Beat::Wall(step) => Some(Nominal::At(after_wall(*wall_ms, step))),
+                    Beat::Daily(times) => next_of(times, *wall_ms),
                     Beat::Steady(_) => Some(Nominal::Number(1)),
                     Beat::Once => next.map(|next| next.nominal),
                 };
@@ -114,6 +123,8 @@ impl Lines {
             Event::Resumed { name, next } => self.resumed(name, next.map(|next| next.nominal)),
             Event::Fired { name, nominal, origin, step, at_ms, wall_ms, .. } => {
                 self.fired += 1;
+                let daily = self.lines.get(name).is_some_and(|line| matches!(line.beat, Beat::Daily(_)));
+                self.daily += u64::from(daily && matches!(origin, Origin::Time { .. }));
                 self.turn(name, *nominal, *origin);
                 self.in_time(name, *nominal, *origin, (*at_ms, *wall_ms));
                 let key = match &**step {
