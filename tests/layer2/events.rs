@@ -138,6 +138,41 @@ fn a_trigger_that_was_added_outlives_the_mesh_and_a_declared_one_stays() {
     instance.down();
 }
 
+/// From the event that came from outside to the intent at the end, each says what caused it and what it all belongs to.
+#[test]
+fn a_chain_of_triggers_says_at_each_step_what_caused_it() {
+    let instance = up(r#"triggers:
+  first:
+    types: [com.shop.picture.added]
+    action: {publish: {type: com.shop.picture.seen, data: {path: "${data.path}"}}}
+  second:
+    types: [com.shop.picture.seen]
+    action: {submit: {intent: note, payload: {text: "${data.path}"}}}
+"#);
+    let sender = Sender::to(&instance);
+    let mut heard = sender.listen("events.com.shop.picture.seen");
+    assert_eq!(sender.send(ADDED, "C-1", r#"{"path": "c.png"}"#), fired(1));
+    let seen = heard.next();
+    let header = |name: &str| seen.headers.get(name).map(str::to_owned).unwrap();
+    assert_eq!(header("ce-source"), "/grace/trigger_mesh/first");
+    assert_eq!(header("ce-hops"), "1");
+    let (cause, belongs) = (header("ce-causationid"), header("ce-correlationid"));
+    assert!(!cause.is_empty() && cause != header("ce-id"), "{seen:?}");
+    until_notes(&instance, 1);
+    let records = instance.records_of("htm");
+    let submitted = |record: &Value| {
+        record["event"]["record"]["event"]["what"]["submitted"]["intents"][0]["origin"].clone()
+    };
+    let origin = records.iter().map(submitted).find(|origin| !origin.is_null()).unwrap();
+    assert_eq!(
+        (&origin["causation"], &origin["correlation"]),
+        (&header("ce-id").into(), &belongs.into()),
+        "{origin}"
+    );
+    assert_eq!(origin["hops"], 2, "{origin}");
+    instance.down();
+}
+
 /// Puts a file there as it should be done: under another name first.
 fn put(instance: &Instance, name: &str, text: &str) {
     let folder = instance.data().join("events");
