@@ -5,6 +5,11 @@
 //! Memory is what the process's resident set grew by while the tasks were submitted. Times are the thread's processor time, so that
 //! a busy machine disturbs them less; each row is measured in a process of its own.
 //!
+//! Then each kind of step by itself ([`steps`]): the median of the rounds, and the lowest and the highest tenth. With `--rounds N`
+//! beside `--kind` and `--waiting`, so many rounds and nothing else, to count instructions (which a busy machine does not disturb at
+//! all): `valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*Steps*round*' target/release/htm --kind note --waiting 1000
+//! --rounds 50`, then `callgrind_annotate --inclusive=yes`.
+//!
 //! `cargo run --release -p grace-benches --bin htm [-- --seconds S] [--batch N]`
 #![expect(
     clippy::unwrap_used,
@@ -12,9 +17,11 @@
     reason = "a benchmark that cannot run should say so and stop"
 )]
 
+mod steps;
+
 use std::{path::Path, process::Command as Process, time::Duration};
 
-use grace_kernel::{Decider, Outcome, Recorded};
+use grace_kernel::{Decider, Outcome, OutcomeOf, Recorded};
 use grace_orchestration::{
     htm::{
         Command, Era, Event, Htm, Json, Reply, State,
@@ -25,17 +32,24 @@ use grace_orchestration::{
 };
 use grace_types::time::{Monotonic, Now, Timestamp};
 
+use self::steps::{KINDS, Steps, spread};
+
 const TYPES: &str = "
 intents:
   note:
     payload: {type: object, required: [n]}
-    plan: {task: {kind: noop, input: {n: '${payload.n}'}}}
+    plan: {task: {kind: noop, input: {n: '${payload.n}'}, retry: {attempts: 100, backoff: 1s, factor: 1}}}
   fixed:
-    plan: {task: {kind: noop}}
+    plan: {task: {kind: noop, retry: {attempts: 100, backoff: 1s, factor: 1}}}
 ";
+
+const ERA: Era = Era::from_bits(1);
 
 struct Bench {
     state: State,
+    now_ms: u64,
+    /// The worker's last request.
+    request: u64,
     through_json: bool,
     sent: u64,
     kind: &'static str,
@@ -45,15 +59,23 @@ struct Bench {
 
 impl Bench {
     fn new(kind: &'static str) -> Self {
-        let mut bench =
-            Self { state: State::default(), through_json: false, sent: 0, kind, events: 0, bytes: 0 };
+        let mut bench = Self {
+            state: State::default(),
+            now_ms: 1000,
+            request: 0,
+            through_json: false,
+            sent: 0,
+            kind,
+            events: 0,
+            bytes: 0,
+        };
         let settings = Settings {
             backlog_critical: u64::MAX,
             backlog_normal: u64::MAX,
             tasks: u64::MAX,
             ..Settings::default()
         };
-        bench.ask(&Command::Configure { boot: "b".into(), era: Era::from_bits(1), settings });
+        bench.ask(&Command::Configure { boot: "b".into(), era: ERA, settings });
         let types = written::read(TYPES, Path::new("bench")).expect("the types are good").intents;
         bench.ask(&Command::Define { types });
         let (name, kinds) = ("w".to_owned(), vec!["noop".to_owned()]);
@@ -63,8 +85,19 @@ impl Bench {
     }
 
     fn ask(&mut self, command: &Command) -> Reply {
-        let now = Now { wall: Timestamp::EPOCH, mono: Monotonic::from_nanos(1_000_000_000) };
-        let decision = Htm::decide(&self.state, now, command);
+        match self.decided(command) {
+            Outcome::Done(reply) => reply,
+            Outcome::Refused(refusal) => panic!("{refusal}"),
+        }
+    }
+
+    fn accepted(&mut self, command: &Command) -> bool {
+        matches!(self.decided(command), Outcome::Done(_))
+    }
+
+    fn decided(&mut self, command: &Command) -> OutcomeOf<Htm> {
+        let mono = Monotonic::from_nanos(self.now_ms * 1_000_000);
+        let decision = Htm::decide(&self.state, Now { wall: Timestamp::EPOCH, mono }, command);
         for record in decision.events() {
             self.events += 1;
             if self.through_json {
@@ -76,10 +109,7 @@ impl Bench {
                 Htm::evolve(&mut self.state, record.event());
             }
         }
-        match decision.outcome() {
-            Outcome::Done(reply) => reply.clone(),
-            Outcome::Refused(refusal) => panic!("{refusal}"),
-        }
+        decision.outcome().clone()
     }
 
     fn submit(&mut self, count: usize) {
@@ -150,7 +180,11 @@ fn main() {
     let time = Duration::from_secs_f64(seconds);
     if let (Some(kind), Some(waiting)) = (value("--kind"), value("--waiting")) {
         let waiting = waiting.parse().expect("--waiting takes a number");
-        return measure(if kind == "note" { "note" } else { "fixed" }, waiting, time, batch);
+        let kind = if kind == "note" { "note" } else { "fixed" };
+        if let Some(n) = value("--rounds") {
+            return rounds(kind, waiting, n.parse().expect("--rounds takes a number"), batch);
+        }
+        return measure(kind, waiting, time, batch);
     }
     println!("batches of {batch}; microseconds for a task: submitted, leased and answered");
     let own = std::env::current_exe().expect("this program has a path");
@@ -162,15 +196,37 @@ fn main() {
     }
 }
 
-fn measure(kind: &'static str, waiting: usize, time: Duration, batch: usize) {
+/// So many rounds of steps, to count their instructions.
+fn rounds(kind: &'static str, waiting: u64, rounds: usize, batch: usize) {
+    let mut steps = Steps::new(filled(kind, waiting), batch, false);
+    for _ in 0..rounds {
+        steps.round();
+        steps.round_of_cancelling();
+    }
+}
+
+fn filled(kind: &'static str, waiting: u64) -> Bench {
+    let mut bench = Bench::new(kind);
+    while bench.state.waiting() < waiting {
+        bench.submit(1000);
+    }
+    // The first intents that end fill the memory of those that can still be shown; the cost is that of a task manager that runs.
+    for _ in 0..100 {
+        bench.submit(64);
+        bench.work(64);
+    }
+    bench
+}
+
+fn measure(kind: &'static str, waiting: u64, time: Duration, batch: usize) {
     let mut bench = Bench::new(kind);
     let before = resident_bytes();
     let begun = worked();
-    while bench.state.waiting() < waiting as u64 {
+    while bench.state.waiting() < waiting {
         bench.submit(1000);
     }
     let submitted = (worked() - begun).as_secs_f64() * 1e6 / waiting as f64;
-    let memory = resident_bytes().saturating_sub(before) / waiting as u64;
+    let memory = resident_bytes().saturating_sub(before) / waiting;
     // The first intents that end fill the memory of those that can still be shown; the cost is that of a task manager that runs.
     bench.cost(time / 4, batch, false);
     let decided = bench.cost(time, batch, false);
@@ -190,4 +246,17 @@ fn measure(kind: &'static str, waiting: usize, time: Duration, batch: usize) {
          {submitted:.2} to submit; {memory} bytes of memory each; snapshot {:.1} MB, {saved:.2} s to write, {loaded:.2} s to read",
         snapshot.len() as f64 / 1e6
     );
+    bench.through_json = false;
+    let (mut steps, begun) = (Steps::new(bench, batch, true), worked());
+    let (mut rounds, mut cancelling) = (Vec::new(), Vec::new());
+    while worked() - begun < time {
+        rounds.push(steps.round());
+    }
+    while worked() - begun < time * 3 / 2 {
+        cancelling.push(steps.round_of_cancelling());
+    }
+    let spreads = KINDS.into_iter().enumerate().map(|(n, kind)| (kind, spread(&rounds, n, batch)));
+    for (kind, [median, low, high]) in spreads.chain([("cancel", spread(&cancelling, 0, batch))]) {
+        println!("    {kind:<8} {median:>6.2} ({low:.2} to {high:.2})");
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 use super::TaskId;
 
 /// Tasks that stand together. What comes or goes in the middle moves half of them at most.
-const BLOCK: usize = 128;
+const BLOCK: usize = 64;
 
 /// See the module's page.
 #[derive(Default)]
@@ -28,18 +28,13 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Where a place is, or would be. Most places follow one another, so that a task stands where it is expected.
+    /// Where a place is, or would be.
     fn find(&self, place: u64) -> Result<usize, usize> {
-        let (first, last) = (self.tasks.front().map_or(0, |t| t.0), self.tasks.back().map_or(0, |t| t.0));
-        if place > last {
-            return Err(self.tasks.len());
+        match (self.tasks.front(), self.tasks.back()) {
+            (Some((first, _)), _) if *first == place => Ok(0),
+            (_, Some((last, _))) if *last < place => Err(self.tasks.len()),
+            _ => self.tasks.binary_search_by_key(&place, |task| task.0),
         }
-        let behind = u128::from(place.saturating_sub(first)) * (self.tasks.len() as u128 - 1);
-        let guess = behind.checked_div(u128::from(last - first)).unwrap_or(0) as usize;
-        if self.tasks.get(guess).is_some_and(|task| task.0 == place) {
-            return Ok(guess);
-        }
-        self.tasks.binary_search_by_key(&place, |task| task.0)
     }
 }
 
