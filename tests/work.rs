@@ -25,5 +25,7 @@ mod liars;
 mod line;
 #[path = "work/own_worker.rs"]
 mod own_worker;
+#[path = "work/reserve.rs"]
+mod reserve;
 #[path = "work/steps.rs"]
 mod steps;

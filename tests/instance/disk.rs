@@ -36,6 +36,19 @@ impl Drop for Mount {
     }
 }
 
+/// Writes into `path` until no more than `left` bytes are free on its disk.
+pub(crate) fn fill_but(path: &Path, left: u64) {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    loop {
+        let stat = rustix::fs::fstatvfs(&file).unwrap();
+        let free = (stat.f_bavail * stat.f_frsize).saturating_sub(left);
+        if free == 0 {
+            return;
+        }
+        file.write_all(&vec![0; usize::try_from(free.min(64 << 10)).unwrap()]).unwrap();
+    }
+}
+
 /// Writes into `path` until nothing fits any more.
 pub(crate) fn fill(path: &Path) {
     let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();

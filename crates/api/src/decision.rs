@@ -23,7 +23,7 @@ use grace_kernel::{Envelope, Outcome as Said, process::wire};
 use grace_types::{
     chance::{Entropy as _, OsEntropy},
     intent::{
-        IntentId, Json,
+        DISK_RESERVE, IntentId, Json,
         asked::{
             ActorName, Answered, Asked, Decision, Look, Outcome, Refusal, Reply, Request, intent_subject,
         },
@@ -199,6 +199,9 @@ async fn submit(bus: &Bus, question: &Question, key: &str, time: Duration) -> Re
     match request(bus, question, Request::Submit { intents: &[asked] }, time).await? {
         Reply::Submitted { results } => match results.into_iter().next() {
             Some(Answered::Decided(decision)) => Ok(*decision),
+            Some(Answered::Refused(refused)) if refused.code == DISK_RESERVE => {
+                Err(Word::Away(refused.message))
+            }
             Some(Answered::Refused(refused)) => Err(Word::Denied(refused.message)),
             None => Err(Word::Away("the cortex answered something else".to_owned())),
         },

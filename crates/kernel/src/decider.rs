@@ -68,6 +68,15 @@ pub trait Decider: Sized + Send + 'static {
     fn what(event: &Self::Event) -> &'static str;
 }
 
+/// How much room there is for records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// For all that happens.
+    Enough,
+    /// For what belongs to an emergency: the last of the disk is kept for that.
+    Reserve,
+}
+
 /// An event with its reasons: the why, how and where of the 5W1H (who, what and when are added by the host).
 ///
 /// There is no way to build one without a reason, and none to read one from a journal either.

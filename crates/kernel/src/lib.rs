@@ -31,7 +31,7 @@ pub mod process;
 pub mod vote;
 
 pub use ask::{Answer, Envelope, HostError, LoadError, Released};
-pub use decider::{Decider, Decision, Outcome, OutcomeOf, Recorded};
+pub use decider::{Decider, Decision, Outcome, OutcomeOf, Recorded, Room};
 pub use entry::{Answered, Entry, Settled, Stored};
 pub use host::Host;
 pub use keys::Fingerprint;

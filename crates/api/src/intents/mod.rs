@@ -28,7 +28,7 @@ use grace_kernel::{Envelope, Outcome as Said};
 use grace_orchestration::htm;
 use grace_types::{
     chance::{Entropy as _, OsEntropy},
-    intent::{IntentId, Json as Document, Priority, Refused},
+    intent::{DISK_RESERVE, IntentId, Json as Document, Priority, Refused},
     trace::TraceContext,
 };
 use schemars::JsonSchema;
@@ -167,6 +167,7 @@ fn undecided(Refused { code, message, violations }: Refused) -> Problem {
         "too_large" => Problem::too_large(message),
         "key_reused" => unprocessable("key_reused"),
         "invalid" => unprocessable("invalid").with("violations", json!(violations)),
+        DISK_RESERVE => Problem::unavailable("unavailable", message, limits::RETRY_AFTER),
         "overloaded" => Problem::unavailable("overloaded", message, limits::RETRY_AFTER),
         _ => unprocessable("refused"),
     }

@@ -34,7 +34,7 @@ mod submit;
 mod tests;
 mod votes;
 
-use grace_kernel::{Decider, Decision, Recorded, vote::Proposal};
+use grace_kernel::{Decider, Decision, Recorded, Room, vote::Proposal};
 use grace_types::{
     intent::{IntentId, Submission},
     reason::{Reason, Why},
@@ -52,15 +52,6 @@ use crate::{
 /// The decider.
 #[derive(Debug)]
 pub enum Router {}
-
-/// What may be put on record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Room {
-    /// Everything.
-    Enough,
-    /// What belongs to an emergency: the last of the disk is kept for that.
-    Reserve,
-}
 
 /// What is to be done outside.
 #[derive(Debug, Clone, PartialEq)]

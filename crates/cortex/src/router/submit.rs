@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use grace_kernel::{Decision as Decided, HostError};
+use grace_kernel::{Decision as Decided, HostError, Room};
 use grace_types::{
     intent::{DISK_RESERVE, IntentId, Json, Refused},
     reason::Reason,
@@ -13,7 +13,7 @@ use grace_types::{
 };
 
 use super::{
-    Room, Router, bad_request, because,
+    Router, bad_request, because,
     event::{Alike, What},
     recorded,
     state::{State, key_of, request},

@@ -27,7 +27,7 @@ use grace_types::{
     event::Event,
     id::{CorrelationId, EventId},
     intent::{
-        Origin,
+        DISK_RESERVE, Origin,
         asked::{Answered, Asked, DecisionState, Refusal, Reply, Request, intent_subject},
     },
     manifest::Permissions,
@@ -251,7 +251,9 @@ impl Road {
                 return self.report(perform, None);
             }
             // With room again it may be taken; what is wrong with it stays wrong.
-            Answered::Refused(refused) => (refused.to_string(), refused.code != "overloaded"),
+            Answered::Refused(refused) => {
+                (refused.to_string(), !["overloaded", DISK_RESERVE].contains(&refused.code.as_str()))
+            }
         };
         self.report(perform, Some((&why, lasting)));
     }

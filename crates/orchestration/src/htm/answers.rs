@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use grace_kernel::Decision;
+use grace_kernel::{Decision, HostError, Room};
 use grace_types::reason::Why;
 
 use super::{
@@ -21,25 +21,37 @@ enum Standing {
     Holds,
     /// It was given before and counted.
     Again,
+    /// It would, and cannot be put on record now.
+    Later,
     /// It does not; why.
     Not(String),
 }
 
+fn later() -> Verdict {
+    Verdict::Later(format!("disk_reserve: {}; answer again", HostError::DiskReserve))
+}
+
 /// What one worker says.
-pub(super) fn answer(state: &State, at: u64, worker: &str, answers: &[TaskAnswer], chance: u64) -> Decided {
-    let mut book = Book::new(state, at, chance);
+pub(super) fn answer(
+    state: &State,
+    at: u64,
+    worker: &str,
+    answers: &[TaskAnswer],
+    (chance, room): (u64, Room),
+) -> Decided {
+    let mut book = Book::new(state, at, chance, room);
     let verdicts = book.enter(worker, answers)?;
     Ok(book.close(Reply::Answered { verdicts }))
 }
 
 /// What several workers say. Each is judged by itself; what they did is one event.
-pub(super) fn turn(state: &State, at: u64, turns: &[Turn], chance: u64) -> Decided {
+pub(super) fn turn(state: &State, at: u64, turns: &[Turn], (chance, room): (u64, Room)) -> Decided {
     let answers: usize = turns.iter().map(|turn| turn.answers.len()).sum();
     if turns.is_empty() || turns.len() > limits::WORKERS || answers > limits::BATCH {
         let message = format!("1 to {} turns with at most {} answers", limits::WORKERS, limits::BATCH);
         return Err(refusal("bad_request", message));
     }
-    let mut book = Book::new(state, at, chance);
+    let mut book = Book::new(state, at, chance, room);
     let mut turned = Vec::with_capacity(turns.len());
     for turn in turns {
         turned.push(match book.enter(&turn.worker, &turn.answers) {
@@ -58,6 +70,7 @@ struct Book<'a> {
     state: &'a State,
     at: u64,
     chance: u64,
+    room: Room,
     /// Tasks that were answered for.
     seen: BTreeSet<TaskId>,
     /// Intents that will end by a failure.
@@ -68,10 +81,10 @@ struct Book<'a> {
 }
 
 impl<'a> Book<'a> {
-    fn new(state: &'a State, at: u64, chance: u64) -> Self {
+    fn new(state: &'a State, at: u64, chance: u64, room: Room) -> Self {
         let (seen, ending) = (BTreeSet::new(), BTreeSet::new());
         let (done, failed, refused) = (Vec::new(), Vec::new(), Vec::new());
-        Self { state, at, chance, seen, ending, done, failed, refused }
+        Self { state, at, chance, room, seen, ending, done, failed, refused }
     }
 
     /// The verdicts on one worker's answers.
@@ -80,7 +93,7 @@ impl<'a> Book<'a> {
         let (mut done, mut refused) = (Vec::new(), Vec::new());
         let mut verdicts = Vec::with_capacity(answers.len());
         for answer in answers {
-            let mut standing = standing(self.state, self.at, number, answer);
+            let mut standing = standing(self.state, self.at, number, answer, self.room);
             if matches!(standing, Standing::Holds) && !self.seen.insert(answer.task) {
                 standing = Standing::Not("it was answered before".to_owned());
             }
@@ -94,6 +107,7 @@ impl<'a> Book<'a> {
                 continue;
             }
             verdicts.push(match standing {
+                Standing::Later => later(),
                 Standing::Again => Verdict::Taken,
                 Standing::Not(why) => {
                     refused.push((answer.task, answer.token, why.clone()));
@@ -131,7 +145,7 @@ impl<'a> Book<'a> {
     }
 
     fn close(self, reply: Reply) -> Decision<super::Htm> {
-        let Self { state, at, done, failed, refused, .. } = self;
+        let Self { state, at, room, done, failed, refused, .. } = self;
         let mut decision = Decision::reply(reply);
         if let Some((worker, first)) = done.first() {
             let place = match (done.len(), first.tasks.as_slice()) {
@@ -157,16 +171,16 @@ impl<'a> Book<'a> {
         let note = |decision, (number, worker, refused)| {
             note_refused(decision, state, at, (number, worker), refused)
         };
-        refused.into_iter().fold(decision, note)
+        if room == Room::Reserve { decision } else { refused.into_iter().fold(decision, note) }
     }
 }
 
-pub(super) fn extend(state: &State, at: u64, worker: &str, tasks: &[Granted]) -> Decided {
+pub(super) fn extend(state: &State, at: u64, worker: &str, tasks: &[Granted], room: Room) -> Decided {
     let number = known(state, worker, tasks.len())?;
     let (mut longer, mut refused, mut verdicts) = (Vec::new(), Vec::new(), Vec::with_capacity(tasks.len()));
     for Granted { task, token } in tasks {
         let answer = TaskAnswer { task: *task, token: *token, output: None, failed: None, retry: None };
-        match standing(state, at, number, &answer) {
+        match standing(state, at, number, &answer, room) {
             Standing::Holds => {
                 let timeout = state
                     .task(*task)
@@ -175,6 +189,8 @@ pub(super) fn extend(state: &State, at: u64, worker: &str, tasks: &[Granted]) ->
                 longer.push((*task, at + timeout + state.base.settings.lease_grace_ms));
                 verdicts.push(Verdict::Taken);
             }
+            // It does not end before there is room.
+            Standing::Later => verdicts.push(later()),
             Standing::Again => {
                 verdicts.push(Verdict::Refused("it is over: it was answered before".to_owned()));
             }
@@ -193,6 +209,9 @@ pub(super) fn extend(state: &State, at: u64, worker: &str, tasks: &[Granted]) ->
         let what = What::LeasesExtended { worker: number, tasks: longer };
         decision = decision.record(recorded(at, what, worker, "the timeout anew", why));
     }
+    if room == Room::Reserve {
+        return Ok(decision);
+    }
     Ok(note_refused(decision, state, at, (number, worker), refused))
 }
 
@@ -209,8 +228,8 @@ fn known(state: &State, worker: &str, batch: usize) -> Result<u32, super::Refusa
         .ok_or_else(|| refusal("unknown_worker", "register first: no such worker is known, or it was lost"))
 }
 
-fn standing(state: &State, at: u64, worker: u32, answer: &TaskAnswer) -> Standing {
-    let Some((_, task)) = state.task(answer.task) else {
+fn standing(state: &State, at: u64, worker: u32, answer: &TaskAnswer, room: Room) -> Standing {
+    let Some((intent, task)) = state.task(answer.task) else {
         return Standing::Not("there is no such task, or it was forgotten".to_owned());
     };
     if task.token != answer.token {
@@ -225,6 +244,9 @@ fn standing(state: &State, at: u64, worker: u32, answer: &TaskAnswer) -> Standin
         Stage::Leased { worker: holder, .. } if holder != worker => {
             Standing::Not("the lease is another worker's".to_owned())
         }
+        Stage::Leased { .. } if room == Room::Reserve && !intent.is_emergency() => Standing::Later,
+        // Its lease has stood still, and is made longer with the next tick.
+        Stage::Leased { .. } if state.base.reserve.is_some() && !intent.is_emergency() => Standing::Holds,
         Stage::Leased { until, .. } if until < at => {
             Standing::Not(format!("the lease ended {} ms ago", at - until))
         }

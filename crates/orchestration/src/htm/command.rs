@@ -21,7 +21,8 @@
 //! where there is nothing.
 //!
 //! Every one of them may be sent again when its answer was lost: a `lease` under the same `request` gets the same tasks, an answer
-//! that was taken is taken again. An answer under a lease that is no more is refused with the reason, and changes nothing.
+//! that was taken is taken again. An answer under a lease that is no more is refused with the reason, and changes nothing. A verdict
+//! `{"later": "disk_reserve: …"}` says that the disk is almost full: answer again until there is room.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -396,4 +397,6 @@ pub enum Verdict {
     Taken,
     /// It does not count; why.
     Refused(String),
+    /// It cannot be put on record now: to be given again, as it is. The lease does not end meanwhile.
+    Later(String),
 }

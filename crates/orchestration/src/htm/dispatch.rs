@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use grace_kernel::Decision;
+use grace_kernel::{Decision, Room};
 use grace_types::reason::Why;
 use serde_json::{Map, Value, json};
 
@@ -31,12 +31,14 @@ use crate::{
     limits,
 };
 
-pub(super) fn lease(state: &State, at: u64, asks: &[Ask]) -> Decided {
+pub(super) fn lease(state: &State, at: u64, asks: &[Ask], room: Room) -> Decided {
     if asks.is_empty() || asks.len() > limits::WORKERS {
         let most = limits::WORKERS;
         return Err(refusal("bad_request", format!("1 to {most} asks at a time; these are {}", asks.len())));
     }
-    let mut picker = Picker::new(state, at, asks);
+    // Until it is on record that there is room again: a lease that is given before would be made longer with those of then.
+    let emergencies = room == Room::Reserve || state.base.reserve.is_some();
+    let mut picker = Picker::new(state, at, asks, emergencies);
     picker.pick();
     Ok(picker.decision(asks))
 }
@@ -101,6 +103,8 @@ fn start_ns(rate: RateLimit, arrival_ns: u64) -> u64 {
 struct Picker<'s> {
     state: &'s State,
     at: u64,
+    /// Whether tasks of emergencies alone are given out.
+    emergencies: bool,
     askers: Vec<Asker<'s>>,
     answers: Vec<Answer>,
     lanes: Vec<Open<'s>>,
@@ -116,10 +120,11 @@ struct Picker<'s> {
 }
 
 impl<'s> Picker<'s> {
-    fn new(state: &'s State, at: u64, asks: &[Ask]) -> Self {
+    fn new(state: &'s State, at: u64, asks: &[Ask], emergencies: bool) -> Self {
         let mut picker = Self {
             state,
             at,
+            emergencies,
             askers: Vec::new(),
             answers: Vec::new(),
             lanes: Vec::new(),
@@ -135,7 +140,8 @@ impl<'s> Picker<'s> {
             let answer = picker.asker(ask);
             picker.answers.push(answer);
         }
-        if picker.askers.iter().any(|asker| asker.left > 0) {
+        let any = !emergencies || state.has_emergencies();
+        if any && picker.askers.iter().any(|asker| asker.left > 0) {
             picker.open();
         }
         picker
@@ -157,12 +163,9 @@ impl<'s> Picker<'s> {
                 self.askers[same].worker.name
             ));
         }
-        let had = self
-            .state
-            .index
-            .held
-            .get(&number)
-            .map_or(0, |held| u32::try_from(held.len()).unwrap_or(u32::MAX));
+        let held = self.state.index.held.get(&number).into_iter().flatten();
+        let had = held.filter(|task| self.is_given_out(**task)).count();
+        let had = u32::try_from(had).unwrap_or(u32::MAX);
         let left = ask.max.min(worker.slots.saturating_sub(had));
         self.askers.push(Asker { number, worker, had, given: Vec::new(), leases: Vec::new(), left });
         Answer::Asker(self.askers.len() - 1)
@@ -238,9 +241,17 @@ impl<'s> Picker<'s> {
 
     /// Puts the lane's next task of a priority forward.
     fn advance(&mut self, lane: usize, rank: usize) {
-        if let Some((place, task)) = self.lanes[lane].queues[rank].next() {
-            self.heads[rank].push(Reverse((*place, lane, *task)));
+        while let Some((place, task)) = self.lanes[lane].queues[rank].next() {
+            if self.is_given_out(*task) {
+                self.heads[rank].push(Reverse((*place, lane, *task)));
+                return;
+            }
         }
+    }
+
+    /// Whether such a task is given out now, and counts against a worker's slots.
+    fn is_given_out(&self, task: TaskId) -> bool {
+        !self.emergencies || self.state.is_of_emergency(task)
     }
 
     fn pick(&mut self) {

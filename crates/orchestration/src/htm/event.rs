@@ -147,6 +147,10 @@ pub enum What {
         /// Tasks that wait.
         waiting: u64,
     },
+    /// The last of the disk is kept for emergencies: all other work stands still.
+    ReserveBegun,
+    /// Work that stood still goes on; that time does not count against leases.
+    ReserveOver,
 }
 
 impl What {
@@ -172,6 +176,8 @@ impl What {
             Self::TypePaused { .. } => "type_paused",
             Self::TypeResumed { .. } => "type_resumed",
             Self::BacklogChanged { .. } => "backlog_changed",
+            Self::ReserveBegun => "reserve_begun",
+            Self::ReserveOver => "reserve_over",
         }
     }
 }

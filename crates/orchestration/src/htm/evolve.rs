@@ -88,12 +88,16 @@ impl State {
                 }
             }
             What::BacklogChanged { level, .. } => self.base.level = *level,
+            What::ReserveBegun => self.base.reserve = Some(event.at),
+            What::ReserveOver => self.thaw(),
         }
     }
 
     /// Time in which no task manager was there does not count against workers.
     fn forgive(&mut self, gap: u64) {
-        let held: Vec<TaskId> = self.index.held.values().flatten().copied().collect();
+        let mut held: Vec<TaskId> = self.index.held.values().flatten().copied().collect();
+        // Those that stand still are forgiven all of it when they go on.
+        held.retain(|task| self.base.reserve.is_none() || self.is_of_emergency(*task));
         for task in held {
             if let Some((_, Task { stage: Stage::Leased { worker, until }, .. })) = self.task(task) {
                 let stage = Stage::Leased { worker: *worker, until: until.saturating_add(gap) };
@@ -176,6 +180,9 @@ impl State {
         }
         *self.index.uses.entry(new.definition).or_default() += 1;
         self.index.open += definition.forward as u64;
+        if intent.is_emergency() {
+            self.index.emergencies.insert(new.id);
+        }
         self.intents.insert(new.id, intent);
         self.base.totals.submitted += 1;
         for (n, spec) in (0..).zip(&definition.tasks[..definition.forward]) {

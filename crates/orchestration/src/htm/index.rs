@@ -41,6 +41,8 @@ pub(super) struct Index {
     /// Intents that are over without a dead letter, and with one.
     pub(super) ended: Over,
     pub(super) dead: Over,
+    /// Intents of emergencies that are not over.
+    pub(super) emergencies: BTreeSet<IntentId>,
     /// Tasks that wait for a time.
     pub(super) delayed: u64,
     /// Waiting tasks by priority.
@@ -310,6 +312,9 @@ impl State {
             *index.uses.entry(intent.pin.number).or_default() += 1;
             if let Some(key) = &intent.key {
                 index.keys.insert(Arc::clone(key), (id, intent.fingerprint()));
+            }
+            if intent.is_emergency() && !intent.is_over() {
+                index.emergencies.insert(id);
             }
             if intent.is_over() {
                 index.file(id, intent);

@@ -14,6 +14,7 @@
 //! - An intent that was accepted is never dropped. Above the bounds, new ones are refused, low priority first.
 //! - Time is the task manager's own: Unix milliseconds at its first start, moved on by the monotonic clock, and by the
 //!   wall clock only over a boot of the machine. A step of the wall clock neither fires nor loses anything.
+//! - While the last of the disk is kept for emergencies, work of emergencies goes on and all other stands still (`reserve`).
 //! - There may be several task managers: ids carry their era, and nothing here knows the others.
 //!
 //! What the shell does: `configure` and `define` at the start; a `tick` whenever [`State::next_due_ms`] says so, and at least every
@@ -32,6 +33,7 @@ mod index;
 mod intents;
 mod line;
 mod query;
+mod reserve;
 mod saved;
 pub mod shell;
 pub mod state;
@@ -43,7 +45,7 @@ mod tree;
 pub mod view;
 mod workers;
 
-use grace_kernel::{Decider, Decision, Recorded};
+use grace_kernel::{Decider, Decision, Recorded, Room};
 use grace_types::{
     reason::Why,
     time::{Monotonic, Now},
@@ -93,7 +95,15 @@ impl Decider for Htm {
     type Effect = Effect;
 
     fn decide(state: &State, now: Now, command: &Command) -> Decision<Self> {
-        decide(state, now, command).unwrap_or_else(Decision::refuse)
+        decide(state, now, command, Room::Enough).unwrap_or_else(Decision::refuse)
+    }
+
+    fn decide_in_reserve(state: &State, now: Now, command: &Command) -> Decision<Self> {
+        decide(state, now, command, Room::Reserve).unwrap_or_else(Decision::refuse)
+    }
+
+    fn is_for_emergency(state: &State, event: &Recorded<Event>, _: &[Recorded<Event>]) -> bool {
+        state.belongs_to_emergency(event.event())
     }
 
     fn evolve(state: &mut State, event: &Event) {
@@ -118,6 +128,7 @@ impl Decider for Htm {
                 | What::AnswersRefused { .. }
                 | What::DeadlinesMissed { .. }
                 | What::BacklogChanged { .. }
+                | What::ReserveBegun
         );
         if !quiet && state.waiting() > 0 {
             effects.push(Effect::Ready);
@@ -134,7 +145,7 @@ impl Decider for Htm {
     }
 }
 
-fn decide(state: &State, now: Now, command: &Command) -> Decided {
+fn decide(state: &State, now: Now, command: &Command, room: Room) -> Decided {
     let at = state.time(now);
     if let Command::Configure { boot, era, settings } = command {
         return Ok(control::configure(state, now, boot, *era, settings));
@@ -145,20 +156,22 @@ fn decide(state: &State, now: Now, command: &Command) -> Decided {
     match command {
         Command::Configure { .. } => Err(refusal("bad_request", "configured twice")),
         Command::Define { types } => control::define(state, at, types),
-        Command::Submit { intents } => submit::submit(state, at, intents),
+        Command::Submit { intents } => submit::submit(state, at, intents, room),
         Command::Register(offer) => workers::register(state, at, offer),
         Command::Leave { worker } => workers::gone(state, at, worker, None),
         Command::Lost { worker, reason } => workers::gone(state, at, worker, Some(reason)),
         Command::Beat { worker, remembered } => workers::beat(state, at, worker, *remembered),
-        Command::Lease { asks } => dispatch::lease(state, at, asks),
-        Command::Answer { worker, answers, chance } => answers::answer(state, at, worker, answers, *chance),
-        Command::Turn { turns, chance } => answers::turn(state, at, turns, *chance),
-        Command::Extend { worker, tasks } => answers::extend(state, at, worker, tasks),
+        Command::Lease { asks } => dispatch::lease(state, at, asks, room),
+        Command::Answer { worker, answers, chance } => {
+            answers::answer(state, at, worker, answers, (*chance, room))
+        }
+        Command::Turn { turns, chance } => answers::turn(state, at, turns, (*chance, room)),
+        Command::Extend { worker, tasks } => answers::extend(state, at, worker, tasks, room),
         Command::Cancel { intent, reason } => control::cancel(state, at, *intent, reason),
         Command::Retry { task, reason } => control::retry(state, at, *task, reason),
         Command::Pause { name, reason } => control::pause(state, at, name, reason),
         Command::Resume { name, reason } => control::resume(state, at, name, reason),
-        Command::Tick { chance, heard } => Ok(tick::tick(state, at, *chance, heard)),
+        Command::Tick { chance, heard } => Ok(tick::tick(state, at, *chance, heard, room)),
         Command::Query(query) => query::query(state, at, query),
     }
 }

@@ -53,6 +53,9 @@ pub(super) struct Base {
     pub(super) fairness: Fairness,
     pub(super) level: Level,
     pub(super) totals: Totals,
+    /// Since when the last of the disk is kept for emergencies, as far as is on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) reserve: Option<u64>,
 }
 
 /// What happened since the journal was begun.

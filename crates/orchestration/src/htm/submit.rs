@@ -8,8 +8,8 @@ use std::{
     sync::Arc,
 };
 
-use grace_kernel::Decision;
-use grace_types::{reason::Why, yaml::suggest};
+use grace_kernel::{Decision, HostError, Room};
+use grace_types::{intent::DISK_RESERVE, reason::Why, yaml::suggest};
 
 use super::{
     Decided, Htm, IntentId, Reply,
@@ -31,6 +31,7 @@ fn refuse<T>(code: &'static str, message: impl Into<String>) -> Result<T, Refuse
 struct Batch<'s> {
     state: &'s State,
     at: u64,
+    on_record: Room,
     taken: Vec<NewIntent>,
     /// The origin of the last one that was looked at, and of the last that was taken.
     origins: [Option<Arc<Origin>>; 2],
@@ -42,8 +43,8 @@ struct Batch<'s> {
     tasks: u64,
 }
 
-pub(super) fn submit(state: &State, at: u64, intents: &[Submission]) -> Decided {
-    let (batch, results) = Batch::of(state, at, intents)?;
+pub(super) fn submit(state: &State, at: u64, intents: &[Submission], room: Room) -> Decided {
+    let (batch, results) = Batch::of(state, at, intents, room)?;
     let mut decision = Decision::reply(Reply::Submitted { results });
     let (mut part, mut bytes) = (Vec::new(), 0);
     let mut origin = None;
@@ -65,7 +66,7 @@ pub(super) fn submit(state: &State, at: u64, intents: &[Submission]) -> Decided 
 
 /// What would become of these; nothing is recorded.
 pub(super) fn check(state: &State, at: u64, intents: &[Submission]) -> Decided {
-    let (_, results) = Batch::of(state, at, intents)?;
+    let (_, results) = Batch::of(state, at, intents, Room::Enough)?;
     Ok(Decision::reply(Reply::Checked { results }))
 }
 
@@ -103,13 +104,15 @@ impl<'s> Batch<'s> {
         state: &'s State,
         at: u64,
         intents: &'s [Submission],
+        on_record: Room,
     ) -> Result<(Self, Vec<Submitted>), super::Refusal> {
         if intents.is_empty() || intents.len() > limits::BATCH {
             let (most, found) = (limits::BATCH, intents.len());
             return Err(refusal("bad_request", format!("1 to {most} intents at a time; these are {found}")));
         }
         let (taken, keys, named) = (Vec::new(), HashMap::new(), HashSet::new());
-        let mut batch = Self { state, at, taken, origins: [None, None], keys, named, waiting: 0, tasks: 0 };
+        let mut batch =
+            Self { state, at, on_record, taken, origins: [None, None], keys, named, waiting: 0, tasks: 0 };
         let results =
             intents.iter().map(|intent| batch.take(intent).unwrap_or_else(Submitted::Refused)).collect();
         Ok((batch, results))
@@ -142,6 +145,10 @@ impl<'s> Batch<'s> {
         let definition = &pin.definition;
         let shares = definition.fits(&value, wanted.deadline_ms, wanted.delay_ms)?;
         let priority = wanted.priority.unwrap_or(definition.priority);
+        let emergency = || self.origins[0].as_ref().is_some_and(|origin| origin.is_emergency());
+        if self.on_record == Room::Reserve && !emergency() {
+            return refuse(DISK_RESERVE, HostError::DiskReserve.to_string());
+        }
         self.room(priority, definition.forward as u64)?;
         let next = self.state.base.next_intent + self.taken.len() as u64;
         let id = match wanted.id {

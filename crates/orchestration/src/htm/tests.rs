@@ -3,6 +3,7 @@
 mod hosted;
 mod queue;
 mod random;
+mod reserve;
 mod rules;
 mod workers;
 mod world;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use grace_kernel::Decision;
+use grace_kernel::{Decision, Room};
 use grace_types::reason::Why;
 
 use super::{
@@ -11,13 +11,34 @@ use super::{
     counted,
     event::{Level, Settings, What},
     index::Timer,
-    recorded,
+    recorded, reserve,
     state::{Stage, State},
 };
 use crate::limits;
 
-pub(super) fn tick(state: &State, at: u64, chance: u64, heard: &BTreeMap<String, u64>) -> Decision<Htm> {
-    let timers = state.index.timers.iter().filter(|(_, timer)| !speaks(state, heard, *timer));
+pub(super) fn tick(
+    state: &State,
+    at: u64,
+    chance: u64,
+    heard: &BTreeMap<String, u64>,
+    room: Room,
+) -> Decision<Htm> {
+    let told = match room {
+        Room::Enough => reserve::over(state, at),
+        Room::Reserve => reserve::begun(state, at),
+    };
+    if room == Room::Reserve && !state.has_emergencies() {
+        let nothing = Decision::reply(Reply::Ticked { more: false, next_ms: None });
+        return told.into_iter().fold(nothing, Decision::record);
+    }
+    let may_fire = |timer: Timer| match timer {
+        _ if room == Room::Reserve => state.concerns_emergency(timer),
+        // That it is over makes these longer, with this decision.
+        Timer::Lease(_) => told.is_none() || state.concerns_emergency(timer),
+        _ => true,
+    };
+    let timers =
+        state.index.timers.iter().filter(|(_, timer)| may_fire(*timer) && !speaks(state, heard, *timer));
     let mut timers = timers.peekable();
     let mut due: Vec<Timer> = Vec::new();
     while due.len() < limits::TICK
@@ -28,6 +49,7 @@ pub(super) fn tick(state: &State, at: u64, chance: u64, heard: &BTreeMap<String,
     let later = timers.next().map(|(due, _)| due.saturating_sub(at));
     let more = later == Some(0);
     let mut decision = Decision::reply(Reply::Ticked { more, next_ms: later });
+    decision = told.into_iter().fold(decision, Decision::record);
     let (mut delays, mut late, mut silent) = (Vec::new(), Vec::new(), BTreeSet::new());
     for timer in &due {
         match timer {
@@ -63,7 +85,7 @@ pub(super) fn tick(state: &State, at: u64, chance: u64, heard: &BTreeMap<String,
         decision =
             decision.record(recorded(at, What::DeadlinesMissed { intents: late }, place, "deadline", why));
     }
-    backlog(decision, state, at)
+    if room == Room::Reserve { decision } else { backlog(decision, state, at) }
 }
 
 /// Whether this is the silence of a worker that was heard meanwhile, though that is not on record. Its timer stays where it is.

@@ -154,6 +154,7 @@ impl State {
         if let Some(deadline) = intent.deadline {
             self.index.timers.remove(&(deadline, Timer::Deadline(id)));
         }
+        self.index.emergencies.remove(&id);
         self.index.file(id, intent);
         self.index.just_ended.push((id, ending));
         self.forget_oldest();
@@ -196,6 +197,9 @@ impl State {
     pub(super) fn requeued(&mut self, id: TaskId) {
         let Some(intent) = self.intents.get_mut(&id.intent) else { return };
         self.index.unfile(intent);
+        if intent.is_emergency() {
+            self.index.emergencies.insert(id.intent);
+        }
         intent.course = Course::Running;
         intent.reason = None;
         intent.ended = 0;

@@ -91,21 +91,37 @@ impl Road {
 
     /// Tells what became of tasks; what ends together is told together.
     pub(super) async fn answers(self, mut waiting: mpsc::Receiver<TaskAnswer>) {
-        let mut answers = Vec::new();
-        while waiting.recv_many(&mut answers, limits::BATCH).await > 0 {
-            let told = std::mem::take(&mut answers);
-            let tasks: Vec<String> = told.iter().map(|answer| answer.task.to_string()).collect();
-            let command = Command::Answer { worker: self.name.clone(), answers: told, chance: 0 };
-            match self.ask("answer", &command, Duration::ZERO).await {
-                Ok(Reply::Answered { verdicts }) => {
-                    for (task, verdict) in tasks.iter().zip(verdicts) {
-                        if let Verdict::Refused(why) = verdict {
-                            tell(&format!("the answer for {task} does not count: {why}"));
-                        }
-                    }
+        let mut answers: Vec<TaskAnswer> = Vec::new();
+        loop {
+            if answers.is_empty() {
+                if waiting.recv_many(&mut answers, limits::BATCH).await == 0 {
+                    return;
                 }
-                Ok(_) => {}
-                Err(refusal) => tell(&format!("answers for {} do not count: {refusal}", tasks.join(", "))),
+            } else {
+                // These are told again; what has ended meanwhile goes with them.
+                pause().await;
+                let room = limits::BATCH - answers.len();
+                answers.extend(std::iter::from_fn(|| waiting.try_recv().ok()).take(room));
+            }
+            let tasks: Vec<String> = answers.iter().map(|answer| answer.task.to_string()).collect();
+            let told = Command::Answer { worker: self.name.clone(), answers: answers.clone(), chance: 0 };
+            match self.ask("answer", &told, Duration::ZERO).await {
+                Ok(Reply::Answered { verdicts }) => {
+                    let mut verdicts = verdicts.into_iter();
+                    answers.retain(|answer| match verdicts.next() {
+                        Some(Verdict::Later(_)) => true,
+                        Some(Verdict::Refused(why)) => {
+                            tell(&format!("the answer for {} does not count: {why}", answer.task));
+                            false
+                        }
+                        Some(Verdict::Taken) | None => false,
+                    });
+                }
+                Ok(_) => answers.clear(),
+                Err(refusal) => {
+                    tell(&format!("answers for {} do not count: {refusal}", tasks.join(", ")));
+                    answers.clear();
+                }
             }
         }
     }

@@ -3,8 +3,12 @@
 //! A run is a seed: commands are drawn from it, workers hold tasks, lie, die and come again, time passes, the task manager is
 //! restarted from its journal or its snapshot. After each event a witness that knows nothing of the state checks the promises.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use grace_kernel::Room;
 use grace_types::chance::{Entropy, SeededEntropy};
 use proptest::prelude::*;
 use serde_json::json;
@@ -14,7 +18,7 @@ use crate::{
     htm::{
         Command, Ending, Era, IntentId, Reply, State, TaskId,
         command::{Ask, Query, Refused, Submission, Submitted, Verdict},
-        event::{Granted, Next, Settings, What},
+        event::{Granted, Next, Origin, Settings, What},
         state::{Course, Stage},
         view::TaskState,
     },
@@ -187,6 +191,11 @@ impl Witness {
     }
 }
 
+/// As the cortex says of what it allowed in an emergency.
+fn emergency() -> Arc<Origin> {
+    Arc::new(Origin { tier: Some("4".into()), ..Origin::default() })
+}
+
 struct Run {
     world: World,
     entropy: SeededEntropy,
@@ -252,7 +261,8 @@ impl Run {
                 let name = NAMES[self.below(5)].to_owned();
                 let _ = self.world.ask(Command::Resume { name, reason: "random".into() });
             }
-            96..98 => self.world.state = self.world.restored(),
+            96 => self.world.state = self.world.restored(),
+            97 => self.fill_or_free(),
             98 => self.restart(),
             _ => {
                 self.world.wall_ms =
@@ -282,6 +292,7 @@ impl Run {
             priority,
             key: key.clone(),
             delay_ms: (self.below(5) == 0).then_some(3000),
+            origin: (self.below(6) == 0).then(emergency),
             ..about(NAMES[self.below(5)], &payload)
         };
         let room = self.world.state.open_tasks() < 120;
@@ -294,6 +305,9 @@ impl Run {
             }
             Submitted::Refused(Refused { code, .. }) if code == "key_reused" => {
                 assert!(key.is_some_and(|key| self.keys.contains_key(&key)));
+            }
+            Submitted::Refused(Refused { code, .. }) if code == "disk_reserve" => {
+                assert!(self.world.room == Room::Reserve && intent.origin.is_none());
             }
             Submitted::Refused(Refused { code, .. }) => {
                 assert_eq!(code, "overloaded");
@@ -308,8 +322,22 @@ impl Run {
         let slots = u32::try_from(1 + self.below(6)).unwrap();
         let name = WORKERS[self.below(4)];
         let joined = self.witness.seen;
-        self.world.ask(Command::Register(offer(name, &self.incarnation.to_string(), kinds, slots))).unwrap();
-        assert!(self.world.events.len() > joined);
+        let registered = Command::Register(offer(name, &self.incarnation.to_string(), kinds, slots));
+        match self.world.ask(registered) {
+            Ok(_) => assert!(self.world.events.len() > joined),
+            Err(refusal) => {
+                assert_eq!(refusal.code, "disk_reserve");
+                assert!(self.world.room == Room::Reserve && !self.world.state.has_emergencies());
+            }
+        }
+    }
+
+    /// The disk is almost full, or there is room again.
+    fn fill_or_free(&mut self) {
+        self.world.room = match self.world.room {
+            Room::Enough => Room::Reserve,
+            Room::Reserve => Room::Enough,
+        };
     }
 
     fn lease(&mut self) {
@@ -414,6 +442,7 @@ impl Run {
 
     /// Good workers come and everything ends.
     fn drain(&mut self) {
+        self.world.room = Room::Enough;
         for name in NAMES {
             self.world.ask(Command::Resume { name: name.into(), reason: "the end".into() }).unwrap();
         }
@@ -511,5 +540,5 @@ fn everything_happens() {
     for seed in 0..6 {
         happened.extend(run(seed, 400).world.happened());
     }
-    assert_eq!(happened.len(), 18, "{happened:?}");
+    assert_eq!(happened.len(), 20, "{happened:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use grace_kernel::{Decider, Outcome};
+use grace_kernel::{Decider, HostError, Outcome, Room};
 use grace_types::time::{Monotonic, Now, Timestamp};
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ pub(super) const RETRIED: &str =
 /// Why a worker was not believed.
 pub(super) fn refused(verdict: &Verdict) -> &str {
     match verdict {
-        Verdict::Refused(why) => why,
+        Verdict::Refused(why) | Verdict::Later(why) => why,
         Verdict::Taken => panic!("taken"),
     }
 }
@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) mono_ms: u64,
     pub(super) wall_ms: u64,
     pub(super) chance: u64,
+    /// Whether the last of the disk is kept for emergencies.
+    pub(super) room: Room,
 }
 
 impl World {
@@ -55,6 +57,7 @@ impl World {
             mono_ms: 5000,
             wall_ms: START_MS,
             chance: 0,
+            room: Room::Enough,
         };
         world.ask(Command::Configure { boot: "boot-1".into(), era: Era::from_bits(7), settings }).unwrap();
         world.define(types).unwrap();
@@ -89,7 +92,14 @@ impl World {
 
     /// As a shell in the same process asks.
     pub(super) fn ask_directly(&mut self, command: &Command) -> Result<Reply, Refusal> {
-        let decision = Htm::decide(&self.state, self.now(), command);
+        let decide = if self.room == Room::Reserve { Htm::decide_in_reserve } else { Htm::decide };
+        let decision = decide(&self.state, self.now(), command);
+        // As the host does.
+        let events = decision.events();
+        let belongs = |event| Htm::is_for_emergency(&self.state, event, events);
+        if self.room == Room::Reserve && !events.iter().all(belongs) {
+            return Err(Refusal { code: "disk_reserve".into(), message: HostError::DiskReserve.to_string() });
+        }
         for record in decision.events() {
             let text = serde_json::to_string(record).unwrap();
             let record: grace_kernel::Recorded<Event> = serde_json::from_str(&text).unwrap();
@@ -239,6 +249,7 @@ fn index_of(state: &State) -> BTreeMap<&'static str, String> {
         ("over", format!("{:?} {:?}", index.ended, index.dead)),
         ("counts", format!("{:?} {} {counts:?}", index.waiting, index.open)),
         ("shared", index.shared_as_text()),
+        ("emergencies", format!("{:?}", index.emergencies)),
     ])
 }
 
