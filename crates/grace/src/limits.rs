@@ -18,8 +18,9 @@ pub(crate) const QUESTION_TRIES: u32 = 3;
 /// then the readers wait too, and the control plane drops to sending the latest status.
 pub(crate) const FRONT_EVENTS: usize = 16;
 
-/// How long the answer to an order may wait until whoever does the work has taken it.
-pub(crate) const TAKEN_TIME: Duration = Duration::from_secs(2);
+/// How long the answer to an order may wait until whoever does the work has taken it: less than one try of a request takes (2 s), or that
+/// would be over before the answer, and so would each after it, for as long as the work cannot be taken.
+pub(crate) const TAKEN_TIME: Duration = Duration::from_millis(1500);
 
 /// After the guardian's end, how long the last status may still be on its way through a socket of this machine.
 pub(crate) const LAST_WORDS_TIME: Duration = Duration::from_secs(1);
