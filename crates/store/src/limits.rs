@@ -18,6 +18,10 @@ pub const READER_CACHE_KIB: i32 = 128;
 /// Times that a reader opens a journal which is being replaced at that moment, before it gives up and reports that.
 pub const REOPENINGS: u32 = 5;
 
+/// Pages of 4 KiB in a journal's log, and as many more each time, at which they are folded into its file: SQLite's own figure, a few
+/// hundred appends.
+pub const JOURNAL_LOG_PAGES: i32 = 1000;
+
 /// Page cache of a narrative database, KiB: room for the inner pages of its indexes at a million rows, in a kernel that is to stay under 4 MiB.
 pub const NARRATIVE_CACHE_KIB: i32 = 2048;
 

@@ -3,6 +3,8 @@
 
 #[path = "journal/damage.rs"]
 mod damage;
+#[path = "journal/fold.rs"]
+mod fold;
 #[path = "journal/full.rs"]
 mod full;
 #[path = "journal/kill.rs"]

@@ -2,13 +2,15 @@
 //!
 //! WAL mode with `synchronous=FULL`: a commit is one write and one sync of the log file. One transaction a batch; the epoch is
 //! checked inside it, so a writer that was fenced between two appends cannot slip one in. Beside the file `NAME.db` lie
-//! SQLite's `-wal` and `-shm`, and `-head`, which notices what SQLite would drop in silence (see `head.rs`).
+//! SQLite's `-wal` and `-shm`, and `-head`, which notices what SQLite would drop in silence (see `head.rs`). One thread of its own
+//! keeps the log short (see `fold.rs`).
 //!
-//! Deliberately not here: threads and retries. The handle blocks; its owner decides on which thread, and reloads after an
+//! Deliberately not here: other threads, and retries. The handle blocks; its owner decides on which thread, and reloads after an
 //! error.
 
 pub(crate) mod error;
 mod files;
+mod fold;
 mod head;
 mod reader;
 mod rows;
@@ -65,6 +67,7 @@ pub struct SqliteJournal {
     head: Head,
     /// After a failed append nobody knows what is on disk: `head` must be read anew first.
     stale: bool,
+    folder: Option<fold::Folder>,
 }
 
 impl SqliteJournal {
@@ -94,8 +97,10 @@ impl SqliteJournal {
             None => head::HeadFile::create(&path, head.seq, head.digest)?,
         };
         let id = JournalId::made_at(now);
-        let mut journal = Self { path, connection, head_file, id, epoch: meta.epoch, head, stale: false };
+        let mut journal =
+            Self { path, connection, head_file, id, epoch: meta.epoch, head, stale: false, folder: None };
         journal.take_epoch(now)?;
+        journal.folder = Some(fold::Folder::of(&mut journal.connection, &journal.path)?);
         Ok(journal)
     }
 
@@ -176,6 +181,9 @@ impl From<StoreError> for WriteError {
 /// is easier to copy and to mend. One that reads just now keeps the log; then it is folded in at the next close.
 impl Drop for SqliteJournal {
     fn drop(&mut self) {
+        if let Some(folder) = self.folder.take() {
+            folder.end(&mut self.connection);
+        }
         let ours =
             !self.stale && read_meta(&self.path, &self.connection).is_ok_and(|m| m.epoch == self.epoch);
         if ours && self.connection.busy_timeout(FOLD_WAIT).is_ok() {
