@@ -42,6 +42,10 @@ const WAIT_MS: u64 = 1000;
 pub(super) struct Grace;
 
 impl Queue for Grace {
+    fn takes_many(&self) -> bool {
+        true
+    }
+
     fn throughput(&self, run: Run) -> Result<f64, String> {
         let instance = Instance::up(MANIFEST);
         let load = Arc::new(Load::new(&instance, run.tasks));
@@ -49,7 +53,7 @@ impl Queue for Grace {
         let before = Usage::so_far(&instance);
         let begun = Instant::now();
         let sender = Arc::clone(&load);
-        let sending = std::thread::spawn(move || runtime().block_on(send_all(sender)));
+        let sending = std::thread::spawn(move || runtime().block_on(send_all(sender, run.bulk)));
         workers.finish();
         sending.join().expect("the senders are done");
         let last = *load.last.lock().unwrap();
@@ -134,14 +138,14 @@ async fn ask(bus: &Bus, subject: Option<String>, command: Command, wait_ms: u64)
 }
 
 /// By way of the cortex, until it answers.
-async fn submit(bus: &Bus, body: &str) -> IntentId {
+async fn submit(bus: &Bus, body: &str, count: usize) -> IntentId {
     let asked = Asked {
         kind: "noop".into(),
         actor: "bench".into(),
         payload: Json::of(&serde_json::json!({ "body": body })),
         ..Asked::default()
     };
-    let command = grace_cortex::command::Command::Submit { intents: vec![asked] };
+    let command = grace_cortex::command::Command::Submit { intents: vec![asked; count] };
     let message = wire::command(router::shell::NAME, &Envelope::new(command)).unwrap();
     loop {
         let payload = match bus.request(message.clone(), Duration::from_secs(5)).await {
@@ -152,24 +156,33 @@ async fn submit(bus: &Bus, body: &str) -> IntentId {
             }
         };
         match wire::read_answer::<Router>(&payload) {
-            Ok(Outcome::Done(grace_cortex::command::Reply::Submitted { results })) => match &results[0] {
-                Answered::Decided(decision) => return decision.id,
-                refused @ Answered::Refused(_) => panic!("{refused:?}"),
-            },
+            Ok(Outcome::Done(grace_cortex::command::Reply::Submitted { results })) => {
+                assert_eq!(results.len(), count, "each intent has an answer");
+                let id = |answer: &Answered| match answer {
+                    Answered::Decided(decision) => decision.id,
+                    Answered::Refused(refusal) => panic!("{refusal:?}"),
+                };
+                return results.iter().map(id).min().expect("intents were sent");
+            }
             Err(e) if e.code == "busy" => {}
             other => panic!("{other:?}"),
         }
     }
 }
 
-async fn send_all(load: Arc<Load>) {
+async fn send_all(load: Arc<Load>, bulk: usize) {
     let body = "x".repeat(BODY_BYTES);
     let bus = connect(&load.place, "sender").await;
-    let senders = (0..SENDERS).map(|_| {
+    // Many at a time go one request after the other, as peers take them.
+    let senders = (0..if bulk == 1 { SENDERS } else { 1 }).map(|_| {
         let (load, bus, body) = (Arc::clone(&load), bus.clone(), body.clone());
         tokio::spawn(async move {
-            while load.sent.fetch_add(1, Ordering::Relaxed) < load.tasks {
-                submit(&bus, &body).await;
+            loop {
+                let sent = load.sent.fetch_add(bulk, Ordering::Relaxed);
+                if sent >= load.tasks {
+                    break;
+                }
+                submit(&bus, &body, bulk.min(load.tasks - sent)).await;
             }
         })
     });
@@ -189,7 +202,7 @@ async fn send_paced(load: Arc<Load>) -> Vec<(IntentId, Instant)> {
         let due = Duration::from_secs_f64(n as f64 / PACE as f64);
         tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
         let (bus, body, sent) = (bus.clone(), body.clone(), Instant::now());
-        sending.push(tokio::spawn(async move { (submit(&bus, &body).await, sent) }));
+        sending.push(tokio::spawn(async move { (submit(&bus, &body, 1).await, sent) }));
     }
     let mut sent = Vec::new();
     for one in sending {

@@ -1,7 +1,8 @@
 //! Durable tasks end to end, on real processes: a task is enqueued, dispatched to a worker, and its result acknowledged.
 //!
 //! - throughput: ten senders with one task each on its way, and one or ten workers that take one task at a time; the time from the
-//!   first task that is sent to the last result that is acknowledged
+//!   first task that is sent to the last result that is acknowledged; and with tasks sent a thousand in one request, one request after
+//!   the other, by a queue that takes them so
 //! - latency: 200 tasks a second and ten workers; from the moment that a task is sent to the acknowledgement of its result
 //!
 //! Grace: the release binary with everything on (each step synced, events, log and narratives), tasks of a kind that it does not run
@@ -30,6 +31,8 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 const BODY_BYTES: usize = 128;
 /// Tasks on their way into the queue at a time.
 const SENDERS: usize = 10;
+/// Tasks in one request, where a queue takes more than one.
+const BULK: usize = 1000;
 /// Tasks a second where latency is measured, and how many.
 const PACE: usize = 200;
 const PACED: usize = 1000;
@@ -45,10 +48,16 @@ struct Run {
     workers: usize,
     /// Tasks that one worker takes at a time.
     slots: usize,
+    /// Tasks in one request of a sender.
+    bulk: usize,
 }
 
 /// A queue under measurement.
 trait Queue {
+    /// Whether a request may hold many tasks.
+    fn takes_many(&self) -> bool {
+        false
+    }
     /// Tasks a second.
     fn throughput(&self, run: Run) -> Result<f64, String>;
     /// Milliseconds for each task, at [`PACE`].
@@ -90,13 +99,16 @@ fn main() {
 
 fn measure(queue: &dyn Queue, tasks: usize, extra: Option<usize>) -> Result<Vec<(String, f64)>, String> {
     let mut rows = Vec::new();
-    for (workers, slots) in [(1, 1), (10, 1)].into_iter().chain(extra.map(|slots| (10, slots))) {
+    let many = [(1, 10, 1), (10, 1, BULK), (1, 10, BULK)].into_iter().filter(|_| queue.takes_many());
+    let runs = [(1, 1, 1), (10, 1, 1)].into_iter().chain(many).chain(extra.map(|slots| (10, slots, 1)));
+    for (workers, slots, bulk) in runs {
         // One worker that syncs each step gets through a tenth of what ten do.
-        let tasks = if workers == 1 { tasks.min(5000) } else { tasks };
+        let tasks = if workers * slots == 1 { tasks.min(5000) } else { tasks };
         let many = if slots == 1 { String::new() } else { format!(", {slots} tasks at a time") };
+        let sent = if bulk == 1 { String::new() } else { format!(", sent {bulk} at a time") };
         let plural = if workers == 1 { "" } else { "s" };
-        let rate = queue.throughput(Run { tasks, workers, slots })?;
-        rows.push((format!("{workers:>2} worker{plural}{many}, tasks/s"), rate));
+        let rate = queue.throughput(Run { tasks, workers, slots, bulk })?;
+        rows.push((format!("{workers:>2} worker{plural}{many}{sent}, tasks/s"), rate));
     }
     let mut took = queue.latency()?;
     took.sort_by(f64::total_cmp);

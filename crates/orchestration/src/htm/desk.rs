@@ -86,6 +86,14 @@ struct Waiting {
     until: Monotonic,
 }
 
+impl Waiting {
+    /// Where its answer goes, and the answer.
+    fn answer(self, tasks: Vec<Lease>, refused: Option<String>) -> (String, Answer<Htm>) {
+        let grants = vec![Grants { worker: self.ask.worker, tasks, refused }];
+        (self.reply, Ok(Outcome::Done(Reply::Leased { grants, wake_ms: None })))
+    }
+}
+
 /// What a worker said, and how it is answered.
 struct Said {
     turn: Turn,
@@ -280,7 +288,8 @@ impl Desk {
         }
         let until = self.clock.now().mono.plus(wire::patience(message, limits::LEASE_WAIT));
         if let Some(before) = self.waiting.insert(worker, Waiting { ask, reply, until }) {
-            self.answer(before, Vec::new(), None).await;
+            let (to, answer) = before.answer(Vec::new(), None);
+            self.say(to, wire::answer::<Htm>(&answer)).await;
         }
         Ok(())
     }
@@ -360,46 +369,23 @@ impl Desk {
                 ready.notify_one();
             });
         }
-        if let Some(turned) = turned {
-            self.turned(said, turned, &mut grants).await;
-        }
+        let mut answers = turned.map(|turned| told(said, turned, &mut grants)).unwrap_or_default();
         let now = self.clock.now().mono;
         for one in asked {
             let (tasks, refused) = granted(&mut grants, &one.ask.worker);
             let replaced = self.waiting.contains_key(&one.ask.worker);
             if !tasks.is_empty() || refused.is_some() || replaced || now >= one.until {
-                self.answer(one, tasks, refused).await;
+                answers.push(one.answer(tasks, refused));
             } else {
                 self.waiting.insert(one.ask.worker.clone(), one);
             }
         }
+        // The host goes on while these are answered.
         if self.again || !self.submitted.is_empty() && !self.waiting.is_empty() {
             self.go();
         }
-    }
-
-    /// Answers those who said something, with what they are given next.
-    async fn turned(&self, said: Vec<Said>, turned: Answer<Htm>, grants: &mut Vec<Grants>) {
-        let (turns, other) = match turned {
-            Ok(Outcome::Done(Reply::Turned { turns })) => (turns, None),
-            other => (Vec::new(), Some(wire::answer::<Htm>(&other))),
-        };
-        let mut turns = turns.into_iter();
-        for one in said {
-            let Some(mut turned) = turns.next() else {
-                // One answer for all of them: the host's error, or a refusal of the command.
-                self.say(one.reply, other.clone().unwrap_or_default()).await;
-                continue;
-            };
-            if one.turn.next.is_some() {
-                turned.tasks = granted(grants, &one.turn.worker).0;
-            }
-            let outcome = match turned.refused.take() {
-                Some(refusal) => Outcome::Refused(refusal),
-                None if one.plainly => Outcome::Done(Reply::Answered { verdicts: turned.verdicts }),
-                None => Outcome::Done(Reply::Turned { turns: vec![turned] }),
-            };
-            self.say(one.reply, wire::answer::<Htm>(&Ok(outcome))).await;
+        for (to, answer) in answers {
+            self.say(to, wire::answer::<Htm>(&answer)).await;
         }
     }
 
@@ -410,21 +396,41 @@ impl Desk {
             self.waiting.iter().filter(|(_, one)| now >= one.until).map(|(name, _)| name.clone()).collect();
         for worker in over {
             if let Some(one) = self.waiting.remove(&worker) {
-                self.answer(one, Vec::new(), None).await;
+                let (to, answer) = one.answer(Vec::new(), None);
+                self.say(to, wire::answer::<Htm>(&answer)).await;
             }
         }
-    }
-
-    async fn answer(&self, one: Waiting, tasks: Vec<Lease>, refused: Option<String>) {
-        let grants = vec![Grants { worker: one.ask.worker, tasks, refused }];
-        let reply = Reply::Leased { grants, wake_ms: None };
-        self.say(one.reply, wire::answer::<Htm>(&Ok(Outcome::Done(reply)))).await;
     }
 
     async fn say(&self, to: String, body: Vec<u8>) {
         // Lost with the connection: whoever asked asks again.
         let _ = self.bus.publish(Message::new(to, body)).await;
     }
+}
+
+/// The answers to those who said something, with what they are given next, and where they go.
+fn told(said: Vec<Said>, turned: Answer<Htm>, grants: &mut Vec<Grants>) -> Vec<(String, Answer<Htm>)> {
+    let (mut turns, other) = match turned {
+        Ok(Outcome::Done(Reply::Turned { turns })) => (turns.into_iter(), None),
+        other => (Vec::new().into_iter(), Some(other)),
+    };
+    let answer = |one: Said| {
+        let Some(mut turned) = turns.next() else {
+            // One answer for all of them: the host's error, or a refusal of the command.
+            let other = other.clone().unwrap_or(Err(HostError::Stopping));
+            return (one.reply, other);
+        };
+        if one.turn.next.is_some() {
+            turned.tasks = granted(grants, &one.turn.worker).0;
+        }
+        let outcome = match turned.refused.take() {
+            Some(refusal) => Outcome::Refused(refusal),
+            None if one.plainly => Outcome::Done(Reply::Answered { verdicts: turned.verdicts }),
+            None => Outcome::Done(Reply::Turned { turns: vec![turned] }),
+        };
+        (one.reply, Ok(outcome))
+    };
+    said.into_iter().map(answer).collect()
 }
 
 /// A message and those that have come behind it.
