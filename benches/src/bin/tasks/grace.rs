@@ -27,19 +27,24 @@ use grace_orchestration::htm::{
     event::Offer,
     shell,
 };
-use grace_types::intent::WAIT_HEADER;
+use grace_types::intent::{Priority, WAIT_HEADER};
 use tokio::sync::Notify;
 
-use super::{BODY_BYTES, PACE, PACED, PATIENCE, Queue, Run, SENDERS, WORKERS};
+use super::{BODY_BYTES, BULK, PACE, PACED, PATIENCE, Queue, Run, SENDERS, WORKERS};
 
 const MANIFEST: &str = "bus: {port: 0}\nprocesses: {}\nworkers: 0\nintents:\n  noop:\n    \
     payload: {type: object, required: [body], properties: {body: {type: string}}}\n    \
-    plan: {task: {kind: noop, input: {body: '${payload.body}'}}}\n";
+    plan: {task: {kind: noop, input: {body: '${payload.body}'}}}\n  parked:\n    \
+    payload: {type: object, required: [body], properties: {body: {type: string}}}\n    \
+    plan: {task: {kind: parked, input: {body: '${payload.body}'}}}\n";
 
 /// How long a lease waits at the task manager, milliseconds.
 const WAIT_MS: u64 = 1000;
 
-pub(super) struct Grace;
+pub(super) struct Grace {
+    /// Tasks that wait all the while, of a kind that no worker takes.
+    pub(super) waiting: usize,
+}
 
 impl Queue for Grace {
     fn takes_many(&self) -> bool {
@@ -48,6 +53,10 @@ impl Queue for Grace {
 
     fn throughput(&self, run: Run) -> Result<f64, String> {
         let instance = Instance::up(MANIFEST);
+        if self.waiting > 0 {
+            runtime().block_on(park(&instance, self.waiting));
+            instance.settle(shell::NAME);
+        }
         let load = Arc::new(Load::new(&instance, run.tasks));
         let workers = Workers::start(&load, run.workers, run.slots);
         let before = Usage::so_far(&instance);
@@ -138,15 +147,18 @@ async fn ask(bus: &Bus, subject: Option<String>, command: Command, wait_ms: u64)
 }
 
 /// By way of the cortex, until it answers.
-async fn submit(bus: &Bus, body: &str, count: usize) -> IntentId {
+async fn submit(bus: &Bus, kind: &str, body: &str, count: usize, wait_ms: u64) -> IntentId {
     let asked = Asked {
-        kind: "noop".into(),
+        kind: kind.into(),
+        // Others are refused where hundreds of thousands wait.
+        priority: Some(Priority::High),
         actor: "bench".into(),
         payload: Json::of(&serde_json::json!({ "body": body })),
         ..Asked::default()
     };
     let command = grace_cortex::command::Command::Submit { intents: vec![asked; count] };
-    let message = wire::command(router::shell::NAME, &Envelope::new(command)).unwrap();
+    let mut message = wire::command(router::shell::NAME, &Envelope::new(command)).unwrap();
+    message.headers.append(WAIT_HEADER, wait_ms.to_string());
     loop {
         let payload = match bus.request(message.clone(), Duration::from_secs(5)).await {
             Ok(Message { payload, .. }) => payload,
@@ -170,6 +182,16 @@ async fn submit(bus: &Bus, body: &str, count: usize) -> IntentId {
     }
 }
 
+/// Lets so many tasks wait.
+async fn park(instance: &Instance, count: usize) {
+    let body = "x".repeat(BODY_BYTES);
+    let bus = connect(&instance.place(), "parker").await;
+    for sent in (0..count).step_by(BULK) {
+        // Not faster than the task manager takes them.
+        submit(&bus, "parked", &body, BULK.min(count - sent), 4000).await;
+    }
+}
+
 async fn send_all(load: Arc<Load>, bulk: usize) {
     let body = "x".repeat(BODY_BYTES);
     let bus = connect(&load.place, "sender").await;
@@ -182,7 +204,7 @@ async fn send_all(load: Arc<Load>, bulk: usize) {
                 if sent >= load.tasks {
                     break;
                 }
-                submit(&bus, &body, bulk.min(load.tasks - sent)).await;
+                submit(&bus, "noop", &body, bulk.min(load.tasks - sent), 0).await;
             }
         })
     });
@@ -202,7 +224,7 @@ async fn send_paced(load: Arc<Load>) -> Vec<(IntentId, Instant)> {
         let due = Duration::from_secs_f64(n as f64 / PACE as f64);
         tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
         let (bus, body, sent) = (bus.clone(), body.clone(), Instant::now());
-        sending.push(tokio::spawn(async move { (submit(&bus, &body, 1).await, sent) }));
+        sending.push(tokio::spawn(async move { (submit(&bus, "noop", &body, 1, 0).await, sent) }));
     }
     let mut sent = Vec::new();
     for one in sending {

@@ -5,13 +5,15 @@
 //!   the other, by a queue that takes them so
 //! - latency: 200 tasks a second and ten workers; from the moment that a task is sent to the acknowledgement of its result
 //!
+//! With `--waiting N`, so many tasks that no worker takes wait in Grace all the while: what a task costs is to stay the same.
+//!
 //! Grace: the release binary with everything on (each step synced, events, log and narratives), tasks of a kind that it does not run
 //! itself, so that the workers are this program's and the road of users' own workers is measured: no process is started and nothing
 //! is slept for a task. Senders share one connection, and so do workers. Peers are driven the same way, in turn: beanstalkd with a
 //! sync for each job (its protocol takes a connection for each sender and worker), and a JetStream work queue that syncs always. A peer
 //! that is not installed is passed over with a line that says so. Everything is in a folder of its own.
 //!
-//! `cargo run --release -p grace-benches --bin tasks [-- --rounds N] [--tasks N] [--only PART] [--slots N] [--nats-server PATH]`, with
+//! `cargo run --release -p grace-benches --bin tasks [-- --rounds N] [--tasks N] [--only PART] [--slots N] [--waiting N] [--nats-server PATH]`, with
 //! `cargo build --release` before it. Parts: `grace`, `beanstalkd`, `jetstream`.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(
@@ -72,7 +74,7 @@ fn main() {
     let only = given("--only");
     let server = given("--nats-server").map_or_else(|| PathBuf::from("nats-server"), PathBuf::from);
     let mut queues: Vec<(&str, Box<dyn Queue>)> = vec![
-        ("grace", Box::new(grace::Grace)),
+        ("grace", Box::new(grace::Grace { waiting: number("--waiting", 0) })),
         ("beanstalkd", Box::new(beanstalk::Beanstalkd)),
         ("jetstream", Box::new(jetstream::JetStream { server })),
     ];
