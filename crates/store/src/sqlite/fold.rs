@@ -65,7 +65,7 @@ fn after_commit(
         } else if pages >= wake_at {
             wake_at = pages + limits::JOURNAL_LOG_PAGES;
             if wake.try_send(()).is_err() {
-                // It has been told before and is not done: appends are faster than the disk takes pages, and wait for it once.
+                // It has been told before and has not begun: this append does its work, unless it is at it.
                 let _ = log.checkpoint();
             }
         }
