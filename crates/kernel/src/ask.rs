@@ -3,6 +3,7 @@
 use grace_store::{Seq, StoreError};
 use grace_types::{
     id::{CorrelationId, EventId},
+    intent::DISK_RESERVE,
     time::Hlc,
 };
 
@@ -112,7 +113,7 @@ impl HostError {
             Self::KeyReused { .. } => "key_reused",
             Self::BadKey { .. } => "bad_key",
             Self::Unrecordable { .. } => "unrecordable",
-            Self::DiskReserve => "disk_reserve",
+            Self::DiskReserve => DISK_RESERVE,
             Self::Busy => "busy",
             Self::Stopping => "stopping",
         }

@@ -103,7 +103,6 @@ impl Road {
                 let room = limits::BATCH - answers.len();
                 answers.extend(std::iter::from_fn(|| waiting.try_recv().ok()).take(room));
             }
-            let tasks: Vec<String> = answers.iter().map(|answer| answer.task.to_string()).collect();
             let told = Command::Answer { worker: self.name.clone(), answers: answers.clone(), chance: 0 };
             match self.ask("answer", &told, Duration::ZERO).await {
                 Ok(Reply::Answered { verdicts }) => {
@@ -119,6 +118,7 @@ impl Road {
                 }
                 Ok(_) => answers.clear(),
                 Err(refusal) => {
+                    let tasks: Vec<String> = answers.iter().map(|answer| answer.task.to_string()).collect();
                     tell(&format!("answers for {} do not count: {refusal}", tasks.join(", ")));
                     answers.clear();
                 }
