@@ -5,6 +5,8 @@
 mod kernels;
 #[path = "parts/log_kill.rs"]
 mod log_kill;
+#[path = "parts/log_writes.rs"]
+mod log_writes;
 #[path = "parts/notify.rs"]
 mod notify;
 #[path = "parts/output.rs"]

@@ -23,7 +23,7 @@ use grace_types::{
 const DATA: &str = "GRACE_TEST_LOG_DATA";
 const SENDERS: u64 = 4;
 
-fn source(n: u64) -> Source {
+pub(crate) fn source(n: u64) -> Source {
     Source::new(&format!("sender-{n}"), JournalId(n)).unwrap()
 }
 
@@ -81,6 +81,31 @@ fn heard(line: &str) -> Option<(u64, u64)> {
     Some((of.parse().ok()?, sequence.parse().ok()?))
 }
 
+/// The log in `data` is whole and holds of each source the records from 1 on, as `record` says them, each once and in order: how many.
+pub(crate) fn found(data: &Path, record: fn(u64, u64) -> String) -> BTreeMap<u64, u64> {
+    let files = Folder::at(data.join(LOG));
+    let trust = Trust::in_log(verifier_key(data).unwrap());
+    let report = verify(&files, &trust, &remembered(data, &trust.origin).unwrap());
+    assert!(report.is_ok(), "{:?}", report.faults);
+    assert!(report.unsealed.is_empty() && report.unknown.is_empty());
+    let mut found = BTreeMap::new();
+    for index in 0..report.entries {
+        let bytes = read_entry(&files, report.entries, index).unwrap();
+        let entry = LogEntry::read(&bytes).unwrap();
+        let count = found.entry(entry.source.journal.0).or_insert(0);
+        *count += 1;
+        assert_eq!(entry.sequence, *count);
+        let text = match entry.content {
+            Content::Record(raw) => raw.get().to_owned(),
+            Content::Blob(blob) => {
+                std::fs::read_to_string(data.join(LOG).join("blobs").join(blob.sha256)).unwrap()
+            }
+        };
+        assert_eq!(text, record(entry.source.journal.0, entry.sequence));
+    }
+    found
+}
+
 #[test]
 fn what_was_sealed_survives_kill_9() {
     let folder = tempfile::tempdir().unwrap();
@@ -107,26 +132,7 @@ fn what_was_sealed_survives_kill_9() {
     writer.stop();
     running.ended_blocking().unwrap();
 
-    let files = Folder::at(data.join(LOG));
-    let trust = Trust::in_log(verifier_key(data).unwrap());
-    let report = verify(&files, &trust, &remembered(data, &trust.origin).unwrap());
-    assert!(report.is_ok(), "{:?}", report.faults);
-    assert!(report.unsealed.is_empty() && report.unknown.is_empty());
-    let mut found = BTreeMap::new();
-    for index in 0..report.entries {
-        let bytes = read_entry(&files, report.entries, index).unwrap();
-        let entry = LogEntry::read(&bytes).unwrap();
-        let count = found.entry(entry.source.journal.0).or_insert(0);
-        *count += 1;
-        assert_eq!(entry.sequence, *count);
-        let text = match entry.content {
-            Content::Record(raw) => raw.get().to_owned(),
-            Content::Blob(blob) => {
-                std::fs::read_to_string(data.join(LOG).join("blobs").join(blob.sha256)).unwrap()
-            }
-        };
-        assert_eq!(text, record(entry.source.journal.0, entry.sequence));
-    }
+    let found = found(data, record);
     assert!(sealed.len() as u64 == SENDERS, "each sender was told something: {sealed:?}");
     for (of, sequence) in sealed {
         assert!(found[&of] >= sequence, "{of}: {} < {sequence}", found[&of]);
