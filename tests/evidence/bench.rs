@@ -33,6 +33,7 @@ use tokio::{
 };
 
 use crate::{
+    clock::SetClock,
     held::{self, Held},
     instance::{kernel, until},
     programs::{self, Ask, Counter},
@@ -53,11 +54,13 @@ pub(crate) struct Program {
 pub(crate) struct Bench {
     pub(crate) programs: Vec<Program>,
     metrics: Arc<Mutex<BTreeMap<String, Value>>>,
-    tester: Bus,
+    pub(crate) tester: Bus,
     address: String,
     pub(crate) place: Instance,
     sources: Vec<&'static str>,
-    runtime: Runtime,
+    /// The clock that the processes read, where it is not the machine's.
+    clock: Option<SetClock>,
+    pub(crate) runtime: Runtime,
     _stop: oneshot::Sender<()>,
     _folder: TempDir,
 }
@@ -75,8 +78,8 @@ fn is_sink(name: &str) -> bool {
     Sink::ALL.iter().any(|sink| sink.name() == name)
 }
 
-/// What the control plane would allow them, and no more.
-fn users(sources: &[&str]) -> AuthTable {
+/// What the control plane would allow them, and no more; `others` with what they need besides shipping.
+fn users(sources: &[&str], others: &[(&str, Permissions)]) -> AuthTable {
     let everything = || vec![">".to_owned()];
     let mut users = vec![user(TESTER, everything(), everything())];
     for sink in kernels::all().into_iter().filter(|kernel| is_sink(kernel.name)) {
@@ -90,12 +93,24 @@ fn users(sources: &[&str]) -> AuthTable {
         let inbox = format!("_INBOX.{}.>", name.replace('.', "_"));
         users.push(user(name, publish, vec![wire::command_subject(name), inbox]));
     }
+    for (name, Permissions { publish, subscribe }) in others.iter().cloned() {
+        users.push(user(name, [evidence::subjects(name), publish.allow].concat(), subscribe.allow));
+    }
     AuthTable { users }
 }
 
 impl Bench {
     /// A broker and both sinks; no source runs yet.
     pub(crate) fn new(sources: &[&'static str]) -> Self {
+        Self::with(sources, &[], None)
+    }
+
+    /// The same whose processes read this clock, and where `others` may be started as well.
+    pub(crate) fn with(
+        sources: &[&'static str],
+        others: &[(&str, Permissions)],
+        clock: Option<SetClock>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let place = Instance::at(folder.path().join("data"));
         for folder in [place.run(), place.journals()] {
@@ -107,7 +122,7 @@ impl Bench {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let config = ServeConfig::for_users(users(sources));
+        let config = ServeConfig::for_users(users(sources, others));
         runtime.spawn(async move {
             let (_commands, command_queue) = mpsc::channel(1);
             let (events, _events) = mpsc::channel(1);
@@ -129,6 +144,7 @@ impl Bench {
             address,
             place,
             sources,
+            clock,
             runtime,
             _stop: stop,
             _folder: folder,
@@ -146,7 +162,7 @@ impl Bench {
         }
     }
 
-    fn start(&mut self, name: &'static str, command: Command) {
+    pub(crate) fn start(&mut self, name: &'static str, command: Command) {
         let child = self.spawn(name, command);
         self.programs.push(Program { name, child, kills: 0 });
     }
@@ -165,6 +181,9 @@ impl Bench {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
+        if let Some(clock) = &self.clock {
+            clock.give_to(&mut command);
+        }
         command.spawn().unwrap()
     }
 
@@ -182,6 +201,7 @@ impl Bench {
 
     fn end(&mut self, at: usize, signal: Signal) {
         let program = &mut self.programs[at];
+        let pid = program.child.id();
         assert!(program.child.try_wait().unwrap().is_none(), "{} ended by itself: see its log", program.name);
         kill_process(Pid::from_child(&program.child), signal).unwrap();
         let ended = program.child.wait().unwrap();
@@ -190,6 +210,7 @@ impl Bench {
             // One that is only just starting has no handler yet.
             _ => assert!(ended.success() || ended.signal() == Some(15), "{}: {ended:?}", program.name),
         }
+        SetClock::left_by(pid);
     }
 
     /// Ends the load: each source ends in order and is started again without.
@@ -227,6 +248,11 @@ impl Bench {
     /// How many records a sink has acknowledged to a source.
     pub(crate) fn acknowledged(&self, source: &str, sink: Sink) -> u64 {
         self.metric(source, sink).and_then(|metric| metric["next"].as_u64()).map_or(0, |next| next - 1)
+    }
+
+    /// How many records a source has written.
+    pub(crate) fn written(&self, source: &str) -> u64 {
+        SqliteReader::open(self.place.journal(source)).unwrap().last().unwrap().0
     }
 
     /// Every source's journal.
@@ -276,6 +302,7 @@ impl Drop for Bench {
         for program in &mut self.programs {
             let _ = program.child.kill();
             let _ = program.child.wait();
+            SetClock::left_by(program.child.id());
             if std::thread::panicking() {
                 let log = self.place.data().join(format!("{}.log", program.name));
                 let log = std::fs::read_to_string(log).unwrap_or_default();

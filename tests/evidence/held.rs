@@ -8,7 +8,9 @@ use grace_store::narrative::NarrativeDb;
 use grace_types::{
     evidence::{Content, LogEntry, Source},
     narrative::Narrative,
+    time::Timestamp,
 };
+use serde::Deserialize;
 
 /// Records by source, the first of each at index 0.
 pub(crate) type Held = BTreeMap<Source, Vec<Vec<u8>>>;
@@ -57,4 +59,20 @@ pub(crate) fn assert_narrated(data: &Path, journals: &Held) {
         }
     }
     assert_eq!(told.count().unwrap(), decisions);
+}
+
+/// When a record was decided.
+pub(crate) fn decided(record: &[u8]) -> Timestamp {
+    #[derive(Deserialize)]
+    struct Timed {
+        time: Timestamp,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Stored {
+        Event(Timed),
+        Answer(Timed),
+    }
+    let (Stored::Event(timed) | Stored::Answer(timed)) = serde_json::from_slice(record).unwrap();
+    timed.time
 }

@@ -16,7 +16,7 @@ struct Debian {
     used_for: &'static str,
 }
 
-const DEBIAN: [Debian; 3] = [
+const DEBIAN: [Debian; 4] = [
     Debian {
         package: "nats-server",
         program: "nats-server",
@@ -32,6 +32,12 @@ const DEBIAN: [Debian; 3] = [
         program: "python3",
         used_for: "a NATS client and programs that are not ours",
     },
+    Debian {
+        package: "libfaketime",
+        // A library: the package tells.
+        program: "libfaketime",
+        used_for: "a wall clock that is set while real processes read it",
+    },
 ];
 
 /// A PyPI package and the module that it brings.
@@ -42,12 +48,18 @@ struct PyPi {
     any_python: bool,
 }
 
-const PYPI: [PyPi; 5] = [
+const PYPI: [PyPi; 7] = [
     PyPi { package: "nats-py", module: "nats", any_python: false },
     PyPi { package: "schemathesis", module: "schemathesis", any_python: false },
     PyPi { package: "mcp~=2.3", module: "mcp.server.mcpserver", any_python: false },
     PyPi { package: "aics-tlog==0.2.1", module: "aics_tlog", any_python: true },
     PyPi { package: "aics-witness==0.1.0", module: "aics_witness", any_python: true },
+    PyPi { package: "rotel==0.0.1a15", module: "rotel", any_python: false },
+    PyPi {
+        package: "opentelemetry-proto",
+        module: "opentelemetry.proto.collector.trace.v1.trace_service_pb2",
+        any_python: false,
+    },
 ];
 
 /// Installs what is missing.
