@@ -7,6 +7,8 @@ mod instance;
 mod caller;
 #[path = "api/client.rs"]
 mod client;
+#[path = "api/collector.rs"]
+mod collector;
 #[path = "api/evaluations.rs"]
 mod evaluations;
 #[path = "api/events.rs"]
