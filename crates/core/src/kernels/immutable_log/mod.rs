@@ -13,6 +13,7 @@
 //! | Module | What it holds |
 //! |---|---|
 //! | `intake` | pure: duplicates out, records into entries, entries into the open frame |
+//! | `documents` | pure: whether a record is JSON, without memory for each |
 //! | `cursors` | which records the log holds |
 //! | `frame`, `pending` | what one sync makes durable, and where |
 //! | `publish` | the public files |
@@ -29,6 +30,7 @@
 
 mod cursors;
 pub mod disk;
+mod documents;
 mod frame;
 mod intake;
 mod keys;

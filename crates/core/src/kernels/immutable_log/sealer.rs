@@ -109,14 +109,25 @@ impl Sealer {
 
     /// Waits for something to do. Whether that is what was put off until now: to publish.
     fn wait(&self) -> bool {
+        self.shared.wait(SEALER, self.until_publication(), self.is_called())
+    }
+
+    /// Whether there is something to do, by what the others say.
+    fn is_called(&self) -> impl Fn(&Inbox) -> bool {
         let (quiet, quiet_if_given_up) = (self.is_quiet(false), self.is_quiet(true));
         let (has_backlog, blocked) = (!self.backlog.is_empty(), self.is_blocked());
-        self.shared.wait(SEALER, self.until_publication(), |inbox: &Inbox| {
+        move |inbox| {
             let takes = !blocked || inbox.publishing_fails.is_some();
             let batches = takes && (has_backlog || !inbox.batches.is_empty());
             let idle = inbox.stop && (quiet || (inbox.given_up && quiet_if_given_up));
             inbox.synced.is_some() || inbox.published || batches || idle
-        })
+        }
+    }
+
+    /// Whether it would not wait at all, for those who take its turns without its thread.
+    #[cfg(test)]
+    pub(super) fn has_something_to_do(&self) -> bool {
+        self.is_called()(&self.shared.lock())
     }
 
     /// Does all that there is to do, without waiting for the disk; `over` when the pause after a publication is. Whether all is done,

@@ -27,7 +27,7 @@ use grace_kernel::{
         wire::{WireError, command_subject, error},
     },
 };
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, timeout},
@@ -35,6 +35,7 @@ use tokio::{
 
 use super::{
     CHECKPOINTS, NAME,
+    documents::are_documents,
     limits::ANNOUNCE,
     view::LogState,
     writer::{Answer, LogWriter, NotSealed, Published, Running},
@@ -197,22 +198,6 @@ fn take(message: &Message, writer: &LogWriter, bus: &Bus) {
         };
         publish(&bus, reply, wire::reply(&answer)).await;
     });
-}
-
-/// Whether each record is one JSON document: anything else would make an entry that nobody can read.
-fn are_documents(batch: &Batch) -> Result<(), WireError> {
-    for (sequence, record) in batch.records() {
-        // What is skipped is not checked to be text by the parser.
-        let wrong = match std::str::from_utf8(record) {
-            Ok(text) => serde_json::from_str::<IgnoredAny>(text).err().map(|e| e.to_string()),
-            Err(e) => Some(e.to_string()),
-        };
-        if let Some(wrong) = wrong {
-            let message = format!("record {sequence} is not one JSON document: {wrong}");
-            return Err(WireError { code: "bad_record".to_owned(), message });
-        }
-    }
-    Ok(())
 }
 
 fn position(answer: Answer) -> Result<Position, WireError> {

@@ -1,5 +1,8 @@
 //! The log on a disk that crashes, fills up, is altered, or is gone.
 
+mod allocations;
+#[path = "../../../../../log/tests/counting.rs"]
+mod counting;
 mod crash;
 mod damage;
 mod intake;

@@ -139,6 +139,11 @@ impl House {
                 self.publishing = Some(((now, now + publications.next().unwrap()), publication));
             }
             let rest = self.sealer.until_publication().map(|rest| now + rest.as_nanos() as u64);
+            // Each look at the clock took time: what came meanwhile finds it before it waits, as it finds its thread.
+            if self.sealer.has_something_to_do() {
+                over = false;
+                continue;
+            }
             let next = self.world.coming.lock().unwrap().front().map(|(at, _)| *at);
             let synced = self.syncing.as_ref().map(|((_, end), _)| *end);
             let published = self.publishing.as_ref().map(|((_, end), _)| *end);
