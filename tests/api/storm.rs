@@ -1,7 +1,8 @@
 //! More events than some can take, in batches over HTTP: each event's sender hears what became of it, a subscription that is slow keeps
 //! nobody else from it, and of what was acknowledged nothing is lost.
 //!
-//! The whole storm, as many a second as are taken for a minute: `STORM=5000x60 cargo test -p grace-tests --release --test api storm`.
+//! The whole storm, as many a second as are taken for a minute:
+//! `STORM=5000x60 cargo test -p grace-tests --release --test api storm -- --nocapture` (`GRACE_BINARY` says which `grace`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,6 +10,7 @@ use std::{
     thread,
 };
 
+use grace_types::time::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use crate::{
@@ -140,7 +142,9 @@ fn a_storm_of_batches_tells_each_sender_what_became_of_each_event_and_loses_none
     let instance = Instance::of("");
     instance.write_manifest(&manifest(rate));
     instance.up();
+    let began = SystemClock.now().mono;
     let mut told = storm(&instance, all);
+    let took = SystemClock.now().mono.since(began);
     holds("whoever heard nothing of an event, as on a machine that is too busy, sends it again", || {
         let unheard = told.unavailable.iter().filter(|(_, why)| !why.contains("slow"));
         let unheard: Vec<u64> = unheard.map(|(n, _)| *n).take(BATCH as usize).collect();
@@ -151,6 +155,7 @@ fn a_storm_of_batches_tells_each_sender_what_became_of_each_event_and_loses_none
         unheard.is_empty()
     });
     let missed = told.unavailable.len() as u64;
+    println!("{all} events in {took:?}: {} acknowledged, {missed} not", told.durable.len());
     assert_eq!(told.durable.len() as u64 + missed, all, "each is answered");
     assert!(missed > 0, "there were more than the slow one holds, dead letters included");
 
@@ -161,6 +166,7 @@ fn a_storm_of_batches_tells_each_sender_what_became_of_each_event_and_loses_none
         holds("the fast one goes on until it has done all", || done() > last);
         last = done();
     }
+    println!("the fast one had done all after {:?}", SystemClock.now().mono.since(began));
     let fast = row(&instance, "fast");
     assert_eq!((number(&fast, "fired"), number(&fast, "dead")), (all, 0), "{fast}");
     // Of the slow one each that was acknowledged is done, waits, or is a dead letter.

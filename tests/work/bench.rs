@@ -37,7 +37,7 @@ intents:
       task: {kind: exec, command: [sh, -c, 'sleep 0.3; echo "$GRACE_TOKEN" >> FOLDER/slow']}
   own:
     plan:
-      task: {kind: own, timeout: 200ms, retry: {attempts: 3, backoff: 10ms}}
+      task: {kind: own, timeout: 3s, retry: {attempts: 3, backoff: 10ms}}
   quick:
     payload: {type: object, required: [n], properties: {n: {type: integer, minimum: 0}, tag: {type: string}}}
     plan:
@@ -47,7 +47,7 @@ intents:
       task:
         kind: exec
         command: [sh, -c, 'spin() { echo "$1" >> FOLDER/spun; while :; do :; done; }; sh -c "echo \$\$ >> FOLDER/spun; while :; do :; done" & spin $$']
-        timeout: 500ms
+        timeout: 3s
         retry: {attempts: 2, backoff: 10ms}
   call:
     plan:
