@@ -20,6 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -116,6 +117,13 @@ impl Bus {
     /// See [`BusError`]. `Ok` means handed over, not delivered.
     pub async fn publish(&self, message: Message) -> Result<(), BusError> {
         self.back.publish(message).await
+    }
+
+    /// Publishes a message if that can be done without waiting: for hints, of which any may be lost. Whether it was.
+    pub fn offer(&self, message: Message) -> bool {
+        let mut published = self.back.publish(message);
+        let done = published.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        matches!(done, Poll::Ready(Ok(())))
     }
 
     /// Subscribes to a subject pattern, alone or as one of a queue group.

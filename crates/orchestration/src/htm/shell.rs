@@ -32,7 +32,7 @@ use grace_types::{
     manifest::Permissions,
     time::Clock,
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use super::{
     Command, Effect, Era, Htm,
@@ -73,16 +73,11 @@ pub async fn main(
     journal: PathBuf,
     types: BTreeMap<String, IntentType>,
 ) -> Result<(), KernelError> {
-    let (out, effects) = mpsc::channel(limits::EFFECTS_WAITING);
-    if let Some(bus) = context.bus.clone() {
-        tokio::spawn(publish(bus, effects));
-    }
     let manager = Manager {
         types,
         bus: context.bus.clone(),
         clock: Arc::clone(&context.clock),
         ready: Arc::new(Notify::new()),
-        out,
     };
     let storage = Storage::sqlite(journal, context.clock.now().wall);
     run_decider::<Htm, _>(context, storage, manager).await
@@ -95,7 +90,6 @@ struct Manager {
     clock: Arc<dyn Clock>,
     /// Tasks wait.
     ready: Arc<Notify>,
-    out: mpsc::Sender<Message>,
 }
 
 impl Shell<Htm> for Manager {
@@ -153,8 +147,8 @@ impl Shell<Htm> for Manager {
             Effect::Stop { worker, granted } => (stop_subject(&worker), serde_json::to_vec(&granted)),
         };
         // Both are hints: who waits for an end asks now and then, and a worker hears of the stop with its next sign of life.
-        if let Ok(body) = body {
-            let _ = self.out.try_send(Message::new(subject, body));
+        if let (Some(bus), Ok(body)) = (&self.bus, body) {
+            bus.offer(Message::new(subject, body));
         }
     }
 }
@@ -165,12 +159,6 @@ fn asks(message: &Message) -> Result<Envelope<Command>, WireError> {
     match envelope.command {
         Command::Query(_) => Ok(envelope),
         _ => Err(WireError::bad_request("nothing but `query` is taken here")),
-    }
-}
-
-async fn publish(bus: Bus, mut messages: mpsc::Receiver<Message>) {
-    while let Some(message) = messages.recv().await {
-        let _ = bus.publish(message).await;
     }
 }
 
