@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::limits;
@@ -36,8 +36,8 @@ struct Known {
 }
 
 /// See the module's page.
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
-#[serde(from = "Vec<(String, Fingerprint, String)>", into = "Vec<(String, Fingerprint, String)>")]
+#[derive(Debug, Default, Deserialize)]
+#[serde(from = "Vec<(String, Fingerprint, String)>")]
 pub(crate) struct Keys {
     order: VecDeque<Arc<str>>,
     known: HashMap<Arc<str>, Known>,
@@ -78,15 +78,12 @@ impl From<Vec<(String, Fingerprint, String)>> for Keys {
     }
 }
 
-impl From<Keys> for Vec<(String, Fingerprint, String)> {
-    fn from(mut keys: Keys) -> Self {
-        keys.order
-            .drain(..)
-            .filter_map(|key| {
-                let known = keys.known.remove(&key)?;
-                Some((key.to_string(), known.fingerprint, known.outcome.into()))
-            })
-            .collect()
+impl Serialize for Keys {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let known = |key: &Arc<str>| self.known.get(key).map(|known| (known.fingerprint, &*known.outcome));
+        let rows =
+            self.order.iter().filter_map(|key| known(key).map(|(mark, outcome)| (&**key, mark, outcome)));
+        serializer.collect_seq(rows)
     }
 }
 

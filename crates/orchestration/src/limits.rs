@@ -75,8 +75,12 @@ pub const SUBMIT_GATHER: Duration = Duration::from_millis(1);
 /// batch is refused.
 pub const BATCH: usize = 1024;
 
-/// Payloads in one `submitted` event, bytes. A batch of more makes several events, each below the host's bound on an entry.
+/// Outputs in one `tasks_done` event, bytes, below the host's bound on an entry. Workers that say more at the same time share several.
 pub const EVENT_PAYLOAD_BYTES: usize = 256 << 10;
+
+/// Intents in one `submitted` event, bytes. A batch of more makes several events: what is larger than an entry of the tamper-evident log
+/// (65,535 bytes) is kept there in a file of its own, which costs more than the records.
+pub const SUBMITTED_BYTES: usize = 48 << 10;
 
 /// Inputs in the answer to one lease, bytes: below what the bus takes in one message. The rest waits for the next lease.
 pub const LEASE_BYTES: usize = 512 << 10;
@@ -376,10 +380,6 @@ pub const TICK_EVERY: Duration = Duration::from_millis(100);
 /// The longest that a lease waits for a task at the task manager. A worker that waits longer asks again; a worker that was lost
 /// meanwhile finds out then.
 pub const LEASE_WAIT: Duration = Duration::from_secs(30);
-
-/// Hints that wait for the bus: that an intent has ended, that a task need not be gone on with. More are dropped: both are
-/// found out by asking.
-pub const EFFECTS_WAITING: usize = 4096;
 
 /// How long a worker of Grace's own lets its lease wait.
 pub const WORKER_WAIT: Duration = Duration::from_secs(10);

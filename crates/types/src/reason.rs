@@ -36,7 +36,7 @@ impl fmt::Display for Reason {
 
 /// A list of reasons that is never empty: a decision that cannot say why cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Reason>", into = "Vec<Reason>")]
+#[serde(try_from = "Vec<Reason>")]
 pub struct Why(Vec<Reason>);
 
 impl Why {

@@ -52,7 +52,7 @@ pub(super) fn submit(state: &State, at: u64, intents: &[Submission], room: Room)
         if !intent.origin_as_before {
             origin.clone_from(&intent.origin);
         }
-        if bytes > 0 && bytes + intent.payload.len() > limits::EVENT_PAYLOAD_BYTES {
+        if bytes > 0 && bytes + intent.payload.len() > limits::SUBMITTED_BYTES {
             decision = record(decision, state, at, std::mem::take(&mut part));
             bytes = 0;
             // The first of a record says it itself.
