@@ -17,7 +17,7 @@ fn begin(instance: &Instance) -> (Child, u32) {
     instance.until_component("beating", "is muted", |c| c.muted.is_some());
     // Proved by now, and said so.
     holds("the bite is on record", || {
-        let journal = instance.data().join("journals/chaos.db");
+        let journal = instance.data().join("journals/chaos.journal");
         journal.exists() && kinds(instance).iter().any(|kind| kind == "dev.grace.chaos.fault_bitten.v1")
     });
     (child, hit)

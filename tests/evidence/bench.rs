@@ -22,7 +22,7 @@ use grace_kernel::{
     evidence::{self, Sink},
     process::wire,
 };
-use grace_store::{JournalReader as _, Seq, sqlite::SqliteReader};
+use grace_store::{JournalReader as _, Seq, file::FileReader};
 use grace_types::{evidence::Source, manifest::Permissions};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -252,13 +252,13 @@ impl Bench {
 
     /// How many records a source has written.
     pub(crate) fn written(&self, source: &str) -> u64 {
-        SqliteReader::open(self.place.journal(source)).unwrap().last().unwrap().0
+        FileReader::open(self.place.journal(source)).unwrap().last().unwrap().0
     }
 
     /// Every source's journal.
     pub(crate) fn journals(&self) -> Held {
         let read = |name: &&str| {
-            let mut reader = SqliteReader::open(self.place.journal(name)).unwrap();
+            let mut reader = FileReader::open(self.place.journal(name)).unwrap();
             let mut records = Vec::new();
             let mut visit = |record: grace_store::Record<'_>| {
                 records.push(record.payload.to_vec());

@@ -36,7 +36,7 @@ fn program() {
     }
     run(Environment::read().unwrap(), async |context| {
         let path = Instance::at(&context.environment.data).journal(context.component());
-        let storage = Storage::sqlite(path, context.clock.now().wall);
+        let storage = Storage::file(path, context.clock.now().wall);
         serve::run_decider::<Counter, _>(context, storage, Load).await
     })
     .unwrap();

@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, path::Path};
 
 use grace_kernel::evidence::Sink;
-use grace_store::{JournalReader as _, Seq, sqlite::SqliteReader};
+use grace_store::{JournalReader as _, Seq, file::FileReader};
 use grace_types::evidence::Source;
 use rustix::process::Signal;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 fn journal(path: &Path, name: &str) -> (Source, Vec<Vec<u8>>) {
-    let mut reader = SqliteReader::open(path).unwrap();
+    let mut reader = FileReader::open(path).unwrap();
     let mut records = Vec::new();
     let mut visit = |record: grace_store::Record<'_>| {
         records.push(record.payload.to_vec());

@@ -161,23 +161,30 @@ fn a_control_plane_that_dies_on_a_full_disk_is_replaced_and_nothing_is_started_t
     instance.down();
 }
 
-/// Damages a file behind its first page. All of the rest: which single page holds something that a boot
-/// must read depends on what the journal has been through, and damage to a free page harms nobody.
-fn scribble(path: &Path) {
-    const PAGE: u64 = 4096;
-    let mut file = File::options().write(true).open(path).unwrap();
-    let behind = file.metadata().unwrap().len() - PAGE;
-    file.seek(SeekFrom::Start(PAGE)).unwrap();
-    file.write_all(&vec![0xA5; behind as usize]).unwrap();
+/// Writes over the second half of what a journal's first segment holds.
+fn scribble(journal: &Path) {
+    let (mut file, used) = segment(journal);
+    file.seek(SeekFrom::Start(used / 2)).unwrap();
+    file.write_all(&vec![0xA5; (used - used / 2) as usize]).unwrap();
+}
+
+/// A journal's first segment, and how much of it has been written: behind that are zeros.
+fn segment(journal: &Path) -> (File, u64) {
+    let path = journal.join("segment-00000000000000000001");
+    let used = std::fs::read(&path).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+    (File::options().write(true).open(path).unwrap(), used as u64)
 }
 
 #[test]
 fn with_a_damaged_journal_of_the_control_plane_it_boots_and_says_so() {
     let cut: fn(&Path) = |path| {
-        let file = File::options().write(true).open(path).unwrap();
-        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        let (file, used) = segment(path);
+        file.set_len(used / 2).unwrap();
     };
-    let replace: fn(&Path) = |path| std::fs::write(path, "not a journal at all").unwrap();
+    let replace: fn(&Path) = |path| {
+        std::fs::remove_dir_all(path).unwrap();
+        std::fs::write(path, "not a journal at all").unwrap();
+    };
     for (damage, apply) in
         [("scribbled over", scribble as fn(&Path)), ("cut short", cut), ("replaced", replace)]
     {
@@ -217,7 +224,10 @@ fn a_kernel_whose_journal_is_damaged_says_so_and_the_rest_runs_on() {
     instance.until("an emergency is declared", |s| s.state == InstanceState::Emergency);
     assert!(!instance.component("health_monitor").ready);
     let said = instance.printed("health_monitor").join("\n");
-    assert!(said.contains("health_monitor.db") && ran.out.contains("health_monitor.db"), "{said}\n{ran}");
+    assert!(
+        said.contains("health_monitor.journal") && ran.out.contains("health_monitor.journal"),
+        "{said}\n{ran}"
+    );
     assert!(instance.component("web").ready && instance.component("message_bus").ready);
     instance.down();
 }

@@ -1,9 +1,9 @@
 //! What is written down, read without disturbing who writes: opening a journal properly would fence its writer.
 
-use std::path::Path;
+use std::{ops::ControlFlow, path::Path};
 
 use grace_core::{control_plane::recorder::Entry, supervisor::Event};
-use rusqlite::{Connection, OpenFlags};
+use grace_store::{JournalReader as _, Seq, file::FileReader};
 
 /// The records of the control plane's journal, oldest first.
 #[derive(Debug)]
@@ -26,8 +26,13 @@ impl Journal {
 
 /// Every record of a journal, oldest first.
 pub(super) fn payloads(path: &Path) -> Vec<Vec<u8>> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).unwrap();
-    let mut query = connection.prepare("SELECT payload FROM records ORDER BY seq").unwrap();
-    query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    let mut payloads = Vec::new();
+    let mut reader = FileReader::open(path).unwrap();
+    reader
+        .read(Seq(1), usize::MAX, &mut |record| {
+            payloads.push(record.payload.to_vec());
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    payloads
 }

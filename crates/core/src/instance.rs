@@ -3,7 +3,7 @@
 //! ```text
 //! DATA/                     0700
 //!   lock                    held by the guardian for as long as it lives
-//!   journals/NAME.db        one journal a component
+//!   journals/NAME.journal   one journal a component
 //!   logs/NAME.log[.N]       captured output
 //!   log/                    the tamper-evident log: public files, for anybody to check
 //!   log-pending/            what is sealed and not yet in them, and what its kernel remembers
@@ -181,7 +181,7 @@ impl Instance {
     /// The journal of a component.
     #[must_use]
     pub fn journal(&self, component: &str) -> PathBuf {
-        self.journals().join(format!("{component}.db"))
+        self.journals().join(format!("{component}.journal"))
     }
 
     /// The captured output of a component; older files have `.1`, `.2` … appended.

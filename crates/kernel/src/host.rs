@@ -346,15 +346,16 @@ impl<D: Decider, T> Host<D, T> {
         batch
     }
 
-    /// Stores a snapshot when enough lies behind the last one: enough events to be worth it, and as many bytes as the last one
-    /// had, so that a kernel with a large state does not spend its time on snapshots. None while the reserve is kept, which one could eat up:
-    /// a longer replay is the lesser evil. Call it when the answers are out.
+    /// Stores a snapshot when enough lies behind the last one: enough events to be worth it, and several times as many bytes as the last one
+    /// had ([`limits::SNAPSHOT_SLACK_BYTES`]), so that a kernel with a large state does not spend its time on snapshots. None while the
+    /// reserve is kept, which one could eat up: a longer replay is the lesser evil. Call it when the answers are out.
     ///
     /// # Errors
     /// The store's. The journal is as good as before, and the next try comes after as many events again.
     pub fn snapshot_if_due(&mut self, journal: &mut dyn Journal) -> Result<Option<SnapshotInfo>, StoreError> {
         let LastSnapshot { at, size_bytes, since_bytes } = self.snapshot;
-        if self.reserve || self.durable.0 < at.0 + limits::SNAPSHOT_EVENTS || since_bytes < size_bytes {
+        let worth_it = size_bytes + (3 * size_bytes).min(limits::SNAPSHOT_SLACK_BYTES);
+        if self.reserve || self.durable.0 < at.0 + limits::SNAPSHOT_EVENTS || since_bytes < worth_it {
             return Ok(None);
         }
         self.snapshot(journal).map(Some)

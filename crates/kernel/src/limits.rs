@@ -90,7 +90,7 @@ pub const EVIDENCE_METRIC_LEAST: Duration = Duration::from_millis(500);
 /// next start.
 pub const EVIDENCE_FINISH: Duration = Duration::from_secs(3);
 
-/// What of the disk is kept for emergencies: the records of them, the log's seals over those, and SQLite's checkpoints of both,
+/// What of the disk is kept for emergencies: the records of them, the log's seals over those, and the narratives of both,
 /// which are some hundred KiB for each of two dozen components, ten times over; on a small device a sixteenth of it. Below that, commands are
 /// refused with [`HostError::DiskReserve`](crate::HostError::DiskReserve).
 pub const DISK_RESERVE_BYTES: u64 = 64 << 20;
@@ -110,9 +110,14 @@ pub const KEYS: usize = 8192;
 /// Bytes of remembered keys and answers, so that large answers cannot fill the memory. The oldest is forgotten first.
 pub const KEYS_BYTES: usize = 2 << 20;
 
-/// Events between two snapshots, at least: a replay of so many takes some ten milliseconds. With a state that is larger than so many
-/// events, it is as many bytes of events as the last snapshot had.
+/// Events between two snapshots, at least: a replay of so many takes some ten milliseconds. With a state that is larger than a quarter of so
+/// many events, it is four times as many bytes of events as the last snapshot had, of which the last three times are at most
+/// [`SNAPSHOT_SLACK_BYTES`].
 pub const SNAPSHOT_EVENTS: u64 = 4096;
+
+/// How many bytes of events may lie behind the last snapshot beyond its own size: a start takes some 0.2 s longer by them. A snapshot costs as
+/// much as the decisions of so many bytes as it has, and all commands wait for it.
+pub const SNAPSHOT_SLACK_BYTES: u64 = 32 << 20;
 
 /// A kernel whose control plane and guardian are both gone for this long ends by itself. A new control plane is there
 /// within a second; thirty leave room for a machine under stress.

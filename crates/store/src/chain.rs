@@ -8,6 +8,21 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Digest, Seq};
 
+/// A place in the chain: a record and its digest. The default is the place before the first record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Head {
+    pub(crate) seq: Seq,
+    pub(crate) digest: Digest,
+}
+
+impl Head {
+    /// The place after one more record.
+    pub(crate) fn then(self, payload: &[u8]) -> Self {
+        let seq = Seq(self.seq.0 + 1);
+        Self { seq, digest: link(self.digest, seq, payload) }
+    }
+}
+
 /// The digest of the record at `seq`: SHA-256 over (previous digest, seq, length, payload).
 pub(crate) fn link(previous: Digest, seq: Seq, payload: &[u8]) -> Digest {
     let mut head = [0u8; 48];
@@ -32,12 +47,12 @@ pub(crate) fn seal(seq: Seq, size_bytes: u64, state: Digest, chain: Digest) -> D
     digest(&bytes)
 }
 
-/// Guards the journal's id against flipped bits.
-pub(crate) fn name(journal: u64) -> Digest {
-    digest(&journal.to_le_bytes())
-}
-
-/// Guards the journal's own few numbers (epoch, truncation point) against flipped bits.
-pub(crate) fn guard(epoch: u64, base: Seq, chain: Digest) -> Digest {
-    seal(base, epoch, Digest::default(), chain)
+/// What binds a batch of records to its place: SHA-256 over (the digest before it, its first record, how many, their bytes).
+pub(crate) fn batch(before: Head, records: u32, bytes: u64) -> Digest {
+    let mut head = [0u8; 52];
+    head[..32].copy_from_slice(&before.digest.0);
+    head[32..40].copy_from_slice(&before.seq.0.to_le_bytes());
+    head[40..44].copy_from_slice(&records.to_le_bytes());
+    head[44..].copy_from_slice(&bytes.to_le_bytes());
+    digest(&head)
 }

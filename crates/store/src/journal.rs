@@ -137,8 +137,6 @@ pub trait JournalReader: Send {
     /// the payloads visited amount to `max_bytes`; at least one is visited if there is one. Reading on from where the last
     /// call ended also checks that what was read is still what the journal holds.
     ///
-    /// The visitor must not block: SQLite's log cannot be reused while it runs.
-    ///
     /// # Errors
     /// [`StoreError::Replaced`], see above; [`StoreError::Missing`] when there is no journal any more; [`StoreError::Range`] when
     /// records from `from` on have been truncated, or `from` lies beyond the record that would be next;

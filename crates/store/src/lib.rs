@@ -7,16 +7,16 @@
 //! | Module | What it holds |
 //! |---|---|
 //! | [`journal`] | the traits, their records and errors |
-//! | [`sqlite`] | the engine for real files |
+//! | [`mod@file`] | the engine for real files |
 //! | [`memory`] | its twin for tests and the simulator: a disk that loses, tears and damages on command |
 //! | [`narrative`] | the narratives of all components, to be searched |
 //! | [`limits`] | every bound, with its reason |
 
 mod chain;
+pub mod file;
 pub mod journal;
 pub mod limits;
 pub mod memory;
 pub mod narrative;
-pub mod sqlite;
 
 pub use journal::*;

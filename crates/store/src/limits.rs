@@ -4,23 +4,37 @@
 /// of a batch fit in memory. A larger one is refused.
 pub const RECORD_BYTES: usize = 16 << 20;
 
-/// One snapshot. SQLite's own bound on a value is 1 GB; a kernel whose state nears a quarter of that needs another
-/// design. A larger one is refused.
+/// One snapshot: it is held in memory as a whole, and a kernel whose state nears a quarter of a gigabyte needs another design. A larger one
+/// is refused.
 pub const SNAPSHOT_BYTES: usize = 256 << 20;
 
 /// Snapshots kept: if the newest is damaged, an older one with a longer replay does. The oldest beyond it is dropped.
 pub const SNAPSHOTS_KEPT: u32 = 4;
 
-/// Page cache of a reader, KiB. It reads forward and never looks back, so little is enough; a process has a reader for each of
-/// its journals and some thousand KiB in all. A record larger than it is read all the same.
-pub const READER_CACHE_KIB: i32 = 128;
+/// Bytes that a reader reads at a time: few where little has been written since, more the longer it reads on. A record larger than that is read
+/// all the same.
+pub const READER_PIECE_BYTES: (usize, usize) = (16 << 10, 128 << 10);
 
 /// Times that a reader opens a journal which is being replaced at that moment, before it gives up and reports that.
 pub const REOPENINGS: u32 = 5;
 
-/// Pages of 4 KiB in a journal's log, and as many more each time, at which they are folded into its file: SQLite's own figure, a few
-/// hundred appends.
-pub const JOURNAL_LOG_PAGES: i32 = 1000;
+/// Bytes of a journal's segments: the first is small, since most journals stay short, and each is twice as large as the one before, up to where
+/// beginning one no longer costs anything that could be measured. A batch larger than a segment makes it longer.
+pub const SEGMENT_BYTES: (u64, u64) = (64 << 10, 4 << 20);
+
+/// Part of the room that is left on the device which the next segment may take beforehand: with less left it is smaller.
+pub const SEGMENT_PART_OF_ROOM: u64 = 64;
+
+/// Bytes of zeros that are written and synced at a time where a segment is made ahead. Syncs of records wait for the device behind them: for a
+/// millisecond, where a segment in one piece would take dozens.
+pub const ZEROS_BYTES: usize = 256 << 10;
+
+/// Memory for a batch that is kept from one append to the next; that of a larger batch is given back.
+pub const BATCH_KEPT_BYTES: usize = 1 << 20;
+
+/// Times that a writer looks whether another one, which holds the lock only while it appends, has let go of it, a millisecond apart. One that was
+/// stopped there is waited for this long; then the call fails.
+pub const LOCK_TRIES: u32 = 5000;
 
 /// Page cache of a narrative database, KiB: room for the inner pages of its indexes at a million rows, in a kernel that is to stay under 4 MiB.
 pub const NARRATIVE_CACHE_KIB: i32 = 2048;

@@ -3,8 +3,6 @@
 
 #[path = "journal/damage.rs"]
 mod damage;
-#[path = "journal/fold.rs"]
-mod fold;
 #[path = "journal/full.rs"]
 mod full;
 #[path = "journal/kill.rs"]
@@ -13,15 +11,17 @@ mod kill;
 mod model;
 #[path = "journal/reader.rs"]
 mod reader;
+#[path = "journal/roll.rs"]
+mod roll;
 
 use std::{ops::ControlFlow, path::Path};
 
-use grace_store::{Journal, Seq, StoreError, sqlite::SqliteJournal};
+use grace_store::{Journal, Seq, StoreError, file::FileJournal};
 use grace_types::time::Timestamp;
 
-/// Opens a SQLite journal; the time stored beside the epoch does not matter here.
-fn open(path: &Path) -> Result<SqliteJournal, StoreError> {
-    SqliteJournal::open(path, Timestamp::EPOCH)
+/// Opens a journal of files; the time stored beside the epoch does not matter here.
+fn open(path: &Path) -> Result<FileJournal, StoreError> {
+    FileJournal::open(path, Timestamp::EPOCH)
 }
 
 /// Every record from `from` on.

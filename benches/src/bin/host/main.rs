@@ -3,7 +3,7 @@
 //! With 1, 16 and 256 commands outstanding, four programs take turns, several rounds, on files of the same folder:
 //!
 //! - floor: as many entries as there are outstanding commands, one write and one fdatasync on a growing file
-//! - journal: the same entries, one `SqliteJournal::append`
+//! - journal: the same entries, one `FileJournal::append`
 //! - host: commands asked of the host's thread by as many tasks; each waits for its durable answer, then asks the next
 //! - shipped: the same, while the journal is shipped as evidence to two sinks that sync what they take, over a broker, both in
 //!   another process on the same cores; and how long it took after the end until they had the rest
@@ -36,7 +36,7 @@ use grace_kernel::{
     Decider, Decision, Envelope, Recorded,
     process::thread::{self, Commands},
 };
-use grace_store::{Journal, Seq, sqlite::SqliteJournal};
+use grace_store::{Journal, Seq, file::FileJournal};
 use grace_types::{
     chance::OsEntropy,
     reason::Why,
@@ -241,7 +241,7 @@ fn floor(setting: &Setting, path: &Path, outstanding: usize) -> Measured {
 }
 
 fn journal(setting: &Setting, path: &Path, outstanding: usize) -> Measured {
-    let mut journal = SqliteJournal::open(path, Timestamp::EPOCH).unwrap();
+    let mut journal = FileJournal::open(path, Timestamp::EPOCH).unwrap();
     let batch = vec![setting.entry.as_slice(); outstanding];
     repeat(setting.time, outstanding, || {
         journal.append(&batch).unwrap();
@@ -306,7 +306,7 @@ fn host(setting: &Setting, path: &Path, outstanding: usize, sinks: Option<&Sinks
 fn start(path: &Path) -> (Commands<Restarts>, thread::Hosted<Restarts>) {
     let path = path.to_owned();
     let now = SystemClock.now().wall;
-    let open = move || SqliteJournal::open(path, now).map(|j| Box::new(j) as Box<dyn Journal>);
+    let open = move || FileJournal::open(path, now).map(|j| Box::new(j) as Box<dyn Journal>);
     thread::spawn("control_plane".to_owned(), open, Arc::new(SystemClock), Box::new(OsEntropy)).unwrap()
 }
 
@@ -321,7 +321,7 @@ fn one_entry(setting: &Setting) -> Vec<u8> {
         while hosted.releases.recv().await.is_some() {}
     });
     let mut entry = Vec::new();
-    let mut journal = SqliteJournal::open(&path, Timestamp::EPOCH).unwrap();
+    let mut journal = FileJournal::open(&path, Timestamp::EPOCH).unwrap();
     journal
         .replay(Seq(1), &mut |record| {
             entry = record.payload.to_vec();

@@ -87,7 +87,7 @@ impl Sinks {
     pub(crate) fn ship(&self, path: &Path, written: &watch::Receiver<Seq>) -> Shippers {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let bus = connect(&self.socket, COMPONENT);
-        Shippers::start(COMPONENT, &evidence::sqlite(path.to_owned()), &bus, &clock, written)
+        Shippers::start(COMPONENT, &evidence::file(path.to_owned()), &bus, &clock, written)
     }
 }
 

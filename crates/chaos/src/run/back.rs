@@ -161,7 +161,7 @@ impl Worker {
         let options = NativeOptions::new(Target::Unix(socket), user, password, self.setup.component);
         let bus = native::connect(options);
         let clock = &self.setup.clock;
-        let open = evidence::sqlite(self.setup.journal.clone());
+        let open = evidence::file(self.setup.journal.clone());
         // A run records some events a second, and waits for its seal.
         let at_once = Duration::ZERO;
         let mut shippers = Shippers::gathering(self.setup.component, &open, &bus, clock, &newest, at_once);

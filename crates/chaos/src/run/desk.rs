@@ -1,7 +1,7 @@
 //! The decider of the runs on its journal, and the thread of causes that ties one run's events together.
 
 use grace_kernel::{Envelope, Host};
-use grace_store::{Seq, StoreError, sqlite::SqliteJournal};
+use grace_store::{Seq, StoreError, file::FileJournal};
 use grace_types::{
     chance::OsEntropy,
     id::{CorrelationId, EventId},
@@ -20,7 +20,7 @@ pub(super) type Decided = (Vec<(Timestamp, Event)>, Vec<Effect>);
 /// The decider on its journal, and the thread of causes.
 pub(super) struct Desk {
     host: Host<Runner, ()>,
-    journal: SqliteJournal,
+    journal: FileJournal,
     clock: RunClock,
     correlation: CorrelationId,
     causation: Option<EventId>,
@@ -34,7 +34,7 @@ impl Desk {
     pub(super) fn open(path: std::path::PathBuf, clock: RunClock) -> Result<Self, RunError> {
         let now = clock.now().wall;
         let fail = |error: String| RunError::Journal(error);
-        let mut journal = SqliteJournal::open(path, now).map_err(|error| fail(error.to_string()))?;
+        let mut journal = FileJournal::open(path, now).map_err(|error| fail(error.to_string()))?;
         let host = Host::load(COMPONENT, &mut journal).map_err(|error| fail(error.to_string()))?;
         let correlation = CorrelationId::new(now, &mut OsEntropy);
         Ok(Self { host, journal, clock, correlation, causation: None })

@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, path::Path};
 
-use grace_store::{JournalReader as _, Seq, StoreError, sqlite::SqliteReader};
+use grace_store::{JournalReader as _, Seq, StoreError, file::FileReader};
 use grace_types::{narrative::Narrative, time::Timestamp};
 
 use crate::limits;
@@ -42,7 +42,7 @@ impl Told {
 
 struct Journal {
     component: String,
-    reader: SqliteReader,
+    reader: FileReader,
     next: Seq,
     broken: bool,
 }
@@ -67,7 +67,7 @@ impl Journals {
             if path.extension().is_none_or(|extension| extension != "db") {
                 continue;
             }
-            let opened = SqliteReader::open(&path).and_then(|mut reader| Ok((reader.last()?, reader)));
+            let opened = FileReader::open(&path).and_then(|mut reader| Ok((reader.last()?, reader)));
             match opened {
                 Ok((last, reader)) => {
                     let next = Seq(last.0 + 1);

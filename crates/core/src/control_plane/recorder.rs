@@ -12,14 +12,14 @@
 use std::{
     collections::VecDeque,
     ops::ControlFlow,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     thread::JoinHandle,
     time::Duration,
 };
 
 use grace_kernel::Recorded;
-use grace_store::{Journal, Seq, StoreError, sqlite::SqliteJournal};
+use grace_store::{Journal, Seq, StoreError, file::FileJournal};
 use grace_types::{
     id::{BootId, CorrelationId, EventId},
     time::{Clock, Hlc, Monotonic, Now, SystemClock, Timestamp},
@@ -143,7 +143,7 @@ pub fn recover(path: &PathBuf, plan: &Plan, boot: BootId, tail: Vec<(u64, String
 }
 
 fn replay(path: &PathBuf, plan: &Plan, boot: BootId, recovered: &mut Recovered) -> Result<(), StoreError> {
-    let mut journal = SqliteJournal::open(path, SystemClock.now().wall)?;
+    let mut journal = FileJournal::open(path, SystemClock.now().wall)?;
     let mut from = Seq(1);
     if let Some(newest) = journal.snapshots()?.last() {
         let bytes = journal.restore(newest.seq)?;
@@ -250,7 +250,7 @@ struct Worker {
     path: PathBuf,
     happenings: mpsc::Sender<Happening>,
     newest: watch::Sender<Seq>,
-    journal: Option<SqliteJournal>,
+    journal: Option<FileJournal>,
     /// Whether everything in the journal was read once and found sound.
     sound: bool,
     waiting: VecDeque<(u64, String)>,
@@ -303,37 +303,31 @@ impl Worker {
     }
 
     /// Opens the journal; one that is damaged is set aside first.
-    fn open(&mut self) -> Result<SqliteJournal, StoreError> {
+    fn open(&mut self) -> Result<FileJournal, StoreError> {
         let now = SystemClock.now().wall;
-        match SqliteJournal::open(&self.path, now).and_then(|journal| self.check(journal)) {
+        match FileJournal::open(&self.path, now).and_then(|journal| self.check(journal)) {
             Err(StoreError::Corrupt { what, detail }) => {
                 // The new journal's numbers begin at 1 again.
                 self.newest.send_replace(Seq(0));
-                let aside = self.path.with_extension(format!("damaged-{}.db", now.as_millis()));
-                for suffix in ["", "-wal", "-shm", "-head"] {
-                    let with = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
-                    match std::fs::rename(with(&self.path), with(&aside)) {
-                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                            let path = self.path.display().to_string();
-                            let detail = format!("it is damaged ({detail}) and cannot be set aside: {error}");
-                            return Err(StoreError::Io { path, detail });
-                        }
-                        _ => {}
-                    }
+                let aside = self.path.with_extension(format!("damaged-{}.journal", now.as_millis()));
+                if let Err(error) = std::fs::rename(&self.path, &aside) {
+                    let path = self.path.display().to_string();
+                    let detail = format!("it is damaged ({detail}) and cannot be set aside: {error}");
+                    return Err(StoreError::Io { path, detail });
                 }
                 let detail = format!(
                     "the journal of the control plane was damaged ({what}: {detail}); it is kept as {}, and a new one begins",
                     aside.display()
                 );
                 let _ = self.happenings.try_send(Happening::SetAside { detail, path: aside });
-                SqliteJournal::open(&self.path, now)
+                FileJournal::open(&self.path, now)
             }
             other => other,
         }
     }
 
     /// Reads everything once: damage in the middle of the file does not show when it is opened, but to whoever takes over.
-    fn check(&mut self, mut journal: SqliteJournal) -> Result<SqliteJournal, StoreError> {
+    fn check(&mut self, mut journal: FileJournal) -> Result<FileJournal, StoreError> {
         if !self.sound {
             journal.replay(Seq(1), &mut |_| ControlFlow::Continue(()))?;
             self.sound = true;

@@ -71,7 +71,7 @@ impl Voice {
     /// Ships the journal at `path`, of which `written` is the newest durable record.
     pub(super) fn ship(&mut self, path: PathBuf, written: &watch::Receiver<Seq>) {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let open = evidence::sqlite(path);
+        let open = evidence::file(path);
         self.shippers.push(Shippers::start(CONTROL_PLANE, &open, &self.bus, &clock, written));
     }
 

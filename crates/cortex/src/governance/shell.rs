@@ -70,7 +70,7 @@ pub async fn main(
         .map_err(|source| KernelError::System { what: "governance's key", source })?;
     publish(&public_key(keys), &key)
         .map_err(|source| KernelError::System { what: "governance's public key", source })?;
-    let storage = Storage::sqlite(journal, context.clock.now().wall);
+    let storage = Storage::file(journal, context.clock.now().wall);
     let bus = context.bus.clone();
     let voter = Voter::of(&context);
     let works = Works { declared, key: Arc::new(key), bus, nudge: Arc::new(Notify::new()), voter };

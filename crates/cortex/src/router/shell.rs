@@ -92,7 +92,7 @@ pub async fn main(
     keys: &Path,
     types: Box<dyn Types>,
 ) -> Result<(), KernelError> {
-    let storage = Storage::sqlite(journal, context.clock.now().wall);
+    let storage = Storage::file(journal, context.clock.now().wall);
     let (bus, clock) = (context.bus.clone(), Arc::clone(&context.clock));
     let public_key = governance::shell::public_key(keys);
     let process = Process { types: Some(types), public_key, bus, clock, ways: None };

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, io::Write as _, ops::ControlFlow, os::unix::fs:
 
 use grace_core::instance::Instance;
 use grace_log::note::SignerKey;
-use grace_store::{JournalReader as _, Seq, StoreError, sqlite::SqliteReader};
+use grace_store::{JournalReader as _, Seq, StoreError, file::FileReader};
 use grace_types::evidence::{Content, LogEntry, Source};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -112,7 +112,7 @@ fn check_journals(
     let mut names: Vec<String> = std::fs::read_dir(instance.journals())
         .into_iter()
         .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".db").map(str::to_owned))
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".journal").map(str::to_owned))
         .collect();
     names.sort();
     Ok((names.iter().map(|name| check_journal(instance, name, &logged)).collect(), errors))
@@ -154,7 +154,7 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 fn check_journal(instance: &Instance, name: &str, logged: &Logged) -> JournalFindings {
     let mut findings = JournalFindings { name: name.to_owned(), logged: 0, waiting: 0, errors: Vec::new() };
     if let Err(error) = compare(instance, name, logged, &mut findings) {
-        findings.errors.push(format!("journals/{name}.db: {error}"));
+        findings.errors.push(format!("journals/{name}.journal: {error}"));
     }
     findings
 }
@@ -165,7 +165,7 @@ fn compare(
     logged: &Logged,
     findings: &mut JournalFindings,
 ) -> Result<(), String> {
-    let mut reader = match SqliteReader::open(instance.journal(name)) {
+    let mut reader = match FileReader::open(instance.journal(name)) {
         Ok(reader) => reader,
         // One that is only now being made has nothing to compare.
         Err(StoreError::Missing { .. }) => return Ok(()),
@@ -212,7 +212,7 @@ fn compare(
 }
 
 /// The first record that the journal still has, between `gone`, which it has not, and the one after `logged`.
-fn first_kept(reader: &mut SqliteReader, mut gone: u64, logged: u64) -> Result<u64, String> {
+fn first_kept(reader: &mut FileReader, mut gone: u64, logged: u64) -> Result<u64, String> {
     let mut kept = logged + 1;
     while kept - gone > 1 {
         let middle = gone + (kept - gone) / 2;

@@ -18,7 +18,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signer as _, SigningKey};
 use grace_log::{append::Appender, note::SignerKey, witness::AddCheckpoint};
-use grace_store::{Journal as _, sqlite::SqliteJournal};
+use grace_store::{Journal as _, file::FileJournal};
 use grace_types::{
     chance::SeededEntropy,
     evidence::{Blob, Source, write_blob_entry, write_entry},
@@ -67,7 +67,7 @@ impl Data {
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
 
         let made = Timestamp::from_nanos(0x18a5_c3d2_e4f6_0718);
-        let mut journal = SqliteJournal::open(data.join("journals/control_plane.db"), made).unwrap();
+        let mut journal = FileJournal::open(data.join("journals/control_plane.journal"), made).unwrap();
         let records: Vec<String> = (1..=6).map(|n| record(n + if n == 2 { salt } else { 0 })).collect();
         journal.append(&records.iter().map(String::as_bytes).collect::<Vec<_>>()).unwrap();
         let source = Source::new("control_plane", journal.id()).unwrap();
@@ -260,16 +260,21 @@ fn fsck_holds_journals_and_keys_against_the_log() {
     let other = Data::new(1);
     for (args, expected) in [(1u64, "record 2 is not the one"), (0, "acknowledged records are gone")] {
         for entry in fs::read_dir(data.path("journals")).unwrap() {
-            fs::remove_file(entry.unwrap().path()).unwrap();
+            fs::remove_dir_all(entry.unwrap().path()).unwrap();
         }
         if args == 1 {
             for entry in fs::read_dir(other.path("journals")).unwrap() {
-                let path = entry.unwrap().path();
-                fs::copy(&path, data.path("journals").join(path.file_name().unwrap())).unwrap();
+                let journal = entry.unwrap().path();
+                let copy = data.path("journals").join(journal.file_name().unwrap());
+                fs::create_dir(&copy).unwrap();
+                for file in fs::read_dir(&journal).unwrap() {
+                    let file = file.unwrap();
+                    fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+                }
             }
         } else {
             let made = Timestamp::from_nanos(0x18a5_c3d2_e4f6_0718);
-            SqliteJournal::open(data.path("journals/control_plane.db"), made).unwrap();
+            FileJournal::open(data.path("journals/control_plane.journal"), made).unwrap();
         }
         assert!(errors()[0].contains(expected), "{:?}", errors());
     }

@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use grace_store::{
     Journal,
+    file::FileJournal,
     narrative::{Batch, Link, LogStand, NarrativeDb},
-    sqlite::SqliteJournal,
 };
 use grace_types::{
     evidence::{JournalId, Source},
@@ -57,7 +57,7 @@ fn instance(data: &Path) {
     fs::create_dir_all(data.join("journals")).unwrap();
     let source = Source::new("control_plane", JournalId(5)).unwrap();
     let mut journal =
-        SqliteJournal::open(data.join("journals/control_plane.db"), Timestamp::from_nanos(5)).unwrap();
+        FileJournal::open(data.join("journals/control_plane.journal"), Timestamp::from_nanos(5)).unwrap();
     let records = records();
     let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
     journal.append(&records).unwrap();
@@ -162,7 +162,7 @@ fn a_rebuild_mends_what_is_damaged_and_loses_nothing_unasked() {
         run(&["narratives", "rebuild"]),
         (0, json!({"records": 6, "journals": 1, "lost": [], "unreadable": []}))
     );
-    fs::rename(data.join("journals/control_plane.db"), data.join("elsewhere.db")).unwrap();
+    fs::rename(data.join("journals/control_plane.journal"), data.join("elsewhere.journal")).unwrap();
     let (code, failed) = run(&["narratives", "rebuild"]);
     assert_eq!((code, &failed["error"]["code"]), (1, &json!("would_lose")));
     assert!(failed["error"]["detail"].as_str().unwrap().contains("records 1 to 6"));

@@ -26,7 +26,7 @@ pub mod wire;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use grace_bus::Bus;
-use grace_store::{JournalReader, Seq, StoreError, sqlite::SqliteReader};
+use grace_store::{JournalReader, Seq, StoreError, file::FileReader};
 use grace_types::{chance::OsEntropy, evidence::Source, time::Clock};
 use tokio::{
     sync::watch,
@@ -72,8 +72,8 @@ pub type Open = Arc<dyn Fn() -> Result<Box<dyn JournalReader>, StoreError> + Sen
 
 /// Opens the journal in the file at `path`.
 #[must_use]
-pub fn sqlite(path: PathBuf) -> Open {
-    Arc::new(move || Ok(Box::new(SqliteReader::open(path.clone())?)))
+pub fn file(path: PathBuf) -> Open {
+    Arc::new(move || Ok(Box::new(FileReader::open(path.clone())?)))
 }
 
 type Shown = watch::Receiver<Option<(Source, Progress)>>;

@@ -7,7 +7,7 @@
 use std::{future::Future, path::PathBuf, pin::Pin};
 
 use grace_bus::{Bus, BusError, Headers, Message, Subscription};
-use grace_store::{Journal, StoreError, sqlite::SqliteJournal};
+use grace_store::{Journal, StoreError, file::FileJournal};
 use grace_types::{chance::BlockEntropy, time::Timestamp};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
@@ -71,11 +71,11 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// In the file at `path`, which is made if it is not there; shipped.
+    /// In the folder at `path`, which is made if it is not there; shipped.
     #[must_use]
-    pub fn sqlite(path: PathBuf, now: Timestamp) -> Self {
-        let reader = Some(evidence::sqlite(path.clone()));
-        Self { open: Box::new(move || Ok(Box::new(SqliteJournal::open(path, now)?))), reader }
+    pub fn file(path: PathBuf, now: Timestamp) -> Self {
+        let reader = Some(evidence::file(path.clone()));
+        Self { open: Box::new(move || Ok(Box::new(FileJournal::open(path, now)?))), reader }
     }
 
     /// Any journal, opened by `open` and shipped by way of `reader`; without one, not shipped.

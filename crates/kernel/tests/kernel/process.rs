@@ -13,7 +13,7 @@ use grace_kernel::{
     Envelope,
     process::{Environment, KernelError, run, serve, thread::Commands},
 };
-use grace_store::{Journal, Seq, sqlite::SqliteJournal};
+use grace_store::{Journal, Seq, file::FileJournal};
 use grace_types::time::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -45,7 +45,7 @@ impl serve::Shell<Tally> for Busy {
 #[test]
 fn child_kernel() {
     let Some(data) = std::env::var_os(CHILD).map(std::path::PathBuf::from) else { return };
-    let storage = serve::Storage::sqlite(data.join("x.db"), Timestamp::EPOCH);
+    let storage = serve::Storage::file(data.join("x.journal"), Timestamp::EPOCH);
     run(Environment::read().unwrap(), async |context| {
         serve::run_decider::<Tally, _>(context, storage, Busy(data.join("hang"))).await
     })
@@ -125,7 +125,7 @@ fn a_kernel_gets_ready_beats_reloads_and_ends_in_order() {
     let mut out = String::new();
     std::io::Read::read_to_string(&mut kernel.child.stdout.take().unwrap(), &mut out).unwrap();
     assert!(out.contains("reloaded"), "{out}");
-    let mut journal = SqliteJournal::open(folder.path().join("x.db"), Timestamp::EPOCH).unwrap();
+    let mut journal = FileJournal::open(folder.path().join("x.journal"), Timestamp::EPOCH).unwrap();
     assert_eq!(journal.snapshots().unwrap().last().unwrap().seq, journal.last());
 }
 
@@ -153,7 +153,7 @@ fn a_killed_kernel_comes_back_with_all_that_it_knew() {
         kernel.hear_until("WATCHDOG=1");
         kernel.signal(Signal::KILL);
         kernel.child.wait().unwrap();
-        let journal = SqliteJournal::open(folder.path().join("x.db"), Timestamp::EPOCH).unwrap();
+        let journal = FileJournal::open(folder.path().join("x.journal"), Timestamp::EPOCH).unwrap();
         assert!(journal.last() > last);
         last = journal.last();
     }

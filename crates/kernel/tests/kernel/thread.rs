@@ -1,4 +1,4 @@
-//! The host's thread on a SQLite journal: group commit, order, the end.
+//! The host's thread on a journal of files: group commit, order, the end.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use grace_kernel::{
         thread::{Commands, Hosted, spawn},
     },
 };
-use grace_store::{Journal, sqlite::SqliteJournal};
+use grace_store::{Journal, file::FileJournal};
 use grace_types::{
     chance::OsEntropy,
     time::{Clock, SystemClock, Timestamp},
@@ -20,14 +20,14 @@ use crate::tally::{Tally, add, read};
 fn host(path: &std::path::Path) -> (Commands<Tally>, Hosted<Tally>) {
     let path = path.to_owned();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let open = move || SqliteJournal::open(path, Timestamp::EPOCH).map(|j| Box::new(j) as Box<dyn Journal>);
+    let open = move || FileJournal::open(path, Timestamp::EPOCH).map(|j| Box::new(j) as Box<dyn Journal>);
     spawn("tally".into(), open, clock, Box::new(OsEntropy)).unwrap()
 }
 
 #[tokio::test]
 async fn commands_that_arrive_during_a_sync_share_the_next() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.db");
+    let path = folder.path().join("x.journal");
     let (commands, mut hosted) = host(&path);
     let first = hosted.releases.recv().await.unwrap();
     assert!(first.entries.is_empty() && first.effects.is_empty());
@@ -65,7 +65,7 @@ async fn commands_that_arrive_during_a_sync_share_the_next() {
     assert_eq!(commands.tell(Envelope::new(read("a")), None), Err(HostError::Stopping));
 
     // The end took a snapshot, and what was never confirmed comes back as effects.
-    let infos = SqliteJournal::open(&path, Timestamp::EPOCH).unwrap().snapshots().unwrap();
+    let infos = FileJournal::open(&path, Timestamp::EPOCH).unwrap().snapshots().unwrap();
     assert_eq!(infos.last().unwrap().seq.0, 501);
     let (_commands, mut hosted) = host(&path);
     assert_eq!(hosted.releases.recv().await.unwrap().effects.len(), 501);
@@ -74,7 +74,7 @@ async fn commands_that_arrive_during_a_sync_share_the_next() {
 #[tokio::test]
 async fn a_host_that_lost_its_journal_to_another_ends() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.db");
+    let path = folder.path().join("x.journal");
     let (old, mut old_hosted) = host(&path);
     old_hosted.releases.recv().await.unwrap();
     let (new, mut new_hosted) = host(&path);
@@ -88,11 +88,11 @@ async fn a_host_that_lost_its_journal_to_another_ends() {
 #[tokio::test]
 async fn a_journal_that_cannot_be_opened_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.db");
+    let path = folder.path().join("x.journal");
     std::fs::write(&path, b"no journal at all, and too long to be an empty file".repeat(50)).unwrap();
     let (commands, mut hosted) = host(&path);
     assert!(hosted.releases.recv().await.is_none());
     let error = hosted.ended().await.unwrap_err();
-    assert!(matches!(error, KernelError::Open(_)) && error.to_string().contains("x.db"), "{error}");
+    assert!(matches!(error, KernelError::Open(_)) && error.to_string().contains("x.journal"), "{error}");
     assert_eq!(commands.ask(Envelope::new(read("a"))).await, Err(HostError::Stopping));
 }

@@ -79,7 +79,7 @@ pub async fn main(
         clock: Arc::clone(&context.clock),
         ready: Arc::new(Notify::new()),
     };
-    let storage = Storage::sqlite(journal, context.clock.now().wall);
+    let storage = Storage::file(journal, context.clock.now().wall);
     run_decider::<Htm, _>(context, storage, manager).await
 }
 

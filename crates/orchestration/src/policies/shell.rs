@@ -46,7 +46,7 @@ pub async fn main(
     journal: PathBuf,
     policies: BTreeMap<String, Policy>,
 ) -> Result<(), KernelError> {
-    let storage = Storage::sqlite(journal, context.clock.now().wall);
+    let storage = Storage::file(journal, context.clock.now().wall);
     let engine = Engine {
         policies,
         bus: context.bus.clone(),

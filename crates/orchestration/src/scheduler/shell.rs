@@ -66,7 +66,7 @@ pub async fn main(
     journal: PathBuf,
     declared: BTreeMap<String, Schedule>,
 ) -> Result<(), KernelError> {
-    let storage = Storage::sqlite(journal, context.clock.now().wall);
+    let storage = Storage::file(journal, context.clock.now().wall);
     let works = Works {
         declared,
         bus: context.bus.clone(),

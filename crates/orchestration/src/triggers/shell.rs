@@ -59,7 +59,7 @@ pub async fn main(
     events: PathBuf,
     declared: BTreeMap<String, Subscription>,
 ) -> Result<(), KernelError> {
-    let storage = Storage::sqlite(journal, context.clock.now().wall);
+    let storage = Storage::file(journal, context.clock.now().wall);
     let mesh = Mesh {
         declared,
         events,

@@ -78,7 +78,7 @@ pub async fn main(context: Context, journal: PathBuf, manifest: PathBuf) -> Resu
         note: watch::Sender::new(None),
         voter: Voter::of(&context),
     };
-    let storage = Storage::sqlite(journal, context.clock.now().wall);
+    let storage = Storage::file(journal, context.clock.now().wall);
     run_decider::<Layer2Watchdog, _>(context, storage, watchdog).await
 }
 

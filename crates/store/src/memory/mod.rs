@@ -1,4 +1,4 @@
-//! The twin of the SQLite engine for tests and the simulator.
+//! The twin of the engine for files for tests and the simulator.
 //!
 //! [`Disk`] is what survives: clones share it, and it outlives the handles on it. [`MemoryJournal`] is what a process
 //! holds. The disk keeps an append-only log of bytes and remembers how much of it was synced, so that a power cut

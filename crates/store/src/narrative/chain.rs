@@ -6,11 +6,11 @@ use grace_types::id::{CorrelationId, EventId};
 use rusqlite::{ToSql, params};
 
 use super::{
-    NarrativeDb, Query, Told,
+    NarrativeDb, Query, Told, error,
     position::Position,
     query::{COLUMNS, UNDER_AN_ID, told},
 };
-use crate::{StoreError, limits, sqlite::error};
+use crate::{StoreError, limits};
 
 impl NarrativeDb {
     /// What led to `of`: its cause, that one's cause, and so on up to the first that is known. At most

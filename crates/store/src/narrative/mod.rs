@@ -19,6 +19,7 @@
 //! | `rebuild` | making it all again from the journals |
 
 mod chain;
+mod error;
 mod position;
 mod query;
 mod rebuild;
@@ -42,7 +43,7 @@ pub use query::{Order, Page, Query};
 pub use rebuild::{Journals, Lost, Rebuilt};
 pub use write::{Batch, Link};
 
-use crate::{StoreError, sqlite::error};
+use crate::StoreError;
 
 /// The database. One process writes it; any number read it at the same time.
 pub struct NarrativeDb {
@@ -116,7 +117,9 @@ pub fn set_aside(path: &Path, aside: &Path) -> Result<(), StoreError> {
     // The log first: one that stayed would be taken for the next file's.
     for suffix in ["-wal", "-shm", ""] {
         match std::fs::rename(with(path, suffix), with(aside, suffix)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(error::io(path, &e)),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(crate::file::place::failed(path, &e));
+            }
             _ => {}
         }
     }

@@ -14,8 +14,8 @@ use rusqlite::{
     types::{FromSqlError, Type},
 };
 
-use super::{NarrativeDb, Role, Told, position::Position, text};
-use crate::{StoreError, limits, sqlite::error};
+use super::{NarrativeDb, Role, Told, error, position::Position, text};
+use crate::{StoreError, limits};
 
 /// Which end comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -7,10 +7,10 @@ use grace_types::evidence::Source;
 use rusqlite::TransactionBehavior;
 
 use super::{
-    Batch, NarrativeDb, Words,
+    Batch, NarrativeDb, Words, error,
     write::{insert, read_batch, source_row},
 };
-use crate::{JournalReader, Seq, StoreError, limits, sqlite::error};
+use crate::{JournalReader, Seq, StoreError, limits};
 
 /// The journals, each with its source.
 pub type Journals<'a> = Vec<(Source, Box<dyn JournalReader + 'a>)>;

@@ -13,14 +13,12 @@
 //!   a story, and events of a clock that was stepped back. An index of either for each row would be a tenth of what it costs to take one in.
 //! - That a record is in once is its source's cursor's affair: an index of sources and sequence numbers would only cost.
 
-use std::path::Path;
+use std::{io, path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
-use crate::{
-    StoreError, limits,
-    sqlite::{LOCK_WAIT, create, error},
-};
+use super::error;
+use crate::{StoreError, file::place, limits};
 
 /// `GRCN`: marks the file as one of ours.
 const APPLICATION_ID: i32 = 0x4752_434E;
@@ -61,9 +59,12 @@ CREATE TABLE log (
 ) STRICT;
 ";
 
+/// Another process holds the write lock only while it takes something in; one that was stopped there is waited for this long.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
 /// Opens the file for writing, making it (0600) and its tables if need be.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
-    create(path).map_err(|e| error::io(path, &e))?;
+    create(path).map_err(|e| place::failed(path, &e))?;
     let failed = |e: rusqlite::Error| error::sqlite(path, &e);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -94,8 +95,8 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     match std::fs::metadata(path) {
         Ok(found) if found.len() > 0 => {}
         Ok(_) => return Err(missing()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(missing()),
-        Err(e) => return Err(error::io(path, &e)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(missing()),
+        Err(e) => return Err(place::failed(path, &e)),
     }
     let failed = |e: rusqlite::Error| error::sqlite(path, &e);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -107,6 +108,17 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     }
     check(path, &connection)?;
     Ok(connection)
+}
+
+fn create(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        place::create(parent)?;
+    }
+    if !path.exists() {
+        place::open(path)?.sync_all()?;
+        place::sync_parent(path)?;
+    }
+    Ok(())
 }
 
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {

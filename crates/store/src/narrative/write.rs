@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use grace_types::{evidence::Source, narrative::Raw};
 use rusqlite::{Connection, OptionalExtension, Statement, TransactionBehavior, params};
 
-use super::{LogStand, NarrativeDb, Role, Words, position, position::Position, text};
-use crate::{StoreError, limits, sqlite::error};
+use super::{LogStand, NarrativeDb, Role, Words, error, position, position::Position, text};
+use crate::{StoreError, limits};
 
 /// Records of one source, one after the other.
 #[derive(Debug, Clone)]

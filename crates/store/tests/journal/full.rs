@@ -34,7 +34,7 @@ fn a_full_disk_refuses_whole_batches_and_recovers() {
         // Without the right to mount, the next test still covers writes that fail half way.
         return;
     };
-    let path = folder.path().join("x.db");
+    let path = folder.path().join("x.journal");
     let mut journal = open(&path).unwrap();
     append_numbers(&mut journal, 5);
     let ballast = folder.path().join("ballast");
@@ -48,7 +48,7 @@ fn a_full_disk_refuses_whole_batches_and_recovers() {
         }
         assert!(whole < 100, "the disk never got full");
     };
-    assert!(matches!(&error, StoreError::Full { path } if path.ends_with("x.db")), "{error}");
+    assert!(matches!(&error, StoreError::Full { path } if path.ends_with("x.journal")), "{error}");
     let expected = 5 + whole * 3;
     assert_eq!(records(&mut journal, 1).unwrap().len(), expected);
 
@@ -97,7 +97,7 @@ fn a_write_that_fails_half_way_leaves_nothing_of_its_batch() {
     let output = std::process::Command::new("/bin/sh")
         .args(["-c", "trap '' XFSZ; exec \"$0\" --exact full::child_with_a_file_size_limit --nocapture"])
         .arg(std::env::current_exe().unwrap())
-        .env(CHILD, folder.path().join("x.db"))
+        .env(CHILD, folder.path().join("x.journal"))
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -41,7 +41,7 @@ pub(crate) fn spawn(path: &Path) -> Child {
 #[test]
 fn everything_acknowledged_survives_kill_9() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("j.db");
+    let path = folder.path().join("j.journal");
     let mut acknowledged = 0;
     for round in 1..=12u64 {
         let mut child = spawn(&path);

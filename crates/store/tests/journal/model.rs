@@ -1,6 +1,10 @@
 //! Both engines, driven with the same random operations and crashes, against a model of what a journal promises.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use grace_store::{
     Epoch, Journal, Seq, StoreError, limits,
@@ -8,6 +12,8 @@ use grace_store::{
 };
 use grace_types::chance::SeededEntropy;
 use proptest::prelude::*;
+
+use crate::damage::copy;
 
 /// One step of a history. Positions are drawn as a fraction of what exists.
 #[derive(Debug, Clone)]
@@ -73,59 +79,63 @@ impl Engine for Memory {
 }
 
 /// A crash is a copy of the files as they lie at that moment: the writer never gets to tidy up.
-struct Sqlite {
+struct Files {
     folder: tempfile::TempDir,
     life: u32,
 }
 
-impl Sqlite {
+impl Files {
     fn path(&self) -> PathBuf {
-        self.folder.path().join(format!("{}.db", self.life))
+        self.folder.path().join(format!("{}.journal", self.life))
     }
 
-    fn beside(&self, suffix: &str) -> PathBuf {
-        let mut path = self.path().into_os_string();
-        path.push(suffix);
-        path.into()
-    }
-
-    /// Copies the files to the next life's names.
-    fn copy(&mut self, head: Option<Vec<u8>>, wal_bytes: Option<u64>) {
-        let old: Vec<PathBuf> = ["", "-wal", "-head"].iter().map(|s| self.beside(s)).collect();
+    /// Copies the files to the next life's folder.
+    fn copy(&mut self) {
+        let old = self.path();
         self.life += 1;
-        for (from, suffix) in old.iter().zip(["", "-wal", "-head"]) {
-            if from.exists() {
-                fs::copy(from, self.beside(suffix)).unwrap();
-            }
-        }
-        if let Some(head) = head {
-            fs::write(self.beside("-head"), head).unwrap();
-        }
-        if let Some(length) = wal_bytes {
-            fs::File::options().write(true).open(self.beside("-wal")).unwrap().set_len(length).unwrap();
-        }
+        copy(&old, &self.path());
     }
 }
 
-impl Engine for Sqlite {
+impl Engine for Files {
     fn open(&mut self) -> Box<dyn Journal> {
         Box::new(crate::open(&self.path()).unwrap())
     }
 
     fn crash(&mut self, journal: Box<dyn Journal>) {
-        self.copy(None, None);
+        self.copy();
         drop(journal);
     }
 
     fn crash_in_append(&mut self, mut journal: Box<dyn Journal>, batch: &[&[u8]], cut: u64) {
-        let head = fs::read(self.beside("-head")).unwrap();
-        let before = fs::metadata(self.beside("-wal")).map_or(0, |m| m.len());
+        let head = fs::read(self.path().join("head")).unwrap();
+        let before = segments(&self.path());
         journal.append(batch).unwrap();
-        let after = fs::metadata(self.beside("-wal")).map_or(0, |m| m.len());
-        // Where the log did not grow, SQLite wrote over its start, and a cut would take older, synced frames.
-        let keep = (after > before).then(|| before + cut % (after - before + 1));
-        self.copy(Some(head), keep);
+        let after = segments(&self.path());
+        self.copy();
+        fs::write(self.path().join("head"), head).unwrap();
+        // Of what the append changed, some blocks are on the disk and others are not.
+        for (name, bytes) in after {
+            let old = before.get(&name);
+            let mut torn = bytes.clone();
+            for (block, chunk) in torn.chunks_mut(32).enumerate() {
+                let lost = cut >> (block % 64) & 1 == 1;
+                for (at, byte) in chunk.iter_mut().enumerate().filter(|_| lost) {
+                    *byte = old.and_then(|old| old.get(block * 32 + at)).copied().unwrap_or(0);
+                }
+            }
+            fs::write(self.path().join(name), torn).unwrap();
+        }
     }
+}
+
+fn segments(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let named = files.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path));
+    named
+        .filter(|(name, _)| name.starts_with("segment-") && !name.ends_with(".new"))
+        .map(|(name, path)| (name, fs::read(path).unwrap()))
+        .collect()
 }
 
 /// What must be there.
@@ -287,8 +297,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn sqlite_keeps_its_promises(steps in steps()) {
-        run(&mut Sqlite { folder: tempfile::tempdir().unwrap(), life: 0 }, &steps);
+    fn files_keep_their_promises(steps in steps()) {
+        run(&mut Files { folder: tempfile::tempdir().unwrap(), life: 0 }, &steps);
     }
 }
 

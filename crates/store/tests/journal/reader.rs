@@ -10,14 +10,14 @@ use std::{
 
 use grace_store::{
     Journal, JournalReader, Seq, StoreError,
+    file::{FileJournal, FileReader},
     memory::{Disk, Fault, MemoryJournal, MemoryReader},
-    sqlite::{SqliteJournal, SqliteReader},
 };
 use grace_types::{chance::SeededEntropy, evidence::JournalId, time::Timestamp};
 
 use crate::{
     append_numbers,
-    damage::{beside, closed, crashed},
+    damage::{crashed, files, restore, segment},
     kill, open, records,
 };
 
@@ -67,9 +67,9 @@ fn reads_what_is_written(journal: &mut dyn Journal, reader: &mut dyn JournalRead
 #[test]
 fn a_reader_of_a_file_shows_what_is_written() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.db");
+    let path = folder.path().join("x.journal");
     let mut journal = open(&path).unwrap();
-    reads_what_is_written(&mut journal, &mut SqliteReader::open(&path).unwrap());
+    reads_what_is_written(&mut journal, &mut FileReader::open(&path).unwrap());
     assert!(journal.room().unwrap() > 0);
 }
 
@@ -106,23 +106,21 @@ fn the_memory_twins_reader_shows_nothing_that_is_not_synced() {
 #[test]
 fn a_journal_keeps_its_id_and_one_begun_anew_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.db");
+    let path = folder.path().join("x.journal");
     let at = |seconds: u64| Timestamp::EPOCH.plus(Duration::from_secs(seconds));
-    let mut journal = SqliteJournal::open(&path, at(1)).unwrap();
+    let mut journal = FileJournal::open(&path, at(1)).unwrap();
     let first = journal.id();
     append_numbers(&mut journal, 4);
     drop(journal);
-    let journal = SqliteJournal::open(&path, at(2)).unwrap();
+    let journal = FileJournal::open(&path, at(2)).unwrap();
     assert_eq!((journal.id(), first), (first, JournalId::made_at(at(1))));
-    let mut reader = SqliteReader::open(&path).unwrap();
+    let mut reader = FileReader::open(&path).unwrap();
     assert_eq!(read(&mut reader, 1, 16).unwrap().len(), 2);
 
     drop(journal);
-    for suffix in ["", "-wal", "-shm", "-head"] {
-        let _ = fs::rename(beside(&path, suffix), folder.path().join(format!("aside{suffix}")));
-    }
+    fs::rename(&path, folder.path().join("aside")).unwrap();
     assert!(matches!(reader.last(), Err(StoreError::Missing { .. })));
-    let mut journal = SqliteJournal::open(&path, at(3)).unwrap();
+    let mut journal = FileJournal::open(&path, at(3)).unwrap();
     append_numbers(&mut journal, 9);
     let error = read(&mut reader, 3, 100).unwrap_err();
     assert!(
@@ -142,33 +140,40 @@ fn a_journal_keeps_its_id_and_one_begun_anew_is_noticed() {
 #[test]
 fn a_journal_that_is_not_there_yet_is_told_from_a_damaged_one() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.db");
-    let error = |path: &Path| SqliteReader::open(path).map(drop).unwrap_err();
+    let path = folder.path().join("x.journal");
+    let error = |path: &Path| FileReader::open(path).map(drop).unwrap_err();
     assert!(matches!(error(&path), StoreError::Missing { .. }));
-    fs::write(&path, b"").unwrap();
+    fs::create_dir(&path).unwrap();
     assert!(matches!(error(&path), StoreError::Missing { .. }));
-    fs::write(&path, b"no database at all".repeat(500)).unwrap();
+    fs::remove_dir(&path).unwrap();
+    fs::write(&path, b"no journal at all").unwrap();
     assert!(matches!(error(&path), StoreError::Corrupt { .. }));
     fs::remove_file(&path).unwrap();
 
-    // Made before journals had an id: its next writer gives it one.
-    drop(open(&path).unwrap());
-    rusqlite::Connection::open(&path).unwrap().execute_batch("DROP TABLE identity").unwrap();
+    // The loss of acknowledged records was accepted: what is left is told once a writer has looked.
+    append_numbers(&mut open(&path).unwrap(), 3);
+    fs::remove_file(path.join("head")).unwrap();
     assert!(matches!(error(&path), StoreError::Missing { .. }));
-    let journal = SqliteJournal::open(&path, Timestamp::from_nanos(5)).unwrap();
-    assert_eq!(journal.id(), JournalId(5));
-    assert_eq!(SqliteReader::open(&path).unwrap().id(), JournalId(5));
+    drop(open(&path).unwrap());
+    assert_eq!(FileReader::open(&path).unwrap().last().unwrap(), Seq(3));
 }
 
 #[test]
 fn damage_is_named_and_nothing_behind_it_is_shown() {
     let folder = tempfile::tempdir().unwrap();
-    let path = closed(folder.path());
-    let change = |sql: &str| rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
-    let mut reader = SqliteReader::open(&path).unwrap();
+    let path = crashed(folder.path());
+    let mut reader = FileReader::open(&path).unwrap();
     assert_eq!(read(&mut reader, 1, 160).unwrap().len(), 20);
 
-    change("UPDATE records SET payload = x'00' WHERE seq = 30");
+    // A record is what holds its number, once in the file each.
+    let damage = |record: u64| {
+        let mut bytes = fs::read(segment(&path)).unwrap();
+        let found =
+            bytes.windows(12).rposition(|at| at == [&[8, 0, 0, 0][..], &record.to_le_bytes()].concat());
+        bytes[found.unwrap() + 4] ^= 0x80;
+        fs::write(segment(&path), bytes).unwrap();
+    };
+    damage(30);
     let mut shown = 0;
     let error = reader.read(Seq(21), usize::MAX, &mut |record| {
         shown = record.seq.0;
@@ -179,49 +184,56 @@ fn damage_is_named_and_nothing_behind_it_is_shown() {
         "{error:?}"
     );
     assert_eq!(shown, 29);
-
-    // What was read already is not looked through again, but its end must still be there.
-    change("UPDATE records SET digest = zeroblob(32) WHERE seq = 29");
-    let error = read(&mut reader, 30, 8).unwrap_err().to_string();
-    assert!(error.contains("record 29") && error.contains("not the one that was read before"), "{error}");
-    change("DELETE FROM records WHERE seq > 25");
-    assert!(matches!(read(&mut reader, 30, 8), Err(StoreError::Range { .. })));
-    let error = SqliteReader::open(&path).map(drop).unwrap_err().to_string();
-    assert!(error.contains("it ends at record 25, but record 41 was acknowledged"), "{error}");
+    let error = FileReader::open(&path).map(drop).unwrap_err().to_string();
+    assert!(error.contains("record 30"), "{error}");
 }
 
 #[test]
-fn a_cut_log_is_named_and_left_as_it_was() {
+fn a_reader_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = crashed(folder.path());
-    let (file, log) = (fs::read(&path).unwrap(), fs::read(beside(&path, "-wal")).unwrap());
-    let mut reader = SqliteReader::open(&path).unwrap();
+    let whole = files(&path);
+    let mut reader = FileReader::open(&path).unwrap();
     assert_eq!(read(&mut reader, 1, usize::MAX).unwrap().len(), 41);
     drop(reader);
-    assert_eq!(fs::read(beside(&path, "-wal")).unwrap(), log, "a reader wrote to the log");
-    assert_eq!(fs::read(&path).unwrap(), file, "a reader wrote to the file");
+    assert_eq!(files(&path), whole);
 
-    fs::write(beside(&path, "-wal"), &log[..log.len() / 2]).unwrap();
-    let _ = fs::remove_file(beside(&path, "-shm"));
-    let error = SqliteReader::open(&path).map(drop).unwrap_err();
-    assert!(matches!(&error, StoreError::Corrupt { .. }), "{error}");
-    assert_eq!(fs::read(beside(&path, "-wal")).unwrap().len(), log.len() / 2);
-    fs::write(&path, b"").unwrap();
-    assert!(matches!(SqliteReader::open(&path), Err(StoreError::Corrupt { .. })));
+    let cut = fs::read(segment(&path)).unwrap()[..600].to_vec();
+    fs::write(segment(&path), &cut).unwrap();
+    assert!(matches!(FileReader::open(&path), Err(StoreError::Corrupt { .. })));
+    assert_eq!(fs::read(segment(&path)).unwrap(), cut);
+    restore(&path, &whole);
+    fs::remove_file(path.join("meta")).unwrap();
+    assert!(matches!(FileReader::open(&path), Err(StoreError::Corrupt { .. })));
+}
+
+#[test]
+fn a_reader_shows_nothing_that_was_not_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = crashed(folder.path());
+    let head = fs::read(path.join("head")).unwrap();
+    open(&path).and_then(|mut journal| journal.append(&[b"late"])).unwrap();
+    fs::write(path.join("head"), head).unwrap();
+    let mut reader = FileReader::open(&path).unwrap();
+    assert_eq!(reader.last().unwrap(), Seq(41));
+    assert_eq!(read(&mut reader, 41, usize::MAX).unwrap().len(), 1);
+    // Its next writer finds it whole, and makes it durable.
+    assert_eq!(open(&path).unwrap().last(), Seq(42));
+    assert_eq!(read(&mut reader, 42, usize::MAX).unwrap(), [(42, b"late".to_vec())]);
 }
 
 /// The writer is another process, which dies again and again; the reader stays open all the time.
 #[test]
 fn a_reader_follows_a_writer_that_is_killed() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("j.db");
-    let mut reader: Option<SqliteReader> = None;
+    let path = folder.path().join("j.journal");
+    let mut reader: Option<FileReader> = None;
     let mut next = 1;
     for round in 1..=6u64 {
         let mut child = kill::spawn(&path);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         for acknowledged in lines.by_ref().filter_map(|l| kill::number(&l)).take(20 * round as usize) {
-            let reader = reader.get_or_insert_with(|| SqliteReader::open(&path).unwrap());
+            let reader = reader.get_or_insert_with(|| FileReader::open(&path).unwrap());
             // Everything that was acknowledged is there for a reader, too.
             while next <= acknowledged {
                 let found = read(reader, next, 200).unwrap();
@@ -239,17 +251,4 @@ fn a_reader_follows_a_writer_that_is_killed() {
     }
     let whole = records(&mut open(&path).unwrap(), 1).unwrap();
     assert!(whole.len() as u64 >= next - 1);
-}
-
-#[test]
-fn a_journal_that_is_closed_needs_no_log_even_while_somebody_is_open_on_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.db");
-    let mut journal = SqliteJournal::open(&path, Timestamp::EPOCH).unwrap();
-    journal.append(&[b"one"]).unwrap();
-    let mut reader = SqliteReader::open(&path).unwrap();
-    assert_eq!(reader.last().unwrap(), Seq(1));
-    drop(journal);
-    assert_eq!(fs::metadata(folder.path().join("x.db-wal")).unwrap().len(), 0);
-    assert_eq!(reader.last().unwrap(), Seq(1));
 }

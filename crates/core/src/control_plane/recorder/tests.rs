@@ -1,5 +1,7 @@
 //! What is on record, what is found of it again, and what happens while it cannot be written.
 
+use std::path::Path;
+
 use grace_types::reason::Why;
 
 use super::*;
@@ -24,12 +26,12 @@ fn entry(boot: u128, number: u64, event: Event) -> String {
 #[test]
 fn the_end_of_the_boot_before_is_not_taken_for_this_one() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("control_plane.db");
+    let path = folder.path().join("control_plane.journal");
     let booted = |boot| Event::Booted { boot: BootId::from_bits(boot), components: 0 };
     let begun = Event::ShutdownBegun { cause: "test".to_owned() };
     let before = [entry(1, 1, booted(1)), entry(1, 2, begun.clone()), entry(1, 3, Event::ShutdownFinished)];
     let append = |entries: &[String]| {
-        let mut journal = SqliteJournal::open(&path, Timestamp::from_nanos(1)).unwrap();
+        let mut journal = FileJournal::open(&path, Timestamp::from_nanos(1)).unwrap();
         let batch: Vec<&[u8]> = entries.iter().map(|json| json.as_bytes()).collect();
         journal.append(&batch).unwrap();
     };
@@ -59,13 +61,13 @@ fn took_over(number: u64) -> String {
 }
 
 fn write(path: &Path, batch: &[String]) {
-    let mut journal = SqliteJournal::open(path, Timestamp::from_nanos(1)).unwrap();
+    let mut journal = FileJournal::open(path, Timestamp::from_nanos(1)).unwrap();
     let batch: Vec<&[u8]> = batch.iter().map(|json| json.as_bytes()).collect();
     journal.append(&batch).unwrap();
 }
 
 fn read(path: &Path) -> Vec<String> {
-    let mut journal = SqliteJournal::open(path, Timestamp::from_nanos(1)).unwrap();
+    let mut journal = FileJournal::open(path, Timestamp::from_nanos(1)).unwrap();
     let mut all = Vec::new();
     let mut take = |record: grace_store::Record<'_>| {
         all.push(String::from_utf8(record.payload.to_vec()).unwrap());
@@ -78,7 +80,7 @@ fn read(path: &Path) -> Vec<String> {
 #[test]
 fn what_stands_twice_counts_once() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("journal.db");
+    let path = folder.path().join("x.journal");
     let batch = [booted(), took_over(2), took_over(3)];
     write(&path, &batch);
     write(&path, &batch[1..]);
@@ -92,7 +94,7 @@ fn what_stands_twice_counts_once() {
 #[test]
 fn a_snapshot_is_gone_on_from_and_that_of_another_boot_is_not() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("journal.db");
+    let path = folder.path().join("x.journal");
     write(&path, &[booted(), took_over(2)]);
     let snapshot = Snapshot {
         boot: Some(BOOT),
@@ -100,7 +102,7 @@ fn a_snapshot_is_gone_on_from_and_that_of_another_boot_is_not() {
         hlc: Hlc::default(),
         state: State { boot: Some(BOOT), take_overs: 40, ..State::default() },
     };
-    let mut journal = SqliteJournal::open(&path, Timestamp::from_nanos(1)).unwrap();
+    let mut journal = FileJournal::open(&path, Timestamp::from_nanos(1)).unwrap();
     journal.snapshot(Seq(2), &serde_json::to_vec(&snapshot).unwrap()).unwrap();
     drop(journal);
     write(&path, &[took_over(3), entry(3, 1, Event::Booted { boot: BootId::from_bits(3), components: 0 })]);
@@ -113,7 +115,7 @@ fn a_snapshot_is_gone_on_from_and_that_of_another_boot_is_not() {
 #[test]
 fn what_cannot_be_read_is_a_warning_and_the_rest_counts() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("journal.db");
+    let path = folder.path().join("x.journal");
     write(&path, &[booted(), "{\"event\": 5}".to_owned(), took_over(2)]);
     let tail = vec![(3, "no entry".to_owned()), (4, took_over(4))];
     let recovered = recover(&path, &Plan::default(), BOOT, tail.clone());
@@ -122,7 +124,8 @@ fn what_cannot_be_read_is_a_warning_and_the_rest_counts() {
     assert!(in_journal.starts_with("record 2 of the journal: "), "{in_journal}");
     assert!(in_tail.starts_with("a decision kept by the guardian cannot be read: "), "{in_tail}");
 
-    std::fs::write(&path, "this is no database ".repeat(500)).unwrap();
+    std::fs::remove_dir_all(&path).unwrap();
+    std::fs::write(&path, "this is no journal ".repeat(500)).unwrap();
     let recovered = recover(&path, &Plan::default(), BOOT, tail);
     assert_eq!((recovered.state.take_overs, recovered.number), (1, 4), "from the guardian alone");
     let warning = &recovered.warnings[0];
@@ -150,7 +153,7 @@ fn hear(happenings: &mut mpsc::Receiver<Happening>) -> Happening {
 #[test]
 fn what_could_not_be_written_is_written_later_and_once() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("in the way").join("journal.db");
+    let path = folder.path().join("in the way").join("x.journal");
     std::fs::write(path.parent().unwrap(), "a file where the folder should be").unwrap();
     let (mut recorder, mut happenings) = recorder(&path);
     recorder.append(1, booted());
@@ -174,8 +177,8 @@ fn what_could_not_be_written_is_written_later_and_once() {
 #[test]
 fn a_damaged_journal_is_set_aside_and_nothing_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("journal.db");
-    let damaged = "this is no database ".repeat(500);
+    let path = folder.path().join("x.journal");
+    let damaged = "this is no journal ".repeat(500);
     std::fs::write(&path, &damaged).unwrap();
     let (mut recorder, mut happenings) = recorder(&path);
     recorder.append(1, booted());
@@ -192,7 +195,7 @@ fn a_damaged_journal_is_set_aside_and_nothing_waits_for_it() {
 #[test]
 fn a_snapshot_is_taken_when_it_is_due() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("journal.db");
+    let path = folder.path().join("x.journal");
     let (mut recorder, _happenings) = recorder(&path);
     let state = State { boot: Some(BOOT), take_overs: 9, ..State::default() };
     recorder.append(1, booted());

@@ -1,8 +1,8 @@
-//! The journals that lie in an instance's folder: `NAME.db`, and `NAME.damaged-<milliseconds>.db`, which were set aside.
+//! The journals that lie in an instance's folder: `NAME.journal`, and `NAME.damaged-<milliseconds>.journal`, which were set aside.
 
 use std::{io, path::Path};
 
-use grace_store::{JournalReader, StoreError, narrative::Journals, sqlite::SqliteReader};
+use grace_store::{JournalReader, StoreError, file::FileReader, narrative::Journals};
 use grace_types::evidence::Source;
 
 use super::limits;
@@ -27,12 +27,12 @@ pub fn open<'a>(folder: &Path, step: &'a (dyn Fn() + Sync)) -> io::Result<Found<
         Err(e) => return Err(e),
     };
     let mut paths: Vec<_> = listed.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "db"));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "journal"));
     paths.sort();
     for path in paths.into_iter().take(limits::JOURNALS) {
         let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
         let component = stem.split_once(".damaged-").map_or(stem, |(component, _)| component);
-        match SqliteReader::open(&path) {
+        match FileReader::open(&path) {
             Ok(reader) => {
                 if let Some(source) = Source::new(component, reader.id()) {
                     found.journals.push((source, Box::new(Stepping { reader, step })));
@@ -48,7 +48,7 @@ pub fn open<'a>(folder: &Path, step: &'a (dyn Fn() + Sync)) -> io::Result<Found<
 
 /// Says that it goes on.
 struct Stepping<'a> {
-    reader: SqliteReader,
+    reader: FileReader,
     step: &'a (dyn Fn() + Sync),
 }
 

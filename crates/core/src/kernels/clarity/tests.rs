@@ -12,8 +12,8 @@ use grace_kernel::process::{life::Life, notify::Notify};
 use grace_log::{append::Appender, note::SignerKey};
 use grace_store::{
     Journal,
+    file::FileJournal,
     narrative::{NarrativeDb, Query},
-    sqlite::SqliteJournal,
 };
 use grace_types::{
     chance::{OsEntropy, SeededEntropy},
@@ -288,7 +288,7 @@ async fn a_damaged_database_is_set_aside_and_everything_is_asked_for_again() {
 async fn a_rebuild_reads_the_journals_and_loses_nothing_unasked() {
     let mut house = House::new();
     let instance = Instance::at(house.data.path());
-    let mut journal = SqliteJournal::open(instance.journal("web"), Timestamp::from_nanos(7)).unwrap();
+    let mut journal = FileJournal::open(instance.journal("web"), Timestamp::from_nanos(7)).unwrap();
     let records: Vec<Vec<u8>> = (1..51).map(record).collect();
     journal.append(&records.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
     house.start();

@@ -76,6 +76,6 @@ pub async fn main(context: Context) -> Result<(), KernelError> {
     if let Some((voter, bus)) = Voter::of(&context).zip(context.bus.clone()) {
         voter.start(view::StatusOfAll(bus));
     }
-    let storage = Storage::sqlite(path, context.clock.now().wall);
+    let storage = Storage::file(path, context.clock.now().wall);
     run_decider::<HealthMonitor, _>(context, storage, monitor).await
 }

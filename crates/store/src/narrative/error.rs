@@ -1,6 +1,6 @@
-//! SQLite's and the system's failures as [`StoreError`]s.
+//! SQLite's failures as [`StoreError`]s.
 
-use std::{io, path::Path};
+use std::path::Path;
 
 use rusqlite::ErrorCode;
 
@@ -11,16 +11,8 @@ const IOERR_SHMSIZE: i32 = 4874;
 /// Extended code of a file that ends before a page that it must hold.
 const IOERR_SHORT_READ: i32 = 522;
 
-pub(crate) fn io(path: &Path, e: &io::Error) -> StoreError {
-    let path = path.display().to_string();
-    if e.kind() == io::ErrorKind::StorageFull {
-        StoreError::Full { path }
-    } else {
-        StoreError::Io { path, detail: e.to_string() }
-    }
-}
-
-pub(crate) fn sqlite(path: &Path, e: &rusqlite::Error) -> StoreError {
+/// What `e` is to whoever asked for the file at `path`.
+pub(super) fn sqlite(path: &Path, e: &rusqlite::Error) -> StoreError {
     let detail = e.to_string();
     let path = path.display().to_string();
     match e {
