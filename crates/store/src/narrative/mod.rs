@@ -15,12 +15,14 @@
 //! | `text` | what is found by its words |
 //! | `write` | taking records and links in |
 //! | `query` | finding narratives |
+//! | `probe` | which of some have the words |
 //! | `chain` | causes, effects and stories |
 //! | `rebuild` | making it all again from the journals |
 
 mod chain;
 mod error;
 mod position;
+mod probe;
 mod query;
 mod rebuild;
 mod schema;

@@ -20,6 +20,8 @@ const APART_BITS: u32 = 6;
 pub(super) const APART: i64 = 1 << APART_BITS;
 /// The year 2109. What claims a later time stands at the end.
 const LAST_MILLIS: u64 = (1 << 42) - 1;
+/// Readings of the clock, one after the other, whose narratives are searched together: see [`Position::block`].
+const BLOCK_BITS: u32 = 5;
 const LAST_READING: u64 = (1 << (63 - APART_BITS)) - 1;
 
 /// A place in the order of narratives: a row's, and the mark from which the next page goes on.
@@ -70,6 +72,13 @@ impl Position {
     /// The first place of the same reading.
     pub(super) fn reading(self) -> Self {
         Self(self.0 & !(APART - 1))
+    }
+
+    /// The first and the last place of the block in which this one lies. While little happens, a narrative has one for itself, as it has its
+    /// millisecond; in a burst some dozens share one.
+    pub(super) const fn block(self) -> [i64; 2] {
+        let first = self.0 & !((1 << (BLOCK_BITS + APART_BITS)) - 1);
+        [first, first + (1 << (BLOCK_BITS + APART_BITS)) - 1]
     }
 
     /// The place a second later.

@@ -1,7 +1,8 @@
 //! Finding narratives.
 //!
 //! A page is found in two steps: an index gives the places of its rows, in order and no more than asked for; then these rows are read in full.
-//! The full-text index knows actors, types and places as well as words, so that whatever is asked for, it intersects.
+//! The full-text index knows actors, types and places as well as words, so that whatever is asked for, it intersects. It tells blocks of
+//! neighbours ([`Position::block`]), whose rows are then asked one by one.
 
 use grace_types::{
     evidence::{JournalId, Source},
@@ -10,11 +11,16 @@ use grace_types::{
     time::{Hlc, Timestamp},
 };
 use rusqlite::{
-    Connection, OptionalExtension, Row, ToSql, params,
+    Connection, OptionalExtension, Row, Statement, params,
     types::{FromSqlError, Type},
 };
 
-use super::{NarrativeDb, Role, Told, error, position::Position, text};
+use super::{
+    NarrativeDb, Role, Told, error,
+    position::Position,
+    probe::{self, Found},
+    text,
+};
 use crate::{StoreError, limits};
 
 /// Which end comes first.
@@ -155,10 +161,12 @@ impl NarrativeDb {
 struct Search {
     first: i64,
     last: i64,
-    /// What the full-text index is asked, all of which must hold; empty when it is not.
+    /// What the full-text index is asked, all of which must hold in a block; empty when it is not.
     matches: Vec<String>,
     /// `AND …`, on the rows.
     conditions: String,
+    /// The words that a row is to have.
+    words: Option<String>,
     correlation: Option<CorrelationId>,
 }
 
@@ -170,6 +178,7 @@ impl Search {
             last: query.until.map_or(i64::MAX, |t| Position::last_at(t).0),
             matches: Vec::new(),
             conditions: String::new(),
+            words: None,
             correlation: query.correlation,
         };
         if let Some(Position(after)) = query.after {
@@ -208,48 +217,78 @@ impl Search {
         if let Some(typed) = &query.text {
             let Some(words) = text::search(typed) else { return Ok(None) };
             search.matches.push(format!("{{text}} : ({words})"));
+            search.words = Some(words);
         }
         Ok(Some(search))
     }
 
-    /// Asks for rows whose `column` is one of these numbers: the full-text index, unless there is a narrower way or the numbers are many.
+    /// Asks for rows whose `column` is one of these numbers; the full-text index, too, unless there is a narrower way or the numbers are many.
     fn is_one_of(&mut self, column: &str, ids: &[i64]) {
-        if self.correlation.is_some() || ids.len() > limits::NARRATIVE_TYPES {
-            self.conditions.push_str(&format!(" AND n.{column} IN ({})", list(ids, ",")));
-        } else {
+        self.conditions.push_str(&format!(" AND n.{column} IN ({})", list(ids, ",")));
+        if self.correlation.is_none() && ids.len() <= limits::NARRATIVE_TYPES {
             self.matches.push(format!("{{{column}}} : ({})", list(ids, " OR ")));
         }
     }
 
     fn places(&self, connection: &Connection, down: bool, limit: usize) -> rusqlite::Result<Vec<i64>> {
-        let (from, place) = match (self.matches.is_empty(), &self.correlation) {
-            // The rows are needed for what the index does not tell.
-            (false, _) if self.conditions.is_empty() && self.correlation.is_none() => ("told", "told.rowid"),
-            (false, _) => ("told CROSS JOIN narratives n ON n.pos = told.rowid", "told.rowid"),
+        let mut found = Found::new(self.words.clone(), limit)?;
+        let order = if down { "DESC" } else { "ASC" };
+        let mut rows = connection.prepare_cached(&self.rows(order))?;
+        if self.matches.is_empty() || self.correlation.is_some() {
+            self.take(&mut rows, [self.first, self.last], &mut found)?;
+            return found.places();
+        }
+        let mut blocks = connection.prepare_cached(&format!(
+            "SELECT rowid FROM told WHERE told MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid {order}"
+        ))?;
+        let [first, _] = Position(self.first).block();
+        let mut blocks = blocks.query(params![self.matches.join(" AND "), first, self.last])?;
+        let mut before = None;
+        while let Some(row) = blocks.next()? {
+            let block = Position(row.get(0)?).block();
+            // One that came in several transactions is there several times.
+            if before.replace(block) != Some(block) {
+                let within = [block[0].max(self.first), block[1].min(self.last)];
+                self.take(&mut rows, within, &mut found)?;
+                if found.is_full()? {
+                    break;
+                }
+            }
+        }
+        found.places()
+    }
+
+    /// What is asked of the rows between the values 4 and 5, at most the value 6.
+    fn rows(&self, order: &str) -> String {
+        let (from, place) = match &self.correlation {
             // The sign keeps the bounds of the page from taking the place of those of the millisecond.
-            (true, Some(_)) => (UNDER_AN_ID, "+n.pos"),
-            (true, None) => ("narratives n NOT INDEXED", "n.pos"),
+            Some(_) => (UNDER_AN_ID, "+n.pos"),
+            None => ("narratives n NOT INDEXED", "n.pos"),
         };
-        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let columns = if self.words.is_some() { probe::COLUMNS } else { "n.pos" };
+        let story = if self.correlation.is_some() { " AND n.correlation = ?1" } else { "" };
+        let conditions = &self.conditions;
+        format!(
+            "SELECT {columns} FROM {from} WHERE {place} BETWEEN ?4 AND ?5{conditions}{story} ORDER BY {place} {order} LIMIT ?6"
+        )
+    }
+
+    fn take(
+        &self,
+        rows: &mut Statement<'_>,
+        [first, last]: [i64; 2],
+        found: &mut Found,
+    ) -> rusqlite::Result<()> {
         let id = self.correlation.map(|id| id.as_bits().to_be_bytes());
         let [home, home_end] = self.correlation.map_or([0, 0], |id| Position::home(id.as_bits()));
-        let mut values: Vec<&dyn ToSql> = vec![&id, &home, &home_end, &self.first, &self.last, &most];
-        let mut conditions = self.conditions.clone();
-        let matches = self.matches.join(" AND ");
-        if !matches.is_empty() {
-            values.push(&matches);
-            conditions.push_str(&format!(" AND told MATCH ?{}", values.len()));
+        let mut rows = rows.query(params![id, home, home_end, first, last, found.most_rows()])?;
+        while let Some(row) = rows.next()? {
+            found.take(row)?;
+            if found.is_full()? {
+                break;
+            }
         }
-        if id.is_some() {
-            conditions.push_str(" AND n.correlation = ?1");
-        }
-        let sql = format!(
-            "SELECT {place} FROM {from} WHERE {place} BETWEEN ?4 AND ?5{conditions} ORDER BY {place} {} LIMIT ?6",
-            if down { "DESC" } else { "ASC" }
-        );
-        let mut select = connection.prepare_cached(&sql)?;
-        let rows = select.query_map(values.as_slice(), |row| row.get(0))?;
-        rows.collect()
+        Ok(())
     }
 }
 

@@ -1,11 +1,17 @@
 //! What of a narrative is found by its words, and what a person's search becomes.
 
-use std::{borrow::Cow, fmt, fmt::Write as _};
+use std::{borrow::Cow, collections::HashSet, fmt, fmt::Write as _};
 
-use grace_types::narrative::{NotNarrated, Raw};
+use grace_types::narrative::{NotNarrated, Raw, RawReason};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::limits;
+
+/// What a word is, in FTS5's terms.
+pub(super) const TOKENIZER: &str = "unicode61 remove_diacritics 2";
+
+/// Ends each value: no part of a word, and what a person writes has none.
+const END: char = '\u{1f}';
 
 /// Everything in a narrative that a person may remember: its reasons, how, who, where, the action, and the values in its event. Not the names of
 /// the event's fields, which are the same in every event of a type.
@@ -13,24 +19,49 @@ use crate::limits;
 /// # Errors
 /// The event is no JSON that can be read again.
 pub(super) fn of(narrative: &Raw<'_>) -> Result<String, NotNarrated> {
+    let Raw { who, what, place, how, .. } = narrative;
+    Ok(values(&narrative.reasons, [how, place, who], what, narrative.event)?)
+}
+
+/// The same of a narrative's parts.
+pub(super) fn values(
+    reasons: &[RawReason<'_>],
+    how_place_who: [&str; 3],
+    what: &str,
+    event: &str,
+) -> serde_json::Result<String> {
     let mut out = String::with_capacity(512);
-    for reason in &narrative.reasons {
+    for reason in reasons {
         push(&mut out, &reason.text);
         push(&mut out, &reason.code);
     }
-    for part in [&narrative.how, &narrative.place, &narrative.who] {
+    for part in how_place_who {
         push(&mut out, part);
     }
-    push(&mut out, grace_types::narrative::action_of(&narrative.what));
-    let mut event = serde_json::Deserializer::from_str(narrative.event);
-    Values(&mut out).deserialize(&mut event)?;
+    push(&mut out, grace_types::narrative::action_of(what));
+    Values(&mut out).deserialize(&mut serde_json::Deserializer::from_str(event))?;
     out.truncate(out.floor_char_boundary(limits::NARRATIVE_TEXT_BYTES));
     Ok(out)
 }
 
+/// The texts of several narratives as one, with each value once: most are the same in many of them, and at the same place.
+pub(super) fn together<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let (mut together, mut seen) = (String::with_capacity(4096), HashSet::new());
+    let mut before = "".split_inclusive(END);
+    for text in texts {
+        for value in text.split_inclusive(END) {
+            if before.next() != Some(value) && seen.insert(value) {
+                together.push_str(value);
+            }
+        }
+        before = text.split_inclusive(END);
+    }
+    together
+}
+
 fn push(out: &mut String, part: &str) {
     out.push_str(part);
-    out.push('\n');
+    out.push(END);
 }
 
 /// Collects the values in a JSON text, without making a tree of it.
@@ -63,15 +94,15 @@ impl<'de> Visitor<'de> for Values<'_> {
     }
     // Writing to memory does not fail.
     fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
-        let _ = writeln!(self.0, "{number}");
+        let _ = write!(self.0, "{number}{END}");
         Ok(())
     }
     fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
-        let _ = writeln!(self.0, "{number}");
+        let _ = write!(self.0, "{number}{END}");
         Ok(())
     }
     fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
-        let _ = writeln!(self.0, "{number}");
+        let _ = write!(self.0, "{number}{END}");
         Ok(())
     }
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {

@@ -1,6 +1,6 @@
 //! Taking records and links in.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 
 use grace_types::{evidence::Source, narrative::Raw};
 use rusqlite::{Connection, OptionalExtension, Statement, TransactionBehavior, params};
@@ -172,20 +172,17 @@ pub(super) fn insert(tx: &Connection, words: &mut Words, told: Vec<New<'_>>) -> 
         .map(|new| (Position::first_for(new.narrative.hlc, new.narrative.time).apart(new.narrative.id), new))
         .collect();
     placed.sort_by_key(|(position, new)| (*position, new.source, new.sequence));
-    let mut counts: HashMap<i64, i64> = HashMap::new();
-    let mut rows: Vec<(Position, [i64; 3], String)> = Vec::with_capacity(placed.len());
+    let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
+    let mut rows: Vec<(Position, [i64; 3], &str)> = Vec::with_capacity(placed.len());
     let mut insert = tx.prepare_cached(
         "INSERT INTO narratives VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
     let mut elsewhere = tx.prepare_cached("INSERT OR IGNORE INTO elsewhere VALUES (?1, ?2)")?;
-    for (position, new) in placed {
+    let mut named = Named::default();
+    for (position, new) in &placed {
         let narrative = &new.narrative;
-        let named = [
-            word_row(tx, words, Role::Who, &narrative.who)?,
-            word_row(tx, words, Role::What, &narrative.what)?,
-            word_row(tx, words, Role::Place, &narrative.place)?,
-        ];
-        let Some(position) = insert_row(tx, &mut insert, position, &new, named)? else {
+        let named = named.rows(tx, words, narrative)?;
+        let Some(position) = insert_row(tx, &mut insert, *position, new, named)? else {
             let detail = format!("record {}: there is no room at its time", new.sequence);
             tx.execute(
                 "UPDATE sources SET odd = odd + 1, last_odd = ?2 WHERE id = ?1",
@@ -199,20 +196,66 @@ pub(super) fn insert(tx: &Connection, words: &mut Words, told: Vec<New<'_>>) -> 
             }
         }
         *counts.entry(new.source).or_default() += 1;
-        rows.push((position, named, new.text));
+        rows.push((position, named, &new.text));
     }
     // One whose place was taken may have gone behind the next.
     rows.sort_unstable_by_key(|(position, ..)| *position);
     let mut index =
         tx.prepare_cached("INSERT INTO told (rowid, who, what, place, text) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for (position, [who, what, place], text) in rows {
-        index.execute(params![position.0, who, what, place, text])?;
+    for block in rows.chunk_by(|(a, ..), (b, ..)| a.block() == b.block()) {
+        let [who, what, place] = [0, 1, 2].map(|role| numbers(block.iter().map(|(_, words, _)| words[role])));
+        let text = match block {
+            [(.., text)] => Cow::Borrowed(*text),
+            _ => Cow::Owned(text::together(block.iter().map(|(.., text)| *text))),
+        };
+        index.execute(params![block[0].0.0, who, what, place, text])?;
     }
     let mut count = tx.prepare_cached("UPDATE sources SET told = told + ?2 WHERE id = ?1")?;
     for (source, told) in counts {
         count.execute([source, told])?;
     }
     Ok(())
+}
+
+/// Actor, type and place of the narrative before, since the next one's are often the same.
+#[derive(Default)]
+struct Named<'a> {
+    words: [&'a str; 3],
+    rows: Option<[i64; 3]>,
+}
+
+impl<'a> Named<'a> {
+    /// The numbers of those of the next one.
+    fn rows(
+        &mut self,
+        tx: &Connection,
+        words: &mut Words,
+        narrative: &'a Raw<'a>,
+    ) -> rusqlite::Result<[i64; 3]> {
+        let named: [&str; 3] = [&narrative.who, &narrative.what, &narrative.place];
+        let mut rows = [0; 3];
+        for (at, role) in [Role::Who, Role::What, Role::Place].into_iter().enumerate() {
+            let before = self.rows.filter(|_| self.words[at] == named[at]);
+            rows[at] = match before {
+                Some(before) => before[at],
+                None => word_row(tx, words, role, named[at])?,
+            };
+        }
+        (self.words, self.rows) = (named, Some(rows));
+        Ok(rows)
+    }
+}
+
+/// Numbers as words, each once.
+fn numbers(of: impl Iterator<Item = i64>) -> String {
+    let (mut numbers, mut words) = (Vec::new(), String::new());
+    for number in of {
+        if !numbers.contains(&number) {
+            numbers.push(number);
+            let _ = write!(words, "{number} ");
+        }
+    }
+    words
 }
 
 /// Inserts at the first free place from `position` on; `None` when there is none.
