@@ -61,6 +61,10 @@ pub const EVIDENCE_CONTENDED: f64 = 0.1;
 /// The least time over which that is measured; until then the last answer holds.
 pub const EVIDENCE_CONTENDED_OVER: Duration = Duration::from_millis(20);
 
+/// By how much the keepers of evidence are nicer than those who decide: a third of the weight, so that a thread of theirs gets a quarter of a
+/// processor that it shares with one that decides all the time. With twice as much the decisions gain nothing more.
+pub const EVIDENCE_NICE: i32 = 5;
+
 /// How long a sink may take for a batch, seal and sync included: five times the log's 200 ms. Past it the batch counts as lost, as
 /// when the sink was killed with it, and the sink is asked where it stands; one that was only slow skips what comes twice.
 pub const EVIDENCE_REPLY: Duration = Duration::from_secs(1);

@@ -193,6 +193,20 @@ where
     done
 }
 
+/// As [`run`], behind those who decide: where processors are short, what is durable in their journals already can wait, and they cannot. The
+/// process still has its share, so that it falls behind by seconds and no more ([`crate::limits::EVIDENCE_LATE`]).
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_behind<M>(environment: Environment, main: M) -> Result<(), KernelError>
+where
+    M: AsyncFnOnce(Context) -> Result<(), KernelError>,
+{
+    // Threads have the priority of the one that starts them, and there is one so far. Who may not say this goes on as all others do.
+    let _ = rustix::process::nice(crate::limits::EVIDENCE_NICE);
+    run(environment, main)
+}
+
 /// The machine's clock and chance, the life line and the bus that `environment` names. Inside a tokio runtime only.
 ///
 /// # Errors

@@ -101,7 +101,7 @@ fn permissions() -> Permissions {
 }
 
 fn run(environment: Environment) -> Result<(), KernelError> {
-    grace_kernel::process::run(environment, main)
+    grace_kernel::process::run_behind(environment, main)
 }
 
 /// What can be asked of the kernel.

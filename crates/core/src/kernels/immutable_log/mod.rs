@@ -101,7 +101,7 @@ fn permissions() -> Permissions {
 }
 
 fn run(environment: Environment) -> Result<(), KernelError> {
-    grace_kernel::process::run(environment, shell::main)
+    grace_kernel::process::run_behind(environment, shell::main)
 }
 
 /// What the kernel of the instance in `data` remembers of its log beside the public files: checkpoints of which each must still be a
