@@ -8,6 +8,10 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -22,6 +26,7 @@ pub(super) struct Ahead {
     /// Which one.
     pub(super) number: u64,
     thread: Option<JoinHandle<bool>>,
+    given_up: Arc<AtomicBool>,
 }
 
 impl Ahead {
@@ -29,27 +34,43 @@ impl Ahead {
     pub(super) fn begin(folder: &Path, number: u64, bytes: u64, epoch: Epoch) -> Self {
         let path = place::file(folder, SEGMENT, number);
         let fresh = path.with_extension(format!("{}{NEW}", epoch.0));
+        let given_up = Arc::new(AtomicBool::new(false));
+        let wanted = Arc::clone(&given_up);
         let make = move || {
-            let made = make(&fresh, &path, bytes).is_ok();
+            let made = !path.exists() && make(&fresh, &path, bytes, &wanted).is_ok();
             if !made {
                 let _ = fs::remove_file(&fresh);
             }
             made
         };
-        Self { number, thread: thread::Builder::new().name("segment".to_owned()).spawn(make).ok() }
+        Self { number, given_up, thread: thread::Builder::new().name("segment".to_owned()).spawn(make).ok() }
     }
 
-    /// Waits for it; false where it could not be made.
-    pub(super) fn finish(self) -> bool {
-        self.thread.is_some_and(|thread| thread.join().unwrap_or(false))
+    /// Whether it has been made. One that is wanted before it is ready is given up: whoever writes faster than the device takes zeros and
+    /// records has more of growing files.
+    pub(super) fn ready(mut self) -> bool {
+        let done = self.thread.take_if(|thread| thread.is_finished());
+        self.given_up.store(true, Ordering::Release);
+        done.is_some_and(|thread| thread.join().unwrap_or(false))
+    }
+
+    /// Gives it up unless it is ready, and waits until its thread touches nothing any more.
+    pub(super) fn end(mut self) {
+        self.given_up.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
-fn make(fresh: &PathBuf, path: &Path, bytes: u64) -> io::Result<()> {
+fn make(fresh: &PathBuf, path: &Path, bytes: u64, given_up: &AtomicBool) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(fresh)?;
     let zeros = vec![0u8; limits::ZEROS_BYTES];
     let mut left = bytes;
     while left > 0 {
+        if given_up.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let piece = left.min(zeros.len() as u64);
         file.write_all(&zeros[..piece as usize])?;
         file.sync_data()?;

@@ -166,7 +166,7 @@ impl FileJournal {
         write().map_err(|e| failed(&self.folder, &e))?;
         let offset = offset + self.bytes.len() as u64;
         self.end = End { head, segment: Some((header, offset)) };
-        if offset > header.size / 2 && self.ahead.as_ref().is_none_or(|ahead| ahead.number <= header.number) {
+        if offset > header.size / 4 && self.ahead.as_ref().is_none_or(|ahead| ahead.number <= header.number) {
             let size = self.size_after(Some(header));
             self.ahead = Some(Ahead::begin(&self.folder, header.number + 1, size, self.epoch));
         }
@@ -177,7 +177,7 @@ impl FileJournal {
     fn begin_segment(&mut self) -> Result<Header, StoreError> {
         let current = self.end.segment.map(|(header, _)| header);
         let number = current.map_or(1, |header| header.number + 1);
-        let ready = self.ahead.take().is_some_and(Ahead::finish);
+        let ready = self.ahead.take().is_some_and(Ahead::ready);
         let path = place::file(&self.folder, SEGMENT, number);
         let open = || -> io::Result<(File, u64)> {
             let file = place::open(&path)?;
@@ -214,7 +214,7 @@ impl FileJournal {
 impl Drop for FileJournal {
     fn drop(&mut self) {
         if let Some(ahead) = self.ahead.take() {
-            ahead.finish();
+            ahead.end();
         }
     }
 }
