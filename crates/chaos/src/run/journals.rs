@@ -64,7 +64,7 @@ impl Journals {
         for path in paths {
             let component = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
             let Some(component) = component.filter(|name| name != own) else { continue };
-            if path.extension().is_none_or(|extension| extension != "db") {
+            if path.extension().is_none_or(|extension| extension != "journal") {
                 continue;
             }
             let opened = FileReader::open(&path).and_then(|mut reader| Ok((reader.last()?, reader)));
