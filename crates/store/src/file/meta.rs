@@ -3,8 +3,8 @@
 //! They change when a writer opens the journal and when records are truncated, and then the file is replaced as a whole. Whoever has it open
 //! sees by its count of names that it has been.
 //!
-//! Format, 104 bytes, numbers as little-endian u64: magic `GRACEJN1`, the journal's id, its epoch, when that was opened (nanoseconds), the
-//! last record that was truncated, its digest (32), the SHA-256 of these 72.
+//! Format: a block ([`super::block`]) `GRACEJN1` of the journal's id, its epoch, when that was opened (nanoseconds), the last record that was
+//! truncated, and its digest.
 
 use std::{
     fs::File,
@@ -16,12 +16,13 @@ use std::{
 use grace_types::{evidence::JournalId, time::Timestamp};
 use rustix::fs::fstat;
 
-use super::place::{self, META, corrupt, failed};
-use crate::{Digest, Epoch, Seq, StoreError, chain, chain::Head};
+use super::{
+    block::{Block, SIZE},
+    place::{self, META, corrupt, failed},
+};
+use crate::{Epoch, Seq, StoreError, chain::Head};
 
 const MAGIC: &[u8; 8] = b"GRACEJN1";
-const CHECKED: usize = 72;
-const SIZE: usize = CHECKED + 32;
 
 /// The numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,26 +85,16 @@ impl MetaFile {
 }
 
 fn encode(meta: Meta) -> [u8; SIZE] {
-    let mut bytes = [0u8; SIZE];
-    bytes[..8].copy_from_slice(MAGIC);
     let numbers = [meta.id.0, meta.epoch.0, meta.opened.as_nanos(), meta.base.seq.0];
-    for (at, number) in numbers.into_iter().enumerate() {
-        bytes[8 + 8 * at..16 + 8 * at].copy_from_slice(&number.to_le_bytes());
-    }
-    bytes[40..CHECKED].copy_from_slice(&meta.base.digest.0);
-    let check = chain::digest(&bytes[..CHECKED]);
-    bytes[CHECKED..].copy_from_slice(&check.0);
-    bytes
+    Block { numbers, digest: meta.base.digest }.encode(MAGIC)
 }
 
 fn decode(bytes: &[u8; SIZE]) -> Option<Meta> {
-    let number = |at: usize| Some(u64::from_le_bytes(bytes[8 + 8 * at..16 + 8 * at].try_into().ok()?));
-    let digest = Digest(bytes[40..CHECKED].try_into().ok()?);
-    let meta = Meta {
-        id: JournalId(number(0)?),
-        epoch: Epoch(number(1)?),
-        opened: Timestamp::from_nanos(number(2)?),
-        base: Head { seq: Seq(number(3)?), digest },
-    };
-    (encode(meta) == *bytes).then_some(meta)
+    let Block { numbers: [id, epoch, opened, base], digest } = Block::decode(bytes, MAGIC)?;
+    Some(Meta {
+        id: JournalId(id),
+        epoch: Epoch(epoch),
+        opened: Timestamp::from_nanos(opened),
+        base: Head { seq: Seq(base), digest },
+    })
 }

@@ -17,6 +17,7 @@
 //! which thread, and reloads after an error.
 
 mod ahead;
+mod block;
 mod cursor;
 mod head;
 mod lock;

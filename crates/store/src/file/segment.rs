@@ -1,7 +1,7 @@
 //! A segment: a file that holds records one after the other, in batches.
 //!
-//! Format, numbers little-endian. A header of 104 bytes: magic `GRACESG1`, the journal's id, the segment's number, its first record, the
-//! bytes that it is meant to take (u64 each), the digest of the record before its first (32), the SHA-256 of these 72. Then batches, each:
+//! Format, numbers little-endian. A header, which is a block ([`super::block`]) `GRACESG1` of the journal's id, the segment's number, the record
+//! before its first, the bytes that it is meant to take, and that record's digest. Then batches, each:
 //!
 //! - magic `GRBT`, its records (u32), the bytes of them (u64), and what binds these to their place in the chain (32, [`chain::batch`])
 //! - for each record: its digest (32), its length (u32), its bytes
@@ -13,13 +13,15 @@ use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
 use grace_types::evidence::JournalId;
 
-use super::place::{self, SEGMENT};
+use super::{
+    block::Block,
+    place::{self, SEGMENT},
+};
 use crate::{Digest, Seq, chain, chain::Head, limits};
 
 const MAGIC: &[u8; 8] = b"GRACESG1";
-const CHECKED: usize = 72;
 /// Of a segment.
-pub(super) const HEADER: usize = CHECKED + 32;
+pub(super) const HEADER: usize = super::block::SIZE;
 const BATCH_MAGIC: &[u8; 4] = b"GRBT";
 /// Of a batch.
 pub(super) const BATCH_HEADER: usize = 48;
@@ -40,28 +42,13 @@ pub(super) struct Header {
 
 impl Header {
     pub(super) fn encode(&self) -> [u8; HEADER] {
-        let mut bytes = [0u8; HEADER];
-        bytes[..8].copy_from_slice(MAGIC);
         let numbers = [self.journal.0, self.number, self.before.seq.0, self.size];
-        for (at, number) in numbers.into_iter().enumerate() {
-            bytes[8 + 8 * at..16 + 8 * at].copy_from_slice(&number.to_le_bytes());
-        }
-        bytes[40..CHECKED].copy_from_slice(&self.before.digest.0);
-        let check = chain::digest(&bytes[..CHECKED]);
-        bytes[CHECKED..].copy_from_slice(&check.0);
-        bytes
+        Block { numbers, digest: self.before.digest }.encode(MAGIC)
     }
 
     fn decode(bytes: &[u8; HEADER]) -> Option<Self> {
-        let number = |at: usize| Some(u64::from_le_bytes(bytes[8 + 8 * at..16 + 8 * at].try_into().ok()?));
-        let digest = Digest(bytes[40..CHECKED].try_into().ok()?);
-        let header = Self {
-            journal: JournalId(number(0)?),
-            number: number(1)?,
-            before: Head { seq: Seq(number(2)?), digest },
-            size: number(3)?,
-        };
-        (header.encode() == *bytes).then_some(header)
+        let Block { numbers: [journal, number, before, size], digest } = Block::decode(bytes, MAGIC)?;
+        Some(Self { journal: JournalId(journal), number, before: Head { seq: Seq(before), digest }, size })
     }
 
     /// The header of `file`, if it is the segment of that number and journal. One that has been made ahead has none.
