@@ -66,11 +66,14 @@ fn a_dead_control_plane_is_replaced_and_nothing_that_lives_is_restarted() {
     assert_eq!(instance.grace(&["resume", "paused"]).code, Some(0));
     assert_eq!(instance.ready("paused").restarts, 0);
 
-    // Output goes on being captured, and the numbers show that no line was lost.
+    // Output goes on being captured, once and in order. What the control plane had read and not yet written went with it, and nothing else: the
+    // numbers have one gap at most.
     let last = instance.printed("counter").len();
     holds("more is captured", || instance.printed("counter").len() > last + 10);
     let numbers: Vec<u64> = instance.printed("counter").iter().map(|l| l.parse().unwrap()).collect();
-    assert!(numbers.iter().zip(1..).all(|(found, n)| *found == n), "{numbers:?}");
+    assert!(numbers[0] == 1 && numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+    let gaps = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1);
+    assert!(gaps.count() <= 1, "{numbers:?}");
 
     // An adopted process that ends is seen with its real status.
     File::create(instance.file("end")).unwrap();

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The pipes belong to the guardian, so that they outlive the control plane; the [`collector`] reads copies of their
-//! descriptors. A line that is half written when the control plane dies is lost with it; whole lines are written before the
-//! next read. The child never waits for the disk to have room: what cannot be written is counted, said and dropped.
+//! descriptors. A line that is half written when the control plane dies is lost with it, and so is what it has read and not yet written: whole
+//! lines are written before the next read. The child never waits for the disk to have room: what cannot be written is counted, said and dropped.
 //!
 //! Not here: creating the pipes and handing them over (spawning), and deciding what a failure report says.
 
