@@ -26,6 +26,7 @@
 //! A Unix socket's path holds at most 107 bytes. Where DATA is too deep for that, `run` lies in a short folder of this
 //! user's under the system's temporary folder, named after DATA, so that no depth of DATA is refused.
 
+use grace_store::file::EXTENSION;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -181,7 +182,7 @@ impl Instance {
     /// The journal of a component.
     #[must_use]
     pub fn journal(&self, component: &str) -> PathBuf {
-        self.journals().join(format!("{component}.journal"))
+        self.journals().join(format!("{component}.{EXTENSION}"))
     }
 
     /// The captured output of a component; older files have `.1`, `.2` … appended.

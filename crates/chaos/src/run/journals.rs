@@ -2,7 +2,10 @@
 
 use std::{ops::ControlFlow, path::Path};
 
-use grace_store::{JournalReader as _, Seq, StoreError, file::FileReader};
+use grace_store::{
+    JournalReader as _, Seq, StoreError,
+    file::{EXTENSION, FileReader},
+};
 use grace_types::{narrative::Narrative, time::Timestamp};
 
 use crate::limits;
@@ -64,7 +67,7 @@ impl Journals {
         for path in paths {
             let component = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
             let Some(component) = component.filter(|name| name != own) else { continue };
-            if path.extension().is_none_or(|extension| extension != "journal") {
+            if path.extension().is_none_or(|extension| extension != EXTENSION) {
                 continue;
             }
             let opened = FileReader::open(&path).and_then(|mut reader| Ok((reader.last()?, reader)));

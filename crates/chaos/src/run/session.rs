@@ -92,7 +92,7 @@ impl<'a> Session<'a> {
         tell: &'a mut dyn FnMut(&News<'_>),
     ) -> Result<Self, RunError> {
         let (data, now) = (&job.place.data, clock.now());
-        let path = data.join("journals").join(format!("{COMPONENT}.journal"));
+        let path = data.join("journals").join(format!("{COMPONENT}.{}", grace_store::file::EXTENSION));
         let desk = Desk::open(path.clone(), clock)?;
         let folder = Folder::create(data.join("runs").join(run.to_string()), &job.scenario.text)
             .map_err(RunError::Evidence)?;

@@ -19,7 +19,10 @@ use std::{
 };
 
 use grace_kernel::Recorded;
-use grace_store::{Journal, Seq, StoreError, file::FileJournal};
+use grace_store::{
+    Journal, Seq, StoreError,
+    file::{EXTENSION, FileJournal},
+};
 use grace_types::{
     id::{BootId, CorrelationId, EventId},
     time::{Clock, Hlc, Monotonic, Now, SystemClock, Timestamp},
@@ -309,7 +312,7 @@ impl Worker {
             Err(StoreError::Corrupt { what, detail }) => {
                 // The new journal's numbers begin at 1 again.
                 self.newest.send_replace(Seq(0));
-                let aside = self.path.with_extension(format!("damaged-{}.journal", now.as_millis()));
+                let aside = self.path.with_extension(format!("damaged-{}.{EXTENSION}", now.as_millis()));
                 if let Err(error) = std::fs::rename(&self.path, &aside) {
                     let path = self.path.display().to_string();
                     let detail = format!("it is damaged ({detail}) and cannot be set aside: {error}");

@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, io::Write as _, ops::ControlFlow, os::unix::fs:
 
 use grace_core::instance::Instance;
 use grace_log::note::SignerKey;
-use grace_store::{JournalReader as _, Seq, StoreError, file::FileReader};
+use grace_store::{
+    JournalReader as _, Seq, StoreError,
+    file::{EXTENSION, FileReader},
+};
 use grace_types::evidence::{Content, LogEntry, Source};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -112,7 +115,9 @@ fn check_journals(
     let mut names: Vec<String> = std::fs::read_dir(instance.journals())
         .into_iter()
         .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".journal").map(str::to_owned))
+        .filter_map(|entry| {
+            entry.ok()?.file_name().to_str()?.strip_suffix(EXTENSION)?.strip_suffix('.').map(str::to_owned)
+        })
         .collect();
     names.sort();
     Ok((names.iter().map(|name| check_journal(instance, name, &logged)).collect(), errors))

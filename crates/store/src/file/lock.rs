@@ -1,6 +1,13 @@
 //! The lock of a journal's folder, held while something is written. It is the kernel's (`flock`), so a process that dies lets go of it.
 
-use std::{fs::File, io, path::Path, sync::Arc, thread, time::Duration};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use rustix::{
     fs::{FlockOperation, flock},
@@ -14,15 +21,15 @@ use crate::{StoreError, limits};
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The open folder.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Lock {
     folder: Arc<File>,
-    path: Arc<Path>,
+    path: PathBuf,
 }
 
 /// Holds the lock until it is dropped.
 #[derive(Debug)]
-pub(super) struct Held<'a>(&'a Lock);
+pub(super) struct Held(Arc<File>);
 
 impl Lock {
     pub(super) fn of(folder: &Path) -> Result<Self, StoreError> {
@@ -31,10 +38,10 @@ impl Lock {
     }
 
     /// Takes it, and waits for another writer if need be, at most [`limits::LOCK_TRIES`].
-    pub(super) fn take(&self) -> Result<Held<'_>, StoreError> {
+    pub(super) fn take(&self) -> Result<Held, StoreError> {
         for _ in 0..limits::LOCK_TRIES {
             match flock(&self.folder, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Held(self)),
+                Ok(()) => return Ok(Held(Arc::clone(&self.folder))),
                 Err(Errno::WOULDBLOCK) => thread::park_timeout(PAUSE),
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(failed(&self.path, &e.into())),
@@ -45,8 +52,8 @@ impl Lock {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
-        let _ = flock(&self.0.folder, FlockOperation::Unlock);
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }

@@ -39,13 +39,16 @@ use ahead::Ahead;
 use cursor::{Cursor, End, range, record_corrupt};
 use grace_types::{evidence::JournalId, time::Timestamp};
 use head::HeadFile;
-use lock::Lock;
+use lock::{Held, Lock};
 use meta::{Meta, MetaFile};
 use place::{SEGMENT, failed};
 pub use reader::FileReader;
 use segment::{BATCH_HEADER, Header, RECORD_HEADER};
 
 use crate::{Digest, Epoch, Journal, Record, Seq, SnapshotInfo, StoreError, chain::Head, limits};
+
+/// What a journal's folder is called behind its component's name and a dot.
+pub const EXTENSION: &str = "journal";
 
 /// A journal in a folder. See the module's page.
 #[derive(Debug)]
@@ -128,6 +131,14 @@ impl FileJournal {
         } else {
             Err(StoreError::Fenced { ours: self.epoch, current: meta.epoch })
         }
+    }
+
+    /// Takes the lock for something that is written, and sees that this handle may write and knows where.
+    fn begin(&mut self) -> Result<(Held, Meta), StoreError> {
+        let held = self.lock.take()?;
+        let meta = self.ours()?;
+        self.refresh(meta)?;
+        Ok((held, meta))
     }
 
     /// After an append that failed: what of it is there. With the lock held, and our epoch in force.
@@ -226,10 +237,7 @@ impl Journal for FileJournal {
             let (size_bytes, limit_bytes) = (payload.len(), limits::RECORD_BYTES);
             return Err(StoreError::TooLarge { what: "a record", size_bytes, limit_bytes });
         }
-        let lock = self.lock.clone();
-        let _held = lock.take()?;
-        let meta = self.ours()?;
-        self.refresh(meta)?;
+        let (_held, meta) = self.begin()?;
         let first = Seq(self.end.head.seq.0 + 1);
         if batch.is_empty() {
             return Ok(first);
@@ -272,10 +280,7 @@ impl Journal for FileJournal {
             let (size_bytes, limit_bytes) = (state.len(), limits::SNAPSHOT_BYTES);
             return Err(StoreError::TooLarge { what: "a snapshot", size_bytes, limit_bytes });
         }
-        let lock = self.lock.clone();
-        let _held = lock.take()?;
-        let meta = self.ours()?;
-        self.refresh(meta)?;
+        let (_held, meta) = self.begin()?;
         let last = self.end.head.seq;
         if seq > last || seq < meta.base.seq {
             return Err(range(seq, format!("the journal holds {} to {}", meta.base.seq.0 + 1, last.0)));
@@ -303,10 +308,7 @@ impl Journal for FileJournal {
     }
 
     fn truncate(&mut self, seq: Seq) -> Result<(), StoreError> {
-        let lock = self.lock.clone();
-        let _held = lock.take()?;
-        let meta = self.ours()?;
-        self.refresh(meta)?;
+        let (_held, meta) = self.begin()?;
         if seq <= meta.base.seq {
             return Ok(());
         }

@@ -2,7 +2,11 @@
 
 use std::{io, path::Path};
 
-use grace_store::{JournalReader, StoreError, file::FileReader, narrative::Journals};
+use grace_store::{
+    JournalReader, StoreError,
+    file::{EXTENSION, FileReader},
+    narrative::Journals,
+};
 use grace_types::evidence::Source;
 
 use super::limits;
@@ -27,7 +31,7 @@ pub fn open<'a>(folder: &Path, step: &'a (dyn Fn() + Sync)) -> io::Result<Found<
         Err(e) => return Err(e),
     };
     let mut paths: Vec<_> = listed.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "journal"));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
     paths.sort();
     for path in paths.into_iter().take(limits::JOURNALS) {
         let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
