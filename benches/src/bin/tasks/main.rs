@@ -5,6 +5,9 @@
 //!   the other, by a queue that takes them so
 //! - latency: 200 tasks a second and ten workers; from the moment that a task is sent to the acknowledgement of its result
 //!
+//! With `--rows N,N…`, only these are measured: 1 is one worker, 2 ten, 3 one with ten tasks at a time, 4 ten in bulk, 5 one with
+//! ten at a time in bulk, 6 latency, 7 what `--slots` adds.
+//!
 //! With `--waiting N`, so many tasks that no worker takes wait in Grace all the while: what a task costs is to stay the same.
 //!
 //! Grace: the release binary with everything on (each step synced, events, log and narratives), tasks of a kind that it does not run
@@ -13,8 +16,8 @@
 //! sync for each job (its protocol takes a connection for each sender and worker), and a JetStream work queue that syncs always. A peer
 //! that is not installed is passed over with a line that says so. Everything is in a folder of its own.
 //!
-//! `cargo run --release -p grace-benches --bin tasks [-- --rounds N] [--tasks N] [--only PART] [--slots N] [--waiting N] [--nats-server PATH]`, with
-//! `cargo build --release` before it. Parts: `grace`, `beanstalkd`, `jetstream`.
+//! `cargo run --release -p grace-benches --bin tasks [-- --rounds N] [--tasks N] [--only PART] [--rows N,N…] [--slots N] [--waiting N] [--nats-server PATH]`,
+//! with `cargo build --release` before it. Parts: `grace`, `beanstalkd`, `jetstream`.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(
     clippy::unwrap_used,
@@ -42,6 +45,9 @@ const PACED: usize = 1000;
 const WORKERS: usize = 10;
 /// A run that takes longer has lost a task.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The row of latency.
+const LATENCY: usize = 6;
 
 /// What is measured.
 #[derive(Clone, Copy)]
@@ -80,9 +86,13 @@ fn main() {
     ];
     queues.retain(|(name, _)| only.is_none_or(|only| only == name));
     let mut figures: BTreeMap<(&str, String), Vec<f64>> = BTreeMap::new();
+    let rows = given("--rows").map_or_else(
+        || (1..=7).collect(),
+        |rows| rows.split(',').map(|row| row.parse().expect("numbers of rows")).collect::<Vec<usize>>(),
+    );
     let extra = (slots > 0).then_some(slots);
     for round in 0..rounds {
-        queues.retain(|(name, queue)| match measure(&**queue, tasks, extra) {
+        queues.retain(|(name, queue)| match measure(&**queue, tasks, extra, &rows) {
             Ok(rows) => {
                 for (what, figure) in rows {
                     figures.entry((name, what)).or_default().push(figure);
@@ -99,11 +109,18 @@ fn main() {
     report(&figures, rounds, tasks);
 }
 
-fn measure(queue: &dyn Queue, tasks: usize, extra: Option<usize>) -> Result<Vec<(String, f64)>, String> {
+fn measure(
+    queue: &dyn Queue,
+    tasks: usize,
+    extra: Option<usize>,
+    wanted: &[usize],
+) -> Result<Vec<(String, f64)>, String> {
     let mut rows = Vec::new();
-    let many = [(1, 10, 1), (10, 1, BULK), (1, 10, BULK)].into_iter().filter(|_| queue.takes_many());
-    let runs = [(1, 1, 1), (10, 1, 1)].into_iter().chain(many).chain(extra.map(|slots| (10, slots, 1)));
-    for (workers, slots, bulk) in runs {
+    let many =
+        [(3, (1, 10, 1)), (4, (10, 1, BULK)), (5, (1, 10, BULK))].into_iter().filter(|_| queue.takes_many());
+    let runs = [(1, (1, 1, 1)), (2, (10, 1, 1))].into_iter().chain(many);
+    let runs = runs.chain(extra.map(|slots| (7, (10, slots, 1))));
+    for (_, (workers, slots, bulk)) in runs.filter(|(row, _)| wanted.contains(row)) {
         // One worker that syncs each step gets through a tenth of what ten do.
         let tasks = if workers * slots == 1 { tasks.min(5000) } else { tasks };
         let many = if slots == 1 { String::new() } else { format!(", {slots} tasks at a time") };
@@ -112,10 +129,12 @@ fn measure(queue: &dyn Queue, tasks: usize, extra: Option<usize>) -> Result<Vec<
         let rate = queue.throughput(Run { tasks, workers, slots, bulk })?;
         rows.push((format!("{workers:>2} worker{plural}{many}{sent}, tasks/s"), rate));
     }
-    let mut took = queue.latency()?;
-    took.sort_by(f64::total_cmp);
-    rows.push((format!("at {PACE}/s, p50 ms"), took[took.len() / 2]));
-    rows.push((format!("at {PACE}/s, p99 ms"), took[took.len() * 99 / 100]));
+    if wanted.contains(&LATENCY) {
+        let mut took = queue.latency()?;
+        took.sort_by(f64::total_cmp);
+        rows.push((format!("at {PACE}/s, p50 ms"), took[took.len() / 2]));
+        rows.push((format!("at {PACE}/s, p99 ms"), took[took.len() * 99 / 100]));
+    }
     Ok(rows)
 }
 
