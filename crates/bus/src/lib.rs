@@ -20,6 +20,7 @@ pub mod protocol;
 pub mod shell;
 pub mod subject;
 pub mod trie;
+mod unix;
 
 pub use client::{Bus, BusError, Subscription};
 pub use message::{Headers, Message};

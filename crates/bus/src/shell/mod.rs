@@ -29,7 +29,6 @@ use grace_types::{
     time::{Clock, Monotonic, SystemClock},
 };
 use tokio::{
-    io::ReadBuf,
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
@@ -352,16 +351,11 @@ impl Core {
             if link.broken || self.broker.closing(id) == Closing::Now {
                 return Poll::Ready(());
             }
-            let mut buffer = ReadBuf::new(&mut self.read_buffer);
-            match read.poll_read(cx, &mut buffer) {
+            let count = match read.poll_read(cx, &mut self.read_buffer) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(())) => {}
-            }
-            let count = buffer.filled().len();
-            if count == 0 {
-                return Poll::Ready(());
-            }
+                Poll::Ready(Err(_) | Ok(0)) => return Poll::Ready(()),
+                Poll::Ready(Ok(count)) => count,
+            };
             self.take(id, count, clock.now().mono);
             if count == self.read_buffer.len() {
                 // There is likely more; the others get their turn first.

@@ -8,11 +8,14 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, ReadBuf},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream, tcp, unix},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream, tcp},
 };
 
 use super::{Listeners, ServeError};
-use crate::broker::Peer;
+use crate::{
+    broker::Peer,
+    unix::{self, UnixReader, UnixWriter},
+};
 
 pub(super) enum Listener {
     Tcp(TcpListener),
@@ -83,33 +86,32 @@ fn unix_sides(stream: UnixStream) -> io::Result<(ReadSide, WriteSide, Peer)> {
     if uid != 0 && uid != rustix::process::geteuid().as_raw() {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    let (read, write) = stream.into_split();
+    let (read, write) = unix::split(stream)?;
     Ok((ReadSide::Unix(read), WriteSide::Unix(write), Peer::Unix { uid, pid: peer.pid().unwrap_or(0) }))
 }
 
 pub(super) enum ReadSide {
     Tcp(tcp::OwnedReadHalf),
-    Unix(unix::OwnedReadHalf),
+    Unix(UnixReader),
 }
 
 impl ReadSide {
-    /// As [`AsyncRead::poll_read`], which (unlike `try_read`) learns from a short read that there is no more, and
-    /// so saves a system call per batch.
-    pub(super) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    /// Reads what there is; 0 at the end. A short read (unlike tokio's `try_read`) says that there is no more, which saves a system call per
+    /// batch.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(half) => Pin::new(half).poll_read(cx, buffer),
-            Self::Unix(half) => Pin::new(half).poll_read(cx, buffer),
+            Self::Tcp(half) => {
+                let mut buffer = ReadBuf::new(buffer);
+                Pin::new(half).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+            }
+            Self::Unix(half) => half.poll_read(cx, buffer),
         }
     }
 }
 
 pub(super) enum WriteSide {
     Tcp(tcp::OwnedWriteHalf),
-    Unix(unix::OwnedWriteHalf),
+    Unix(UnixWriter),
 }
 
 impl WriteSide {
@@ -120,10 +122,10 @@ impl WriteSide {
         }
     }
 
-    pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(half) => half.as_ref().poll_write_ready(cx),
-            Self::Unix(half) => half.as_ref().poll_write_ready(cx),
+            Self::Unix(half) => half.poll_ready(cx),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpStream, UnixStream},
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UnixStream, tcp},
     time::timeout,
 };
 
@@ -12,6 +12,7 @@ use super::{NativeOptions, Shared, Target};
 use crate::{
     limits,
     protocol::{Bounds, Frame, ParseError, Progress, encode, info::ConnectOptions, parse},
+    unix::{self, UnixReader, UnixWriter},
 };
 
 /// Connecting and signing in take at most this; on one machine a broker that is up answers in a millisecond.
@@ -23,8 +24,33 @@ const REFUSALS: u32 = 10;
 /// What is read at a time; a larger frame makes the buffer grow, and it shrinks again.
 const READ_BYTES: usize = 16 << 10;
 
-type Reader = Box<dyn AsyncRead + Send + Unpin>;
-type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+enum Reader {
+    Tcp(tcp::OwnedReadHalf),
+    Unix(UnixReader),
+}
+
+impl Reader {
+    async fn read_buf(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            Self::Tcp(half) => half.read_buf(bytes).await,
+            Self::Unix(half) => half.read_buf(bytes).await,
+        }
+    }
+}
+
+enum Writer {
+    Tcp(tcp::OwnedWriteHalf),
+    Unix(UnixWriter),
+}
+
+impl Writer {
+    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Tcp(half) => half.write_all(bytes).await,
+            Self::Unix(half) => half.write_all(bytes).await,
+        }
+    }
+}
 
 /// Why a connection ended.
 enum End {
@@ -142,14 +168,14 @@ impl ReadBuffer {
 async fn open(target: &Target) -> io::Result<(Reader, Writer)> {
     match target {
         Target::Unix(path) => {
-            let (reader, writer) = UnixStream::connect(path).await?.into_split();
-            Ok((Box::new(reader), Box::new(writer)))
+            let (reader, writer) = unix::split(UnixStream::connect(path).await?)?;
+            Ok((Reader::Unix(reader), Writer::Unix(writer)))
         }
         Target::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             let (reader, writer) = stream.into_split();
-            Ok((Box::new(reader), Box::new(writer)))
+            Ok((Reader::Tcp(reader), Writer::Tcp(writer)))
         }
     }
 }
