@@ -12,7 +12,7 @@
 
 use std::ops::ControlFlow;
 
-use grace_store::{Journal, Seq, SnapshotInfo, StoreError};
+use grace_store::{Journal, Seq, SnapshotInfo, StoreError, StoreSnapshot};
 use grace_types::{
     chance::Entropy,
     id::{CorrelationId, EventId},
@@ -75,6 +75,22 @@ struct LastSnapshot {
     size_bytes: u64,
     /// Appended since.
     since_bytes: u64,
+}
+
+/// A snapshot that is not stored yet.
+pub struct PendingSnapshot {
+    state: Vec<u8>,
+    store: StoreSnapshot,
+}
+
+impl PendingSnapshot {
+    /// Stores it; may block.
+    ///
+    /// # Errors
+    /// The store's. The journal is as good as before.
+    pub fn store(self) -> Result<SnapshotInfo, StoreError> {
+        (self.store)(&self.state)
+    }
 }
 
 /// A decider with its state, between a journal and the world. `T` says where an answer goes.
@@ -346,37 +362,52 @@ impl<D: Decider, T> Host<D, T> {
         batch
     }
 
-    /// Stores a snapshot when enough lies behind the last one: enough events to be worth it, and several times as many bytes as the last one
+    /// Whether enough lies behind the last snapshot for another: enough events to be worth it, and several times as many bytes as the last one
     /// had ([`limits::SNAPSHOT_SLACK_BYTES`]), so that a kernel with a large state does not spend its time on snapshots. None while the
-    /// reserve is kept, which one could eat up: a longer replay is the lesser evil. Call it when the answers are out.
-    ///
-    /// # Errors
-    /// The store's. The journal is as good as before, and the next try comes after as many events again.
-    pub fn snapshot_if_due(&mut self, journal: &mut dyn Journal) -> Result<Option<SnapshotInfo>, StoreError> {
+    /// reserve is kept, which one could eat up: a longer replay is the lesser evil.
+    #[must_use]
+    pub fn is_snapshot_due(&self) -> bool {
         let LastSnapshot { at, size_bytes, since_bytes } = self.snapshot;
         let worth_it = size_bytes + (3 * size_bytes).min(limits::SNAPSHOT_SLACK_BYTES);
-        if self.reserve || self.durable.0 < at.0 + limits::SNAPSHOT_EVENTS || since_bytes < worth_it {
-            return Ok(None);
-        }
-        self.snapshot(journal).map(Some)
+        !self.reserve && self.durable.0 >= at.0 + limits::SNAPSHOT_EVENTS && since_bytes >= worth_it
+    }
+
+    /// Stores a snapshot when one is due. Call it when the answers are out.
+    ///
+    /// # Errors
+    /// As for [`Host::snapshot`].
+    pub fn snapshot_if_due(&mut self, journal: &mut dyn Journal) -> Result<Option<SnapshotInfo>, StoreError> {
+        if self.is_snapshot_due() { self.snapshot(journal).map(Some) } else { Ok(None) }
     }
 
     /// Stores a snapshot now. Not while a batch is under way.
     ///
     /// # Errors
-    /// The store's; [`StoreError::Range`] while a batch is under way.
+    /// As for [`Host::begin_snapshot`] and [`PendingSnapshot::store`].
     pub fn snapshot(&mut self, journal: &mut dyn Journal) -> Result<SnapshotInfo, StoreError> {
+        self.begin_snapshot(journal)?.store()
+    }
+
+    /// A snapshot of the state as it is now, to be stored while the host goes on. Not while a batch is under way. The next one is due after as
+    /// many events again, whatever becomes of this one.
+    ///
+    /// # Errors
+    /// The store's, and the journal is as good as before; [`StoreError::Range`] while a batch is under way.
+    pub fn begin_snapshot(&mut self, journal: &mut dyn Journal) -> Result<PendingSnapshot, StoreError> {
         if !self.is_idle() || self.broken.is_some() {
             let detail = "the state holds decisions that are not durable".to_owned();
             return Err(StoreError::Range { seq: self.durable, detail });
         }
         (self.snapshot.at, self.snapshot.since_bytes) = (self.durable, 0);
-        let bytes = serde_json::to_vec(&self.kept).map_err(|e| StoreError::Io {
+        // About as large as the last one: memory that grows is copied.
+        let expected = self.snapshot.size_bytes + self.snapshot.size_bytes / 4;
+        let mut state = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
+        serde_json::to_writer(&mut state, &self.kept).map_err(|e| StoreError::Io {
             path: self.component.clone(),
             detail: format!("the state cannot be written as JSON: {e}"),
         })?;
-        self.snapshot.size_bytes = bytes.len() as u64;
-        journal.snapshot(self.durable, &bytes)
+        self.snapshot.size_bytes = state.len() as u64;
+        Ok(PendingSnapshot { state, store: journal.begin_snapshot(self.durable)? })
     }
 
     /// The state, keys and clock as one JSON text, for comparing two hosts.

@@ -33,5 +33,5 @@ pub mod vote;
 pub use ask::{Answer, Envelope, HostError, LoadError, Released};
 pub use decider::{Decider, Decision, Outcome, OutcomeOf, Recorded, Room};
 pub use entry::{Answered, Entry, Settled, Stored};
-pub use host::Host;
+pub use host::{Host, PendingSnapshot};
 pub use keys::Fingerprint;

@@ -19,9 +19,12 @@ pub const COMMANDS_WAITING: usize = 4096;
 /// Batches that the host has made durable and the process shell has not handled yet. When it is full, the host waits.
 pub const RELEASES_WAITING: usize = 64;
 
-/// Messages that wait to be handed to the bus. When it is full, which takes a bus that is gone or stuck, further ones
-/// are dropped and counted: events stay in the journal, and who waits for a reply asks again under the same key.
-pub const PUBLISH_WAITING: usize = 8192;
+/// Answers that wait to be handed to the bus. When it is full, which takes a bus that is gone or stuck, further ones are dropped and counted:
+/// who waits for one asks again under the same key.
+pub const ANSWERS_WAITING: usize = 8192;
+
+/// Batches of events that wait to be handed to the bus. Further ones are dropped and counted; they stay in the journal.
+pub const EVENTS_WAITING: usize = 256;
 
 /// One journal entry: an event of the largest size with its reasons, so that it can be shipped whole. A decision with a
 /// larger one is refused.
@@ -119,8 +122,8 @@ pub const KEYS_BYTES: usize = 2 << 20;
 /// [`SNAPSHOT_SLACK_BYTES`].
 pub const SNAPSHOT_EVENTS: u64 = 4096;
 
-/// How many bytes of events may lie behind the last snapshot beyond its own size: a start takes some 0.2 s longer by them. A snapshot costs as
-/// much as the decisions of so many bytes as it has, and all commands wait for it.
+/// How many bytes of events may lie behind the last snapshot beyond its own size: a start takes some 0.2 s longer by them. Writing a
+/// state down costs as much as the decisions of so many bytes as it has, and all commands wait for that.
 pub const SNAPSHOT_SLACK_BYTES: u64 = 32 << 20;
 
 /// A kernel whose control plane and guardian are both gone for this long ends by itself. A new control plane is there

@@ -68,6 +68,9 @@ pub const LOSSES: u16 = 32;
 /// Longest timeout, delay, back-off and deadline, milliseconds: 31 days.
 pub const LONGEST_MS: u64 = 31 * 86_400_000;
 
+/// Hints that wait to be given: as many as two batches have. Further ones are not given; nobody relies on them.
+pub const HINTS: usize = 2048;
+
 /// How long what was submitted waits, while no worker waits for a task, for a worker who says something: they share a sync.
 pub const SUBMIT_GATHER: Duration = Duration::from_millis(1);
 

@@ -48,6 +48,9 @@ pub struct SnapshotInfo {
     pub size_bytes: u64,
 }
 
+/// Stores a state as the snapshot for which it was made, synced; may block.
+pub type StoreSnapshot = Box<dyn FnOnce(&[u8]) -> Result<SnapshotInfo, StoreError> + Send>;
+
 /// A durable, ordered, tamper-evident list of records with snapshots.
 ///
 /// Not shared: one writer owns it, on a thread that may block.
@@ -79,13 +82,22 @@ pub trait Journal: Send {
     /// The epoch under which this handle writes.
     fn epoch(&self) -> Epoch;
 
-    /// Stores `state` as the snapshot of everything up to `seq`, synced. One at the same `seq` is replaced; of the
-    /// others, the newest [`crate::limits::SNAPSHOTS_KEPT`] in all are kept.
+    /// The place for a snapshot of everything up to `seq`, to be stored by whoever has the time, while appends go on: a snapshot is bound to
+    /// its record, and one that is stored late, even by a handle that was fenced meanwhile, is as good as it was. Do not truncate meanwhile.
     ///
     /// # Errors
     /// As for [`Journal::append`]; [`StoreError::Range`] when `seq` lies after the last record, or before the
     /// truncation point.
-    fn snapshot(&mut self, seq: Seq, state: &[u8]) -> Result<SnapshotInfo, StoreError>;
+    fn begin_snapshot(&mut self, seq: Seq) -> Result<StoreSnapshot, StoreError>;
+
+    /// Stores `state` as the snapshot of everything up to `seq`, synced. One at the same `seq` is replaced; of the
+    /// others, the newest [`crate::limits::SNAPSHOTS_KEPT`] in all are kept.
+    ///
+    /// # Errors
+    /// As for [`Journal::begin_snapshot`]; [`StoreError::TooLarge`].
+    fn snapshot(&mut self, seq: Seq, state: &[u8]) -> Result<SnapshotInfo, StoreError> {
+        self.begin_snapshot(seq)?(state)
+    }
 
     /// The snapshots, oldest first.
     ///

@@ -257,9 +257,9 @@ fn host(setting: &Setting, path: &Path, outstanding: usize, sinks: Option<&Sinks
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (commands, mut hosted) = start(path);
-        let shippers = sinks.map(|sinks| sinks.ship(path, &hosted.written));
+        let shippers = sinks.map(|sinks| sinks.ship(path, &hosted.written()));
         let drain = tokio::spawn(async move {
-            while hosted.releases.recv().await.is_some() {}
+            while hosted.next().await.is_some() {}
             hosted.ended().await.unwrap();
         });
         let (begun, before) = (Instant::now(), own_seconds());
@@ -316,9 +316,12 @@ fn one_entry(setting: &Setting) -> Vec<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (commands, mut hosted) = start(&path);
-        commands.ask(command(0)).await.unwrap_or_else(|e| panic!("{e}"));
-        commands.stop().await;
-        while hosted.releases.recv().await.is_some() {}
+        let asking = async {
+            commands.ask(command(0)).await.unwrap_or_else(|e| panic!("{e}"));
+            commands.stop().await;
+        };
+        let releasing = async { while hosted.next().await.is_some() {} };
+        tokio::join!(asking, releasing);
     });
     let mut entry = Vec::new();
     let mut journal = FileJournal::open(&path, Timestamp::EPOCH).unwrap();

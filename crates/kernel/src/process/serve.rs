@@ -7,7 +7,7 @@
 use std::{future::Future, path::PathBuf, pin::Pin};
 
 use grace_bus::{Bus, BusError, Headers, Message, Subscription};
-use grace_store::{Journal, StoreError, file::FileJournal};
+use grace_store::{Journal, Seq, StoreError, file::FileJournal};
 use grace_types::{chance::BlockEntropy, time::Timestamp};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
@@ -19,7 +19,7 @@ use super::{
     wire,
 };
 use crate::{
-    Decider, Envelope,
+    Decider, Entry, Envelope,
     evidence::{self, Shippers},
     limits,
 };
@@ -131,7 +131,7 @@ where
     )
     .map_err(|source| KernelError::System { what: "the host's thread", source })?;
     let mut shippers: Option<Shippers> = None;
-    let mut publisher = context.bus.clone().map(Publisher::start);
+    let mut publishers = context.bus.clone().map(|bus| Publishers::start(bus, &component));
     let mut serving = Serving { component, commands, shell, loaded: false };
     let mut subscribing: Option<Subscribing> = None;
     let mut inbox: Option<Subscription> = None;
@@ -157,14 +157,14 @@ where
                     tokio::spawn(async move { commands.stop().await });
                 }
             },
-            release = hosted.releases.recv() => {
+            release = hosted.next() => {
                 let Some(release) = release else { break };
                 let first = !serving.loaded;
                 context.life.remark(release.in_reserve.then_some(IN_RESERVE));
-                serving.release(release, publisher.as_mut());
+                serving.release(release, publishers.as_mut());
                 if first {
                     shippers = reader.as_ref().zip(context.bus.as_ref()).map(|(open, bus)| {
-                        Shippers::start(&serving.component, open, bus, &context.clock, &hosted.written)
+                        Shippers::start(&serving.component, open, bus, &context.clock, &hosted.written())
                     });
                     match &context.bus {
                         Some(bus) => {
@@ -182,7 +182,7 @@ where
                 context.life.ready("ready");
             }
             message = next(&mut inbox) => match message {
-                Some(message) => serving.command(message, publisher.as_mut()),
+                Some(message) => serving.command(message, publishers.as_mut()),
                 None => {
                     let reason = "the subscription to this kernel's commands has ended".to_owned();
                     return Err(KernelError::Bus(BusError::Closed { reason }));
@@ -191,8 +191,8 @@ where
         }
     }
     let published = async {
-        if let Some(publisher) = publisher {
-            publisher.finish().await;
+        if let Some(publishers) = publishers {
+            publishers.finish().await;
         }
     };
     let shipped = async {
@@ -216,7 +216,7 @@ struct Serving<D: Decider, S> {
 }
 
 impl<D: Decider, S: Shell<D>> Serving<D, S> {
-    fn release(&mut self, release: Release<D>, mut publisher: Option<&mut Publisher>) {
+    fn release(&mut self, release: Release<D>, publishers: Option<&mut Publishers<D>>) {
         for notice in release.notices {
             tell(&notice);
         }
@@ -227,21 +227,16 @@ impl<D: Decider, S: Shell<D>> Serving<D, S> {
         for effect in release.effects {
             self.shell.perform(&self.commands, effect);
         }
-        let Some(publisher) = publisher.as_mut() else { return };
+        let Some(publishers) = publishers else { return };
         for (subject, answer) in release.replies {
-            publisher.publish(Message::new(subject, wire::answer::<D>(&answer)));
+            publishers.answers.publish(Message::new(subject, wire::answer::<D>(&answer)));
         }
-        for (_, entry) in release.entries {
-            let subject = wire::event_subject(&self.component, D::what(entry.record.event()));
-            let headers: Headers = entry.headers(&self.component).into_iter().collect();
-            match serde_json::to_vec(&entry.record) {
-                Ok(body) => publisher.publish(Message::new(subject, body).with_headers(headers)),
-                Err(e) => tell(&format!("an event cannot be published: {e}")),
-            }
+        if !release.entries.is_empty() {
+            publishers.events.publish(release.entries);
         }
     }
 
-    fn command(&mut self, message: Message, publisher: Option<&mut Publisher>) {
+    fn command(&mut self, message: Message, publishers: Option<&mut Publishers<D>>) {
         let Some(message) = self.shell.message(message) else { return };
         let reply = message.reply.clone();
         let read = wire::read_command::<D>(&message).and_then(|mut envelope| {
@@ -252,8 +247,8 @@ impl<D: Decider, S: Shell<D>> Serving<D, S> {
             Ok(envelope) => self.commands.tell(envelope, message.reply).err().map(wire::WireError::from),
             Err(e) => Some(e),
         };
-        if let (Some(error), Some(reply), Some(publisher)) = (refused, reply, publisher) {
-            publisher.publish(Message::new(reply, wire::error(&error)));
+        if let (Some(error), Some(reply), Some(publishers)) = (refused, reply, publishers) {
+            publishers.answers.publish(Message::new(reply, wire::error(&error)));
         }
     }
 }
@@ -304,47 +299,98 @@ async fn heard(bus: &Bus, subject: &str, group: Option<&str>) -> Result<Subscrip
     Ok(subscription)
 }
 
-/// Hands messages to the bus, in order, on a task of its own.
-struct Publisher {
-    queue: mpsc::Sender<Message>,
+/// The ways to the bus: each in its order, on a task of its own, so that the loop never waits.
+struct Publishers<D: Decider> {
+    answers: Publisher<Message>,
+    events: Publisher<Vec<(Seq, Entry<D>)>>,
     bus: Bus,
-    task: JoinHandle<()>,
-    dropped: u64,
 }
 
-impl Publisher {
-    fn start(bus: Bus) -> Self {
-        let (queue, mut messages) = mpsc::channel::<Message>(limits::PUBLISH_WAITING);
-        let out = bus.clone();
-        let task = tokio::spawn(async move {
-            while let Some(message) = messages.recv().await {
-                if let Err(e) = out.publish(message).await {
-                    tell(&format!("a message was not published: {e}"));
-                }
-            }
-        });
-        Self { queue, bus, task, dropped: 0 }
-    }
-
-    fn publish(&mut self, message: Message) {
-        if self.queue.try_send(message).is_err() {
-            self.dropped += 1;
-            // Once for each power of two: a bus that is gone must not fill the log.
-            if self.dropped.is_power_of_two() {
-                tell(&format!("{} messages were dropped: the bus does not take them", self.dropped));
-            }
-        }
+impl<D: Decider> Publishers<D> {
+    fn start(bus: Bus, component: &str) -> Self {
+        let (answers, waiting) = mpsc::channel(limits::ANSWERS_WAITING);
+        let answers = Publisher::of(answers, tokio::spawn(publish_answers(bus.clone(), waiting)));
+        let (events, waiting) = mpsc::channel(limits::EVENTS_WAITING);
+        let publishing = publish_events::<D>(bus.clone(), component.to_owned(), waiting);
+        Self { answers, events: Publisher::of(events, tokio::spawn(publishing)), bus }
     }
 
     /// Lets out what waits, for a bounded time.
     async fn finish(self) {
-        drop(self.queue);
         let rest = async {
-            let _ = self.task.await;
+            self.answers.finish().await;
+            self.events.finish().await;
             let _ = self.bus.flush().await;
         };
         if timeout(limits::FLUSH, rest).await.is_err() {
             tell("the last messages could not be published in time");
         }
+    }
+}
+
+async fn publish_answers(bus: Bus, mut waiting: mpsc::Receiver<Message>) {
+    while let Some(answer) = waiting.recv().await {
+        publish(&bus, answer).await;
+    }
+}
+
+/// Somebody waits for answers, and nobody for events: these go when all else that can be done has been.
+async fn publish_events<D: Decider>(
+    bus: Bus,
+    component: String,
+    mut waiting: mpsc::Receiver<Vec<(Seq, Entry<D>)>>,
+) {
+    while let Some(batch) = waiting.recv().await {
+        tokio::task::yield_now().await;
+        for (_, entry) in batch {
+            match event(&component, &entry) {
+                Ok(message) => publish(&bus, message).await,
+                Err(e) => tell(&format!("an event cannot be published: {e}")),
+            }
+        }
+    }
+}
+
+async fn publish(bus: &Bus, message: Message) {
+    if let Err(e) = bus.publish(message).await {
+        tell(&format!("a message was not published: {e}"));
+    }
+}
+
+/// An event as it is published by `component`.
+fn event<D: Decider>(component: &str, entry: &Entry<D>) -> serde_json::Result<Message> {
+    let subject = wire::event_subject(component, D::what(entry.record.event()));
+    let headers: Headers = entry.headers(component).into_iter().collect();
+    Ok(Message::new(subject, serde_json::to_vec(&entry.record)?).with_headers(headers))
+}
+
+/// Hands things to the bus, in order.
+struct Publisher<T> {
+    queue: mpsc::Sender<T>,
+    task: JoinHandle<()>,
+    dropped: u64,
+}
+
+impl<T> Publisher<T> {
+    const fn of(queue: mpsc::Sender<T>, task: JoinHandle<()>) -> Self {
+        Self { queue, task, dropped: 0 }
+    }
+
+    fn publish(&mut self, thing: T) {
+        if self.queue.try_send(thing).is_err() {
+            self.dropped += 1;
+            // Once for each power of two: a bus that is gone must not fill the log.
+            if self.dropped.is_power_of_two() {
+                tell(&format!(
+                    "{} messages or batches of events were dropped: the bus does not take them",
+                    self.dropped
+                ));
+            }
+        }
+    }
+
+    async fn finish(self) {
+        drop(self.queue);
+        let _ = self.task.await;
     }
 }

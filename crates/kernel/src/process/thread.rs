@@ -1,8 +1,8 @@
 //! The host on a thread of its own, which may block in a sync.
 //!
 //! Commands come in over a bounded channel. The thread takes what is there (one command, if it was idle), commits, and
-//! takes what has come in the meantime: the busier, the larger the batch. Answers go straight to who asked; what else
-//! a commit releases goes to the process's loop.
+//! takes what has come in the meantime: the busier, the larger the batch. All that a commit releases goes to the process's loop in one
+//! piece, answers to who asked included: the loop is woken up once for a batch, and so are those who wait on its thread.
 
 use std::{
     io,
@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -105,6 +106,10 @@ impl<D: Decider> Commands<D> {
 
 /// What the host lets out, batch by batch.
 pub struct Release<D: Decider> {
+    /// Those who asked and wait, and their answers.
+    callers: Vec<(oneshot::Sender<Answer<D>>, Answer<D>)>,
+    /// The newest durable record.
+    durable: Seq,
     /// What is durable now.
     pub entries: Vec<(Seq, Entry<D>)>,
     /// What is to be done now.
@@ -117,19 +122,61 @@ pub struct Release<D: Decider> {
     pub in_reserve: bool,
 }
 
+impl<D: Decider> Default for Release<D> {
+    fn default() -> Self {
+        Self {
+            callers: Vec::new(),
+            durable: Seq(0),
+            entries: Vec::new(),
+            effects: Vec::new(),
+            replies: Vec::new(),
+            notices: Vec::new(),
+            in_reserve: false,
+        }
+    }
+}
+
+impl<D: Decider> Release<D> {
+    /// Whether it has nothing to say but what is durable.
+    const fn is_empty(&self) -> bool {
+        let Self { callers, entries, effects, replies, notices, .. } = self;
+        callers.is_empty()
+            && entries.is_empty()
+            && effects.is_empty()
+            && replies.is_empty()
+            && notices.is_empty()
+    }
+}
+
 /// The host as the process's loop sees it.
 pub struct Hosted<D: Decider> {
-    /// What the host lets out. The first release comes when the state is loaded; it holds what the state still waits for.
-    /// `None` when the host has ended.
-    pub releases: mpsc::Receiver<Release<D>>,
-    /// The newest durable record.
-    pub written: watch::Receiver<Seq>,
+    releases: mpsc::Receiver<Release<D>>,
+    written: watch::Sender<Seq>,
     ended: oneshot::Receiver<Result<(), KernelError>>,
     pulse: Arc<Pulse>,
     seen: u64,
 }
 
 impl<D: Decider> Hosted<D> {
+    /// What the host lets out next; with it, those who asked have their answers. So nobody gets one while this is not called. The first release
+    /// comes when the state is loaded, and holds what the state still waits for. `None` when the host has ended. Loses nothing when dropped.
+    pub async fn next(&mut self) -> Option<Release<D>> {
+        let mut release = self.releases.recv().await?;
+        for (caller, answer) in release.callers.drain(..) {
+            // Who asked may have gone away; the decision stands.
+            let _ = caller.send(answer);
+        }
+        let durable = release.durable;
+        self.written.send_if_modified(|newest| std::mem::replace(newest, durable) != durable);
+        Some(release)
+    }
+
+    /// The newest durable record.
+    #[must_use]
+    pub fn written(&self) -> watch::Receiver<Seq> {
+        self.written.subscribe()
+    }
+
     /// Whether the host's thread has moved since the last call, or waits for a command. A thread that hangs in its disk or
     /// in a decision has not.
     pub fn is_alive(&mut self) -> bool {
@@ -140,7 +187,7 @@ impl<D: Decider> Hosted<D> {
         moved
     }
 
-    /// Why it ended. Call it when `releases` has.
+    /// Why it ended. Call it when there is no further release.
     ///
     /// # Errors
     /// [`KernelError::Open`], [`KernelError::Load`], [`KernelError::Host`] or [`KernelError::HostGone`].
@@ -177,13 +224,15 @@ where
     let (queue, inbox) = mpsc::channel(limits::COMMANDS_WAITING);
     let (out, releases) = mpsc::channel(limits::RELEASES_WAITING);
     let (end, ended) = oneshot::channel();
-    let (newest, written) = watch::channel(Seq(0));
+    let written = watch::Sender::new(Seq(0));
     let pulse = Arc::new(Pulse::default());
     let shared = Arc::clone(&pulse);
     std::thread::Builder::new().name("host".to_owned()).spawn(move || {
         let done = start(component, open).and_then(|(host, journal)| {
             let (last, reserve) = (LastBatch::default(), Reserve::default());
-            Worker { host, journal, inbox, out, newest, pulse: shared, clock, entropy, last, reserve }.work()
+            let (told, storing) = (Seq(0), None);
+            Worker { host, journal, inbox, out, pulse: shared, clock, entropy, last, reserve, told, storing }
+                .work()
         });
         let _ = end.send(done);
     })?;
@@ -206,12 +255,15 @@ struct Worker<D: Decider> {
     journal: Box<dyn Journal>,
     inbox: mpsc::Receiver<Item<D>>,
     out: mpsc::Sender<Release<D>>,
-    newest: watch::Sender<Seq>,
     pulse: Arc<Pulse>,
     clock: Arc<dyn Clock>,
     entropy: Box<dyn Entropy>,
     last: LastBatch,
     reserve: Reserve,
+    /// The last record that the loop knows to be durable.
+    told: Seq,
+    /// A snapshot that is being stored.
+    storing: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
 /// How the last batches went.
@@ -224,27 +276,23 @@ struct LastBatch {
 
 impl<D: Decider> Worker<D> {
     fn work(mut self) -> Result<(), KernelError> {
-        self.newest.send_replace(self.host.durable());
         let effects = self.host.outstanding();
-        self.release(Vec::new(), effects, Vec::new(), Vec::new(), true);
+        self.release(Release { effects, ..Release::default() }, true);
         while let Some(item) = self.inbox.blocking_recv() {
             self.pulse.turn();
             let turned = self.turn(item);
             self.pulse.turn();
             turned?;
         }
+        if let Some(storing) = self.storing.take() {
+            self.stored(storing);
+        }
         if self.reserve.is_on() {
             return Ok(());
         }
         // So that the next start need not replay. If it fails, it replays.
         if let Err(e) = self.host.snapshot(&mut *self.journal) {
-            self.release(
-                Vec::new(),
-                Vec::new(),
-                Vec::new(),
-                vec![format!("no snapshot at the end: {e}")],
-                false,
-            );
+            self.notice(format!("no snapshot at the end: {e}"));
         }
         Ok(())
     }
@@ -253,7 +301,7 @@ impl<D: Decider> Worker<D> {
     fn turn(&mut self, item: Item<D>) -> Result<(), KernelError> {
         if let Some(notice) = self.reserve.look(self.clock.now().mono, &*self.journal) {
             self.host.keep_reserve(self.reserve.is_on());
-            self.release(Vec::new(), Vec::new(), Vec::new(), vec![notice], false);
+            self.notice(notice);
         }
         self.gather(item);
         if self.host.is_idle() {
@@ -263,34 +311,63 @@ impl<D: Decider> Worker<D> {
         let released = self.host.commit(&mut *self.journal);
         let commands = [released.answers.len(), self.last.commands[0]];
         self.last = LastBatch { commands, took: self.clock.now().mono.since(begun) };
-        let durable = self.host.durable();
-        self.newest.send_if_modified(|newest| std::mem::replace(newest, durable) != durable);
-        let mut replies = Vec::new();
+        let mut out = Release { entries: released.entries, effects: released.effects, ..Release::default() };
         for (to, answer) in released.answers {
             match to {
-                // Who asked may have gone away; the decision stands.
-                To::Caller(caller) => drop(caller.send(answer)),
-                To::Released(name) => replies.push((name, answer)),
+                To::Caller(caller) => out.callers.push((caller, answer)),
+                To::Released(name) => out.replies.push((name, answer)),
                 To::Nobody => {}
             }
         }
-        let mut notices = Vec::new();
         let fenced = match released.error {
             Some(error @ StoreError::Fenced { .. }) => Some(HostError::Fenced { detail: error.to_string() }),
             Some(error) => {
-                notices.push(format!("a batch was not written: {error}"));
+                out.notices.push(format!("a batch was not written: {error}"));
                 None
             }
             None => None,
         };
-        self.release(released.entries, released.effects, replies, notices, false);
+        self.release(out, false);
         if let Some(error) = fenced {
             return Err(KernelError::Host(error));
         }
-        if let Err(e) = self.host.snapshot_if_due(&mut *self.journal) {
-            self.release(Vec::new(), Vec::new(), Vec::new(), vec![format!("a snapshot failed: {e}")], false);
-        }
+        self.snapshot_if_due();
         Ok(())
+    }
+
+    /// Stores a snapshot when one is due, on a thread of its own, so that commands wait for no more than the state being written down; one at a
+    /// time.
+    fn snapshot_if_due(&mut self) {
+        if let Some(done) = self.storing.take_if(|storing| storing.is_finished()) {
+            self.stored(done);
+        }
+        if self.storing.is_some() || !self.host.is_snapshot_due() {
+            return;
+        }
+        let begun = self.host.begin_snapshot(&mut *self.journal).and_then(|pending| {
+            let store = move || pending.store().map(drop);
+            std::thread::Builder::new().name("snapshot".to_owned()).spawn(store).map_err(|e| StoreError::Io {
+                path: "a thread for a snapshot".to_owned(),
+                detail: e.to_string(),
+            })
+        });
+        match begun {
+            Ok(storing) => self.storing = Some(storing),
+            Err(e) => self.notice(format!("a snapshot failed: {e}")),
+        }
+    }
+
+    /// Waits for it, and tells if it failed.
+    fn stored(&mut self, storing: JoinHandle<Result<(), StoreError>>) {
+        match storing.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => self.notice(format!("a snapshot failed: {e}")),
+            Err(_) => self.notice("a snapshot failed: its thread ended unexpectedly".to_owned()),
+        }
+    }
+
+    fn notice(&mut self, notice: String) {
+        self.release(Release { notices: vec![notice], ..Release::default() }, false);
     }
 
     /// Takes the item and what else waits. Those who got their answers from the batch before the last are about to ask again, while
@@ -320,19 +397,14 @@ impl<D: Decider> Worker<D> {
         }
     }
 
-    fn release(
-        &mut self,
-        entries: Vec<(Seq, Entry<D>)>,
-        effects: Vec<D::Effect>,
-        replies: Vec<(String, Answer<D>)>,
-        mut notices: Vec<String>,
-        always: bool,
-    ) {
-        notices.extend(self.host.take_notices());
-        if always || !(entries.is_empty() && effects.is_empty() && replies.is_empty() && notices.is_empty()) {
-            let in_reserve = self.reserve.is_on();
+    fn release(&mut self, mut release: Release<D>, always: bool) {
+        release.notices.extend(self.host.take_notices());
+        release.durable = self.host.durable();
+        release.in_reserve = self.reserve.is_on();
+        let moved = std::mem::replace(&mut self.told, release.durable) != release.durable;
+        if always || moved || !release.is_empty() {
             // A loop that is gone has ended the process's work; the inbox closes next.
-            let _ = self.out.blocking_send(Release { entries, effects, replies, notices, in_reserve });
+            let _ = self.out.blocking_send(release);
         }
     }
 }

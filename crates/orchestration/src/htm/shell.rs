@@ -32,7 +32,7 @@ use grace_types::{
     manifest::Permissions,
     time::Clock,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use super::{
     Command, Effect, Era, Htm,
@@ -78,6 +78,7 @@ pub async fn main(
         bus: context.bus.clone(),
         clock: Arc::clone(&context.clock),
         ready: Arc::new(Notify::new()),
+        hints: None,
     };
     let storage = Storage::file(journal, context.clock.now().wall);
     run_decider::<Htm, _>(context, storage, manager).await
@@ -90,6 +91,7 @@ struct Manager {
     clock: Arc<dyn Clock>,
     /// Tasks wait.
     ready: Arc<Notify>,
+    hints: Option<mpsc::Sender<Message>>,
 }
 
 impl Shell<Htm> for Manager {
@@ -105,6 +107,9 @@ impl Shell<Htm> for Manager {
         let heard = Heard::default();
         tokio::spawn(ticks(commands.clone(), Arc::clone(&self.clock), heard.clone()));
         if let Some(bus) = self.bus.clone() {
+            let (hints, given) = mpsc::channel(limits::HINTS);
+            self.hints = Some(hints);
+            tokio::spawn(give_hints(bus.clone(), given));
             tokio::spawn(hear_also(bus.clone(), commands.clone(), (NAME, LOOK_SUBJECT), asks));
             let desk =
                 Desk::new(bus, commands.clone(), Arc::clone(&self.clock), Arc::clone(&self.ready), heard);
@@ -147,8 +152,19 @@ impl Shell<Htm> for Manager {
             Effect::Stop { worker, granted } => (stop_subject(&worker), serde_json::to_vec(&granted)),
         };
         // Both are hints: who waits for an end asks now and then, and a worker hears of the stop with its next sign of life.
-        if let (Some(bus), Ok(body)) = (&self.bus, body) {
-            bus.offer(Message::new(subject, body));
+        if let (Some(hints), Ok(body)) = (&self.hints, body) {
+            let _ = hints.try_send(Message::new(subject, body));
+        }
+    }
+}
+
+/// Lets hints go when all else that can be done has been: whoever waits for an answer goes first.
+async fn give_hints(bus: Bus, mut hints: mpsc::Receiver<Message>) {
+    let mut given = Vec::new();
+    while hints.recv_many(&mut given, limits::HINTS).await > 0 {
+        tokio::task::yield_now().await;
+        for hint in given.drain(..) {
+            bus.offer(hint);
         }
     }
 }

@@ -13,8 +13,8 @@
 //! what does not check at the end of the last segment and was never acknowledged is a write that was torn. Truncating removes segments that
 //! hold nothing else. To copy a journal that is in use, copy `head` before the segments.
 //!
-//! Deliberately not here: retries, and threads other than the one that makes the next segment. The handle blocks; its owner decides on
-//! which thread, and reloads after an error.
+//! Deliberately not here: retries, and threads other than the one that makes the next segment. The handle blocks, and so does storing a snapshot;
+//! their owner decides on which threads, and reloads after an error.
 
 mod ahead;
 mod block;
@@ -45,7 +45,9 @@ use place::{SEGMENT, failed};
 pub use reader::FileReader;
 use segment::{BATCH_HEADER, Header, RECORD_HEADER};
 
-use crate::{Digest, Epoch, Journal, Record, Seq, SnapshotInfo, StoreError, chain::Head, limits};
+use crate::{
+    Digest, Epoch, Journal, Record, Seq, SnapshotInfo, StoreError, StoreSnapshot, chain::Head, limits,
+};
 
 /// What a journal's folder is called behind its component's name and a dot.
 pub const EXTENSION: &str = "journal";
@@ -275,18 +277,14 @@ impl Journal for FileJournal {
         self.epoch
     }
 
-    fn snapshot(&mut self, seq: Seq, state: &[u8]) -> Result<SnapshotInfo, StoreError> {
-        if state.len() > limits::SNAPSHOT_BYTES {
-            let (size_bytes, limit_bytes) = (state.len(), limits::SNAPSHOT_BYTES);
-            return Err(StoreError::TooLarge { what: "a snapshot", size_bytes, limit_bytes });
-        }
+    fn begin_snapshot(&mut self, seq: Seq) -> Result<StoreSnapshot, StoreError> {
         let (_held, meta) = self.begin()?;
         let last = self.end.head.seq;
         if seq > last || seq < meta.base.seq {
             return Err(range(seq, format!("the journal holds {} to {}", meta.base.seq.0 + 1, last.0)));
         }
-        let digest = self.digest_at(meta, seq)?;
-        snapshot::put(&self.folder, Head { seq, digest }, state)
+        let (folder, at) = (self.folder.clone(), Head { seq, digest: self.digest_at(meta, seq)? });
+        Ok(Box::new(move |state| snapshot::put(&folder, at, state)))
     }
 
     fn snapshots(&mut self) -> Result<Vec<SnapshotInfo>, StoreError> {

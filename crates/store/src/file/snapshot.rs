@@ -17,6 +17,10 @@ const HEADER: usize = 120;
 
 /// Puts the snapshot of everything up to `at` in place, and drops those that are too many.
 pub(super) fn put(folder: &Path, at: Head, state: &[u8]) -> Result<SnapshotInfo, StoreError> {
+    if state.len() > limits::SNAPSHOT_BYTES {
+        let (size_bytes, limit_bytes) = (state.len(), limits::SNAPSHOT_BYTES);
+        return Err(StoreError::TooLarge { what: "a snapshot", size_bytes, limit_bytes });
+    }
     let info = SnapshotInfo { seq: at.seq, digest: chain::digest(state), size_bytes: state.len() as u64 };
     let path = place::file(folder, SNAPSHOT, at.seq.0);
     place::put(&path, &[&encode(&info, at.digest), state]).map_err(|e| failed(&path, &e))?;
@@ -34,7 +38,11 @@ pub(super) fn numbers(folder: &Path) -> Result<Vec<u64>, StoreError> {
 pub(super) fn remove(folder: &Path, numbers: &[u64]) -> Result<(), StoreError> {
     for number in numbers {
         let path = place::file(folder, SNAPSHOT, *number);
-        fs::remove_file(&path).map_err(|e| failed(&path, &e))?;
+        match fs::remove_file(&path) {
+            // Another handle was quicker.
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(&path, &e)),
+            _ => {}
+        }
     }
     Ok(())
 }

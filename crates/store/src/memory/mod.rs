@@ -18,7 +18,7 @@ use std::{
 
 use grace_types::{chance::Entropy, evidence::JournalId};
 
-use crate::{Digest, Epoch, Journal, Record, Seq, SnapshotInfo, StoreError, chain, limits};
+use crate::{Digest, Epoch, Journal, Record, Seq, SnapshotInfo, StoreError, StoreSnapshot, chain, limits};
 use log::Chained;
 pub use reader::MemoryReader;
 
@@ -262,6 +262,26 @@ impl Platter {
         found.ok_or_else(|| corrupt(format_args!("record {}", before.0), "missing".to_owned()))
     }
 
+    fn put_snapshot(&mut self, seq: Seq, chain: Digest, state: &[u8]) -> Result<SnapshotInfo, StoreError> {
+        if state.len() > limits::SNAPSHOT_BYTES {
+            let (size_bytes, limit_bytes) = (state.len(), limits::SNAPSHOT_BYTES);
+            return Err(StoreError::TooLarge { what: "a snapshot", size_bytes, limit_bytes });
+        }
+        let info = SnapshotInfo { seq, digest: chain::digest(state), size_bytes: state.len() as u64 };
+        if self.faults.front() == Some(&Fault::CrashBeforeSync) {
+            // One transaction: before its sync, nothing of it is there.
+            return self.write(|_| {}).map(|()| info);
+        }
+        let stored = StoredSnapshot { state: state.to_vec(), info: info.clone(), chain };
+        self.write(|p| {
+            p.snapshots.insert(seq.0, stored);
+            while p.snapshots.len() > limits::SNAPSHOTS_KEPT as usize {
+                p.snapshots.pop_first();
+            }
+        })?;
+        Ok(info)
+    }
+
     fn read_snapshot(&self, seq: Seq) -> Result<Vec<u8>, StoreError> {
         let Some(stored) = self.snapshots.get(&seq.0) else {
             return Err(StoreError::Range { seq, detail: "there is no snapshot at it".to_owned() });
@@ -319,11 +339,7 @@ impl MemoryJournal {
 
     /// The disk, if this handle still has power.
     fn alive(&self) -> Result<MutexGuard<'_, Platter>, StoreError> {
-        let platter = self.disk.lock();
-        if platter.off || platter.life != self.life {
-            return Err(io("the power went while this journal was open"));
-        }
-        Ok(platter)
+        alive(&self.disk, self.life)
     }
 
     /// The disk, if this handle may write.
@@ -343,6 +359,15 @@ impl MemoryJournal {
         }
         Ok(())
     }
+}
+
+/// The disk, if it has had power all the while since that life began.
+fn alive(disk: &Disk, life: u64) -> Result<MutexGuard<'_, Platter>, StoreError> {
+    let platter = disk.lock();
+    if platter.off || platter.life != life {
+        return Err(io("the power went while this journal was open"));
+    }
+    Ok(platter)
 }
 
 impl Journal for MemoryJournal {
@@ -410,32 +435,17 @@ impl Journal for MemoryJournal {
         self.epoch
     }
 
-    fn snapshot(&mut self, seq: Seq, state: &[u8]) -> Result<SnapshotInfo, StoreError> {
+    fn begin_snapshot(&mut self, seq: Seq) -> Result<StoreSnapshot, StoreError> {
         self.refresh()?;
-        if state.len() > limits::SNAPSHOT_BYTES {
-            let (size_bytes, limit_bytes) = (state.len(), limits::SNAPSHOT_BYTES);
-            return Err(StoreError::TooLarge { what: "a snapshot", size_bytes, limit_bytes });
-        }
         let head = self.head;
-        let mut platter = self.writable()?;
+        let platter = self.writable()?;
         if seq > head.seq || seq < platter.base.seq {
             let detail = format!("the journal holds {} to {}", platter.base.seq.0 + 1, head.seq.0);
             return Err(StoreError::Range { seq, detail });
         }
         let chain = platter.chain_before(Seq(seq.0 + 1))?.digest;
-        let info = SnapshotInfo { seq, digest: chain::digest(state), size_bytes: state.len() as u64 };
-        if platter.faults.front() == Some(&Fault::CrashBeforeSync) {
-            // One transaction: before its sync, nothing of it is there.
-            return platter.write(|_| {}).map(|()| info);
-        }
-        let stored = StoredSnapshot { state: state.to_vec(), info: info.clone(), chain };
-        platter.write(|p| {
-            p.snapshots.insert(seq.0, stored);
-            while p.snapshots.len() > limits::SNAPSHOTS_KEPT as usize {
-                p.snapshots.pop_first();
-            }
-        })?;
-        Ok(info)
+        let (disk, life) = (self.disk.clone(), self.life);
+        Ok(Box::new(move |state| alive(&disk, life)?.put_snapshot(seq, chain, state)))
     }
 
     fn snapshots(&mut self) -> Result<Vec<SnapshotInfo>, StoreError> {
