@@ -1,17 +1,21 @@
 //! The host's thread on a journal of files: group commit, order, the end.
 
-use std::sync::Arc;
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex},
+};
 
 use grace_kernel::{
-    Envelope, HostError, Outcome,
+    Envelope, Host, HostError, Outcome, limits,
     process::{
         KernelError,
         thread::{Commands, Hosted, spawn},
     },
 };
-use grace_store::{Journal, file::FileJournal};
+use grace_store::{Epoch, Journal, Record, Seq, SnapshotInfo, StoreError, StoreSnapshot, file::FileJournal};
 use grace_types::{
     chance::OsEntropy,
+    evidence::JournalId,
     time::{Clock, SystemClock, Timestamp},
 };
 
@@ -97,6 +101,89 @@ async fn a_host_that_lost_its_journal_to_another_ends() {
     assert!(matches!(old_hosted.ended().await, Err(KernelError::Host(HostError::Fenced { .. }))));
     let answer = released(&mut new_hosted, new.ask(Envelope::new(add("a", 1.0)))).await;
     assert_eq!(answer, Ok(Outcome::Done(1.0)));
+}
+
+/// A journal on which a snapshot is stored when somebody lets it be.
+struct Held(FileJournal, Arc<Mutex<()>>);
+
+impl Journal for Held {
+    fn append(&mut self, batch: &[&[u8]]) -> Result<Seq, StoreError> {
+        self.0.append(batch)
+    }
+    fn replay(
+        &mut self,
+        from: Seq,
+        visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.0.replay(from, visit)
+    }
+    fn last(&self) -> Seq {
+        self.0.last()
+    }
+    fn epoch(&self) -> Epoch {
+        self.0.epoch()
+    }
+    fn begin_snapshot(&mut self, seq: Seq) -> Result<StoreSnapshot, StoreError> {
+        let (store, held) = (self.0.begin_snapshot(seq)?, Arc::clone(&self.1));
+        Ok(Box::new(move |state| {
+            let _until = held.lock().unwrap();
+            store(state)
+        }))
+    }
+    fn snapshots(&mut self) -> Result<Vec<SnapshotInfo>, StoreError> {
+        self.0.snapshots()
+    }
+    fn restore(&mut self, seq: Seq) -> Result<Vec<u8>, StoreError> {
+        self.0.restore(seq)
+    }
+    fn truncate(&mut self, seq: Seq) -> Result<(), StoreError> {
+        self.0.truncate(seq)
+    }
+    fn id(&self) -> JournalId {
+        self.0.id()
+    }
+    fn room(&self) -> Option<u64> {
+        self.0.room()
+    }
+}
+
+#[tokio::test]
+async fn commands_do_not_wait_for_a_snapshot_that_is_being_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.journal");
+    let gate = Arc::new(Mutex::new(()));
+    let shut = gate.lock().unwrap();
+    let (opened, held) = (path.clone(), Arc::clone(&gate));
+    let open = move || {
+        let journal = FileJournal::open(opened, Timestamp::EPOCH)?;
+        Ok(Box::new(Held(journal, held)) as Box<dyn Journal>)
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (commands, mut hosted) = spawn::<Tally, _>("tally".into(), open, clock, Box::new(OsEntropy)).unwrap();
+    // Twice as many as one snapshot has, so that it was due long before the last answer.
+    let mut sum = 0.0;
+    while sum < (2 * limits::SNAPSHOT_EVENTS) as f64 {
+        for _ in 0..1000 {
+            commands.tell(Envelope::new(add("a", 1.0)), None).unwrap();
+        }
+        let answer = released(&mut hosted, commands.ask(Envelope::new(read("a")))).await;
+        let Ok(Outcome::Done(now)) = answer else { panic!("{answer:?}") };
+        sum = now;
+    }
+    let stored = || {
+        let names = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("snapshot-")).count()
+    };
+    assert_eq!(stored(), 0);
+    drop(shut);
+    commands.stop().await;
+    while hosted.next().await.is_some() {}
+    hosted.ended().await.unwrap();
+    // The one that was held, and the one at the end.
+    assert_eq!(stored(), 2);
+    let mut journal = FileJournal::open(&path, Timestamp::EPOCH).unwrap();
+    let host = Host::<Tally, ()>::load("tally", &mut journal).unwrap();
+    assert_eq!(host.state().counts["a"], sum);
 }
 
 #[tokio::test]

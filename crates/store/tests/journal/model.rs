@@ -366,3 +366,27 @@ fn a_damaged_snapshot_is_not_restored_and_covers_nothing() {
     assert!(matches!(journal.truncate(Seq(1)), Err(StoreError::Corrupt { .. })));
     assert_eq!(records_of(&mut journal).unwrap(), 2);
 }
+
+/// Begun by one writer, stored when that has gone on, and another has the journal.
+fn a_late_snapshot_is_good(mut open: impl FnMut() -> Box<dyn Journal>) {
+    let mut old = open();
+    old.append(&[b"a", b"b"]).unwrap();
+    let store = old.begin_snapshot(Seq(2)).unwrap();
+    old.append(&[b"c"]).unwrap();
+    let mut new = open();
+    new.append(&[b"d"]).unwrap();
+    assert!(matches!(old.begin_snapshot(Seq(3)), Err(StoreError::Fenced { .. })));
+    assert_eq!(store(b"state").unwrap().seq, Seq(2));
+    assert_eq!(new.restore(Seq(2)).unwrap(), b"state");
+    new.truncate(Seq(2)).unwrap();
+    assert_eq!(crate::records(&mut *new, 3).unwrap().len(), 2);
+}
+
+#[test]
+fn a_snapshot_may_be_stored_late() {
+    let disk = Disk::new();
+    a_late_snapshot_is_good(|| Box::new(MemoryJournal::open(&disk).unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.journal");
+    a_late_snapshot_is_good(|| Box::new(crate::open(&path).unwrap()));
+}
