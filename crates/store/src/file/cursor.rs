@@ -24,8 +24,18 @@ pub(super) struct Cursor {
     journal: JournalId,
     /// The last record that was passed.
     pub(super) at: Head,
+    /// Where it was before that one, if that is known.
+    before: Option<Before>,
     segment: Option<Open>,
     window: Window,
+}
+
+/// Where a cursor was one record before, in the same batch.
+#[derive(Debug, Clone, Copy)]
+struct Before {
+    at: Head,
+    /// What the record takes.
+    bytes: u64,
 }
 
 /// A segment that has been begun, and the place in it.
@@ -88,6 +98,7 @@ impl Cursor {
             folder: folder.to_owned(),
             journal: meta.id,
             at: meta.base,
+            before: None,
             segment: None,
             window: Window::default(),
         };
@@ -131,6 +142,20 @@ impl Cursor {
         self.window.clear();
     }
 
+    /// Whether the next record is `from`. Goes back before the one that was passed last, if need be: a visitor that had no room for it wants it
+    /// next, and by way of [`Cursor::before`] all of the segment up to it would be checked once more.
+    pub(super) fn stands_before(&mut self, from: Seq) -> bool {
+        if self.at.seq == from
+            && let Some((open, Before { at, bytes })) = self.segment.as_mut().zip(self.before.take())
+        {
+            open.offset -= bytes;
+            open.bytes += bytes;
+            open.records += 1;
+            self.at = at;
+        }
+        self.at.seq.0 + 1 == from.0
+    }
+
     /// Passes the next record; `None` where no batch follows.
     ///
     /// # Errors
@@ -157,6 +182,7 @@ impl Cursor {
         if then.digest != digest {
             return Err(corrupt("its digest does not match"));
         }
+        self.before = Some(Before { at: self.at, bytes: taken });
         self.at = then;
         open.offset += taken;
         open.bytes -= taken;
@@ -175,6 +201,7 @@ impl Cursor {
             if let Some(open) = &mut self.segment {
                 let header = self.window.get(&open.file, open.offset, BATCH_HEADER).map_err(io)?;
                 if let Some(header) = header.and_then(|bytes| BatchHeader::decode(bytes, self.at)) {
+                    self.before = None;
                     open.offset += BATCH_HEADER as u64;
                     (open.records, open.bytes) = (header.records, header.bytes);
                     return Ok(true);
@@ -187,6 +214,7 @@ impl Cursor {
             match segment::open(&self.folder, self.journal, number).map_err(io)? {
                 Some((file, header)) if header.before == self.at => {
                     self.window.clear();
+                    self.before = None;
                     self.segment = Some(Open::new(file, header));
                 }
                 _ => return Ok(false),
@@ -206,7 +234,7 @@ impl Cursor {
             match self.next() {
                 Ok(_) => {}
                 Err(StoreError::Corrupt { .. }) => {
-                    self.at = before;
+                    (self.at, self.before) = (before, None);
                     if let Some(open) = &mut self.segment {
                         (open.offset, open.records, open.bytes) = (start, 0, 0);
                     }

@@ -126,8 +126,10 @@ impl JournalReader for FileReader {
         if from <= meta.base.seq {
             return Err(range(from, format!("records up to {} have been truncated", meta.base.seq.0)));
         }
-        let mut cursor = match self.cursor.take() {
-            Some(mut cursor) if cursor.at.seq.0 + 1 == from.0 => {
+        let mut known = self.cursor.take();
+        let stands_there = known.as_mut().is_some_and(|cursor| cursor.stands_before(from));
+        let mut cursor = match known {
+            Some(mut cursor) if stands_there => {
                 cursor.refresh();
                 cursor
             }

@@ -189,6 +189,32 @@ fn damage_is_named_and_nothing_behind_it_is_shown() {
 }
 
 #[test]
+fn a_record_that_a_visitor_had_no_room_for_is_next_and_nothing_before_it_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = crashed(folder.path());
+    let mut reader = FileReader::open(&path).unwrap();
+    let mut up_to = |from: u64, last: u64| {
+        let mut found = Vec::new();
+        let read = reader.read(Seq(from), usize::MAX, &mut |record| {
+            found.push(record.seq.0);
+            if record.seq.0 > last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        read.map(|()| found)
+    };
+    assert_eq!(up_to(1, 20).unwrap(), (1..=21).collect::<Vec<_>>());
+    // What lies before would be refused by whoever comes by again.
+    let mut bytes = fs::read(segment(&path)).unwrap();
+    let record = [&[8, 0, 0, 0][..], &5u64.to_le_bytes()].concat();
+    let found = bytes.windows(12).rposition(|at| at == record).unwrap();
+    bytes[found + 4] ^= 0x80;
+    fs::write(segment(&path), bytes).unwrap();
+    assert_eq!(up_to(21, 24).unwrap(), (21..=25).collect::<Vec<_>>());
+    assert_eq!(up_to(26, 30).unwrap(), (26..=31).collect::<Vec<_>>());
+    // Only the one that was shown last: further back it has to look from where the segment begins.
+    assert!(matches!(up_to(30, 31), Err(StoreError::Corrupt { .. })));
+}
+
+#[test]
 fn a_reader_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = crashed(folder.path());
