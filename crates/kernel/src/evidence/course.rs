@@ -50,6 +50,8 @@ pub struct Sent {
     pub full: bool,
     /// Whether the process that decides had to wait for a processor lately. See [`Course::sent`].
     pub contended: bool,
+    /// When it was read, which for what another sink was sent too may be a while ago: the two go on together.
+    pub read: Monotonic,
     /// When the first record was decided, where it says so.
     pub first_time: Option<Timestamp>,
     /// When the last record was decided, where it says so.
@@ -320,7 +322,7 @@ impl Course {
         let at_once = batch.full && (!batch.contended || late());
         if let Phase::Open { sent, flights, send_at, .. } = &mut self.phase {
             *sent = batch.end;
-            *send_at = if at_once { now } else { now.plus(self.gather) };
+            *send_at = if at_once { now } else { batch.read.plus(self.gather) };
             flights.push_back(Flight { ticket, begun: now, sent: batch });
         }
         if self.next == Some(batch.first) {

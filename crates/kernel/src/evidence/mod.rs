@@ -1,7 +1,7 @@
 //! Evidence: how the records of a component's journal reach the sinks that keep them for strangers to check.
 //!
 //! ```text
-//! journal ─ reader ─► shipper, one a sink ─► grace.evidence.<sink>.<component> ─► immutable_log, clarity
+//! journal ─ reading ─► shipper, one a sink ─► grace.evidence.<sink>.<component> ─► immutable_log, clarity
 //!    └─ host: written up to N ─►┘  └─► grace.telemetry.evidence.<component>: where each sink stands, and how late it is
 //! ```
 //!
@@ -14,12 +14,14 @@
 //! | [`course`] | what is to be done next for one sink, without IO |
 //! | [`metric`] | what is published about it |
 //! | `pressure` | whether this process waits for processors |
+//! | `reading` | the journal, read once for all sinks that stand at the same place |
 //! | `shipper` | the shell around a course |
 //! | [`wire`] | batches and replies as bus messages |
 
 pub mod course;
 pub mod metric;
 mod pressure;
+mod reading;
 mod shipper;
 pub mod wire;
 
@@ -34,7 +36,7 @@ use tokio::{
     time::{error::Elapsed, timeout},
 };
 
-use self::{course::Progress, shipper::Shipper};
+use self::{course::Progress, reading::Reading, shipper::Shipper};
 
 /// Who keeps evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,12 +117,12 @@ impl Shippers {
         let (mut tasks, mut metric) = (JoinSet::new(), JoinSet::new());
         let mut shown = Vec::new();
         let (end, ends) = watch::channel(false);
+        let reading = Arc::new(Reading::new(component, open, clock));
         for sink in Sink::ALL {
             let (progress, show) = watch::channel(None);
             let shipper = Shipper {
-                component: component.to_owned(),
                 sink,
-                open: Arc::clone(open),
+                reading: Arc::clone(&reading),
                 bus: bus.clone(),
                 clock: Arc::clone(clock),
                 entropy: OsEntropy,

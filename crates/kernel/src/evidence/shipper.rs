@@ -1,26 +1,25 @@
-//! The shell around a [`Course`]: reads the journal, sends batches, waits for replies.
+//! The shell around a [`Course`]: sends batches of what was read, waits for replies.
 //!
-//! One task for each sink, so that one that is away holds the other up in nothing. The journal is read on a thread that may block.
-//! What was read and not acknowledged is let go of and read again: the journal is the buffer, and what one sink holds of the memory is
-//! at most the batches under way to it.
+//! One task for each sink, so that one that is away holds the other up in nothing; what they share is the reading. What was read and not
+//! acknowledged is let go of and read again: the journal is the buffer, and what one sink holds of the memory is at most the batches under way to
+//! it.
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use grace_bus::{Bus, BusError, Message};
-use grace_store::{JournalReader, Seq, StoreError};
+use grace_store::{Seq, StoreError};
 use grace_types::{
     chance::{Entropy, OsEntropy},
     evidence::Source,
-    time::{Clock, Monotonic, Timestamp},
+    time::{Clock, Monotonic},
 };
-use serde::Deserialize;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    Open, Sink,
+    Sink,
     course::{Course, Notice, Progress, Sent, Step, Ticket},
-    pressure::Pressure,
-    wire::{BatchWriter, Joined, Position, WireError, read_reply},
+    reading::{Part, Reading},
+    wire::{self, BatchWriter, Joined, Position, WireError, read_reply},
 };
 use crate::{limits, process::tell};
 
@@ -52,9 +51,8 @@ impl From<BusError> for Trouble {
 
 /// One journal's way to one sink.
 pub(super) struct Shipper {
-    pub(super) component: String,
     pub(super) sink: Sink,
-    pub(super) open: Open,
+    pub(super) reading: Arc<Reading>,
     pub(super) bus: Bus,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: OsEntropy,
@@ -67,23 +65,14 @@ pub(super) struct Shipper {
     pub(super) end: watch::Receiver<bool>,
 }
 
-/// A reader and whose records it reads.
-struct Journal {
-    reader: Box<dyn JournalReader>,
-    source: Source,
-    last: u64,
-    pressure: Pressure,
-}
-
 impl Shipper {
     /// Ships until the process ends and the course is over. A journal that takes the place of another begins a course of its own.
     pub(super) async fn run(mut self) {
         loop {
-            let journal = self.opened().await;
+            let (source, last) = self.opened().await;
             let mut leg = Leg {
-                course: Course::new(journal.last).gathering(self.gather),
-                source: journal.source.clone(),
-                journal: Some(journal),
+                course: Course::new(last).gathering(self.gather),
+                source,
                 flights: JoinSet::new(),
                 most_bytes: usize::MAX,
                 troubled: false,
@@ -95,13 +84,11 @@ impl Shipper {
     }
 
     /// The journal, once there is one that can be read.
-    async fn opened(&self) -> Journal {
+    async fn opened(&self) -> (Source, u64) {
         let (mut told, mut wait) = (false, limits::EVIDENCE_RETRY_FIRST);
         loop {
-            let (open, component) = (Arc::clone(&self.open), self.component.clone());
-            let opened = blocking(move || begin(&component, open()?)).await;
-            match opened {
-                Ok(journal) => return journal,
+            match self.reading.begin().await {
+                Ok(begun) => return begun,
                 // Its writer is about to make it.
                 Err(StoreError::Missing { .. }) => {}
                 Err(e) if !told => {
@@ -119,9 +106,11 @@ impl Shipper {
         tell(&format!("evidence for {}: {what}", self.sink.name()));
     }
 
-    fn send(&self, flights: &mut JoinSet<Reply>, ticket: Ticket, message: Message) {
+    /// Sends a request, and holds on to the part that it carries until its reply is there.
+    fn send(&self, flights: &mut JoinSet<Reply>, ticket: Ticket, message: Message, part: Option<Arc<Part>>) {
         let bus = self.bus.clone();
         flights.spawn(async move {
+            let _part = part;
             let reply = match bus.request(message, limits::EVIDENCE_REPLY).await {
                 Ok(message) => read_reply(&message.payload).map_err(Trouble::from),
                 Err(e) => Err(e.into()),
@@ -131,21 +120,10 @@ impl Shipper {
     }
 }
 
-fn begin(component: &str, mut reader: Box<dyn JournalReader>) -> Result<Journal, StoreError> {
-    let last = reader.last()?.0;
-    let source = Source::new(component, reader.id()).ok_or_else(|| StoreError::Io {
-        path: component.to_owned(),
-        detail: "this is not a component's name".to_owned(),
-    })?;
-    Ok(Journal { reader, source, last, pressure: Pressure::default() })
-}
-
 /// One journal, for as long as it is the component's.
 struct Leg {
     course: Course,
     source: Source,
-    /// Away while it is read.
-    journal: Option<Journal>,
     flights: JoinSet<Reply>,
     /// The largest message that the bus takes, as far as is known.
     most_bytes: usize,
@@ -153,7 +131,7 @@ struct Leg {
     troubled: bool,
 }
 
-/// The journal is another one now, or its reader is gone.
+/// The journal is another one now.
 struct Over;
 
 impl Leg {
@@ -173,7 +151,7 @@ impl Leg {
                     // What was under way before is forgotten.
                     self.flights = JoinSet::new();
                     let ask = BatchWriter::new(self.source.clone(), 1).into_message(shipper.sink);
-                    shipper.send(&mut self.flights, ticket, ask);
+                    shipper.send(&mut self.flights, ticket, ask, None);
                     Ok(())
                 }
                 Step::Send { from } => self.load(shipper, from).await,
@@ -206,28 +184,34 @@ impl Leg {
 
     /// Sends the records from `from` on.
     async fn load(&mut self, shipper: &Shipper, from: u64) -> Result<(), Over> {
-        let writer = BatchWriter::new(self.source.clone(), from).within(self.most_bytes);
-        let began = shipper.clock.now().mono;
-        let loaded = self.reading(move |journal| read(journal, began, writer)).await?;
+        let part = match shipper.reading.part(&self.source, from, self.most_bytes).await {
+            Ok(part) => part,
+            Err(e) => return self.unread(shipper, from, &e),
+        };
         let now = shipper.clock.now();
-        match loaded {
-            Ok(Loaded { writer, stopped, contended, times: (first_time, last_time) })
-                if writer.count() > 0 =>
-            {
-                let end = from + writer.count();
-                let sent =
-                    Sent { first: from, end, full: stopped.is_some(), contended, first_time, last_time };
+        match part.loaded() {
+            Some(loaded) if loaded.count > 0 => {
+                let (first_time, last_time) = loaded.times;
+                let sent = Sent {
+                    first: from,
+                    end: from + loaded.count,
+                    full: loaded.stopped.is_some(),
+                    contended: loaded.contended,
+                    read: loaded.read,
+                    first_time,
+                    last_time,
+                };
                 let ticket = self.course.sent(now.mono, now.wall, sent);
-                shipper.send(&mut self.flights, ticket, writer.into_message(shipper.sink));
+                let message = wire::message(shipper.sink, &self.source, from, loaded.body.clone());
+                shipper.send(&mut self.flights, ticket, message, Some(part));
                 self.troubled = false;
             }
-            Ok(Loaded { stopped: Some(Joined::Never), .. }) => {
+            Some(loaded) if loaded.stopped == Some(Joined::Never) => {
                 let most = limits::EVIDENCE_RECORD_BYTES;
                 self.course.unreadable(from, format!("it is empty or has more than {most} bytes"));
             }
             // What was said to be written was in another journal's file.
-            Ok(_) => self.course.none_from(from),
-            Err(e) => return self.unread(shipper, from, &e),
+            _ => self.course.none_from(from),
         }
         Ok(())
     }
@@ -251,7 +235,8 @@ impl Leg {
     /// Waits for whatever comes first: a reply, a record, the time.
     async fn wait(&mut self, shipper: &mut Shipper, now: Monotonic, until: Monotonic) -> Result<(), Over> {
         if let Some(oldest) = self.course.unknown_age() {
-            return self.age(oldest).await;
+            self.age(shipper, oldest).await;
+            return Ok(());
         }
         let waits = until.since(now).min(limits::EVIDENCE_POLL);
         // While something waits to be sent, more of it changes nothing.
@@ -286,8 +271,8 @@ impl Leg {
     async fn replied(&mut self, shipper: &Shipper, ticket: Ticket, next: u64) -> Result<(), Over> {
         let mut last = shipper.written.borrow().0;
         if next > last + 1 {
-            last = match self.reading(|journal| journal.reader.last()).await? {
-                Ok(last) => last.0,
+            last = match shipper.reading.last(self.source.journal).await {
+                Ok(last) => last,
                 Err(StoreError::Replaced { .. }) => return Err(Over),
                 Err(e) => {
                     let chance = 0;
@@ -304,8 +289,8 @@ impl Leg {
 
     /// Looks whether there is more than the writer said: it may be another process, or one that says nothing.
     async fn poll(&mut self, shipper: &Shipper) -> Result<(), Over> {
-        match self.reading(|journal| journal.reader.last()).await? {
-            Ok(last) => self.course.written(last.0),
+        match shipper.reading.last(self.source.journal).await {
+            Ok(last) => self.course.written(last),
             Err(StoreError::Replaced { .. }) => return Err(Over),
             Err(e) if !std::mem::replace(&mut self.troubled, true) => {
                 shipper.tell(&format!("the journal cannot be read; it is tried again: {e}"));
@@ -316,91 +301,10 @@ impl Leg {
     }
 
     /// Finds out when the oldest record that waits was decided.
-    async fn age(&mut self, oldest: u64) -> Result<(), Over> {
-        let time = self.reading(move |journal| {
-            let mut time = None;
-            journal.reader.read(Seq(oldest), 1, &mut |record| {
-                time = decided(record.payload);
-                ControlFlow::Break(())
-            })?;
-            Ok(time)
-        });
-        let time = time.await?.ok().flatten();
-        self.course.aged(oldest, time);
-        Ok(())
+    async fn age(&mut self, shipper: &Shipper, oldest: u64) {
+        let time = shipper.reading.time_of(self.source.journal, oldest).await;
+        self.course.aged(oldest, time.ok().flatten());
     }
-
-    /// Lends the journal to a thread that may block.
-    async fn reading<V: Send + 'static>(
-        &mut self,
-        work: impl FnOnce(&mut Journal) -> Result<V, StoreError> + Send + 'static,
-    ) -> Result<Result<V, StoreError>, Over> {
-        let mut journal = self.journal.take().ok_or(Over)?;
-        let (journal, done) = blocking(move || {
-            let done = work(&mut journal);
-            Ok((journal, done))
-        })
-        .await
-        .map_err(|_| Over)?;
-        self.journal = Some(journal);
-        Ok(done)
-    }
-}
-
-/// A batch that was read, and what ended it before the journal did.
-struct Loaded {
-    writer: BatchWriter,
-    stopped: Option<Joined>,
-    /// Whether this process waits for processors; asked only where more is to be sent.
-    contended: bool,
-    /// When the first and the last record were decided.
-    times: (Option<Timestamp>, Option<Timestamp>),
-}
-
-fn read(journal: &mut Journal, now: Monotonic, mut writer: BatchWriter) -> Result<Loaded, StoreError> {
-    let mut stopped = None;
-    let from = Seq(writer.first());
-    let done = journal.reader.read(from, limits::EVIDENCE_BATCH_BYTES, &mut |record| match writer
-        .join(record.payload)
-    {
-        Joined::Yes => ControlFlow::Continue(()),
-        other => {
-            stopped = Some(other);
-            ControlFlow::Break(())
-        }
-    });
-    // What was read before the trouble is sound; the next read begins at the trouble.
-    if writer.count() == 0 {
-        done?;
-    }
-    let times = (writer.oldest().and_then(decided), writer.newest().and_then(decided));
-    let contended = stopped.is_some() && journal.pressure.is_high(now);
-    Ok(Loaded { writer, stopped, contended, times })
-}
-
-/// When the record was decided; `None` where it does not say.
-fn decided(record: &[u8]) -> Option<Timestamp> {
-    #[derive(Deserialize)]
-    struct Timed {
-        time: Timestamp,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "snake_case")]
-    enum Stored {
-        Event(Timed),
-        Answer(Timed),
-    }
-    match serde_json::from_slice(record).ok()? {
-        Stored::Event(timed) | Stored::Answer(timed) => Some(timed.time),
-    }
-}
-
-async fn blocking<V: Send + 'static>(
-    work: impl FnOnce() -> Result<V, StoreError> + Send + 'static,
-) -> Result<V, StoreError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
-        Err(StoreError::Io { path: "the thread that reads".to_owned(), detail: e.to_string() })
-    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "a shell's own timer")]

@@ -137,10 +137,22 @@ impl BatchWriter {
     #[must_use]
     pub fn into_message(self, sink: Sink) -> Message {
         let Self { source, first, body, .. } = self;
-        let headers: Headers =
-            [(JOURNAL, source.journal.to_string()), (FIRST, first.to_string())].into_iter().collect();
-        Message::new(evidence_subject(sink, &source.component), body).with_headers(headers)
+        message(sink, &source, first, body.into())
     }
+
+    /// The body of the request, whichever sink it goes to.
+    #[must_use]
+    pub fn into_body(self) -> Bytes {
+        self.body.into()
+    }
+}
+
+/// The request to `sink` with a body of records of `source`, the first of which is `first`.
+#[must_use]
+pub fn message(sink: Sink, source: &Source, first: u64, body: Bytes) -> Message {
+    let headers: Headers =
+        [(JOURNAL, source.journal.to_string()), (FIRST, first.to_string())].into_iter().collect();
+    Message::new(evidence_subject(sink, &source.component), body).with_headers(headers)
 }
 
 /// A batch as it arrived: the records lie in the message's own memory.

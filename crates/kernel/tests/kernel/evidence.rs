@@ -2,7 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    ops::ControlFlow,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,7 +20,7 @@ use grace_kernel::evidence::{
     wire::{Batch, Position, WireError, evidence_pattern, reply},
 };
 use grace_store::{
-    Journal, Seq,
+    Journal, JournalReader, Record, Seq, StoreError,
     memory::{Disk, MemoryJournal, MemoryReader},
 };
 use grace_types::{
@@ -131,6 +135,74 @@ fn complete(held: &Held, total: usize) {
     let held = held.lock().unwrap();
     let expected: Vec<Vec<u8>> = (1..=total).map(record).collect();
     assert!(held[&source()] == expected, "the sink holds something else than the journal");
+}
+
+/// Counts what it shows.
+struct Counting(MemoryReader, Arc<AtomicUsize>);
+
+impl JournalReader for Counting {
+    fn id(&self) -> JournalId {
+        self.0.id()
+    }
+    fn last(&mut self) -> Result<Seq, StoreError> {
+        self.0.last()
+    }
+    fn read(
+        &mut self,
+        from: Seq,
+        max_bytes: usize,
+        visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let shown = &self.1;
+        self.0.read(from, max_bytes, &mut |record| {
+            shown.fetch_add(1, Ordering::Relaxed);
+            visit(record)
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_both_sinks_need_is_read_once_and_one_that_was_away_comes_into_step_again() {
+    let (net, mut writer) = (net(6), Writer::new());
+    let (log, clarity) = (Held::default(), Held::default());
+    let client = net.client("sink").unwrap();
+    let _log = take(&client, Sink::ImmutableLog, &log);
+    let mut taker = Some(take(&client, Sink::Clarity, &clarity));
+    let shown = Arc::new(AtomicUsize::new(0));
+    let (disk, counter) = (writer.disk.clone(), Arc::clone(&shown));
+    let open: Open =
+        Arc::new(move || Ok(Box::new(Counting(MemoryReader::open(&disk), Arc::clone(&counter)))));
+    let (clock, bus): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), net.client("web.1").unwrap().bus());
+    let written = writer.written.subscribe();
+    let gather = Duration::from_millis(5);
+    let _shippers = Shippers::gathering("web.1", &open, &bus, &clock, &written, gather);
+
+    let mut total = 0;
+    for (round, both) in [(0, true), (1, false), (2, true)] {
+        let before = shown.load(Ordering::Relaxed);
+        if !both {
+            taker = None;
+        } else if taker.is_none() {
+            taker = Some(take(&client, Sink::Clarity, &clarity));
+            until("clarity is back", || count(&clarity) == total).await;
+        }
+        let back = shown.load(Ordering::Relaxed);
+        assert!(
+            back - before <= 2 * 20 * 50,
+            "round {round}: what one had missed was read {} times",
+            back - before
+        );
+        for _ in 0..20 {
+            writer.write(50);
+            total += 50;
+            until("all is there", || count(&log) == total && (!both || count(&clarity) == total)).await;
+        }
+        let read = shown.load(Ordering::Relaxed) - back;
+        // Until both are in step, each reads for itself; and the age of what waits is looked up.
+        assert!((20 * 50..25 * 50).contains(&read), "round {round}: {read} records were read");
+    }
+    complete(&log, total);
+    complete(&clarity, total);
 }
 
 #[tokio::test]

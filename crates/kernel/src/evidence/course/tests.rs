@@ -13,7 +13,15 @@ fn at(millis: u64) -> Monotonic {
 }
 
 fn batch(first: u64, end: u64) -> Sent {
-    Sent { first, end, full: false, contended: false, first_time: Some(WALL), last_time: Some(WALL) }
+    Sent {
+        first,
+        end,
+        full: false,
+        contended: false,
+        read: Monotonic::ZERO,
+        first_time: Some(WALL),
+        last_time: Some(WALL),
+    }
 }
 
 fn ask(course: &mut Course, now: Monotonic) -> Ticket {
@@ -130,7 +138,8 @@ impl World {
                 let end = (from + 1 + self.chance.below(20)).min(self.journal + 1);
                 let full = end <= self.journal;
                 let contended = self.chance.below(2) == 0;
-                let ticket = self.course.sent(self.now, WALL, Sent { full, contended, ..batch(from, end) });
+                let sent = Sent { full, contended, read: self.now, ..batch(from, end) };
+                let ticket = self.course.sent(self.now, WALL, sent);
                 return self.request(ticket, from, end);
             }
             Step::Wait { until } => until,
