@@ -39,9 +39,14 @@ pub const LOCK_TRIES: u32 = 5000;
 /// Page cache of a narrative database, KiB: room for the inner pages of its indexes at a million rows, in a kernel that is to stay under 4 MiB.
 pub const NARRATIVE_CACHE_KIB: i32 = 2048;
 
-/// Pages of 4 KiB in a narrative database's log before they are folded into the file. A row touches a dozen pages, which the next rows touch
+/// Bytes of a page of a narrative database. A narrative of work has some three thousand bytes: twice the usual page wastes less behind it and is
+/// written with fewer calls, which takes 7 % off what it costs to take one in; still larger ones make what a small commit writes larger than
+/// they save. A database that was made with other pages keeps them.
+pub const NARRATIVE_PAGE_BYTES: i32 = 8 << 10;
+
+/// Pages in a narrative database's log before they are folded into the file: 16 MiB. A row touches a dozen pages, which the next rows touch
 /// again: the longer the log, the fewer times each is written. Past it a commit takes longer, and readers that are in the way put it off.
-pub const NARRATIVE_LOG_PAGES: i32 = 4000;
+pub const NARRATIVE_LOG_PAGES: i32 = 2000;
 
 /// Text of one narrative that is searched. Past it the end of its event is not found by its words; it is stored and shown all the same.
 pub const NARRATIVE_TEXT_BYTES: usize = 64 << 10;

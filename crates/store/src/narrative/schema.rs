@@ -72,6 +72,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     set_up(&connection).map_err(failed)?;
     if fresh(&connection).map_err(failed)? {
+        connection.pragma_update(None, "page_size", limits::NARRATIVE_PAGE_BYTES).map_err(failed)?;
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").map_err(failed)?;
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         // Another opener may have been first.
