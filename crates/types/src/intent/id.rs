@@ -71,13 +71,14 @@ impl IntentId {
         TaskId { intent: self, index }
     }
 
-    fn write(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let era = self.0 >> NUMBER_BITS;
-        let mut text = [0u8; 5];
-        for (n, digit) in text.iter_mut().enumerate() {
+    /// `3xq7k-42` behind what stands in `text` up to `at`; where it ends. Byte by byte: ids are in every record, several times in most.
+    fn write(self, text: &mut [u8; TEXT_BYTES], at: usize) -> usize {
+        let (era, number) = (self.0 >> NUMBER_BITS, self.number());
+        for (n, digit) in text[at..at + 5].iter_mut().enumerate() {
             *digit = DIGITS[(era >> (5 * (4 - n))) as usize & 31];
         }
-        write!(f, "{}-{}", std::str::from_utf8(&text).map_err(|_| fmt::Error)?, self.number())
+        text[at + 5] = b'-';
+        decimal_into(text, at + 6, number)
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -92,6 +93,19 @@ impl IntentId {
         }
         Some(Self((bits << NUMBER_BITS) | number))
     }
+}
+
+/// The longest text of an id, in bytes: of a task with five digits behind an intent with twelve.
+const TEXT_BYTES: usize = "tsk_00000-549755813887.65535".len();
+
+/// Writes a number behind what stands in `text` up to `at`; where it ends.
+fn decimal_into(text: &mut [u8; TEXT_BYTES], at: usize, mut number: u64) -> usize {
+    let end = at + number.checked_ilog10().unwrap_or(0) as usize + 1;
+    for digit in text[at..end].iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    end
 }
 
 /// A number as [`fmt::Display`] writes it: one text for one id.
@@ -123,18 +137,22 @@ impl BadId {
     }
 }
 
-impl fmt::Display for IntentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("int_")?;
-        self.write(f)
+impl IntentId {
+    fn written(self, text: &mut [u8; TEXT_BYTES]) -> &str {
+        text[..4].copy_from_slice(b"int_");
+        let end = self.write(text, 4);
+        // Always digits and a dash.
+        std::str::from_utf8(&text[..end]).unwrap_or_default()
     }
 }
 
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("tsk_")?;
-        self.intent.write(f)?;
-        write!(f, ".{}", self.index)
+impl TaskId {
+    fn written(self, text: &mut [u8; TEXT_BYTES]) -> &str {
+        text[..4].copy_from_slice(b"tsk_");
+        let dot = self.intent.write(text, 4);
+        text[dot] = b'.';
+        let end = decimal_into(text, dot + 1, self.index.into());
+        std::str::from_utf8(&text[..end]).unwrap_or_default()
     }
 }
 
@@ -161,6 +179,12 @@ impl FromStr for TaskId {
 
 macro_rules! as_text {
     ($($id:ident),*) => {$(
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.written(&mut [0; TEXT_BYTES]))
+            }
+        }
+
         impl fmt::Debug for $id {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Display::fmt(self, f)
@@ -169,7 +193,7 @@ macro_rules! as_text {
 
         impl Serialize for $id {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
+                s.serialize_str(self.written(&mut [0; TEXT_BYTES]))
             }
         }
 
@@ -197,6 +221,8 @@ mod tests {
             assert_eq!(task.to_string().parse(), Ok(task));
         }
         assert_eq!(IntentId::new(Era::from_bits(5), 42).task(3).to_string(), "tsk_00005-42.3");
+        let last = IntentId::new(era, (1 << NUMBER_BITS) - 1).task(u16::MAX).to_string();
+        assert_eq!((last.as_str(), last.len()), ("tsk_zzzzz-549755813887.65535", TEXT_BYTES));
     }
 
     #[test]
