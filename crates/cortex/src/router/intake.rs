@@ -142,10 +142,10 @@ impl Intake {
         let envelope = wire::read_command::<Router>(message)?;
         let Envelope { command, key, correlation, causation, hops, traceparent, hlc, .. } = envelope;
         if matches!(command, Command::Query(_))
-            && let Some(settle) = self.shared.waiters.unsettled()
+            && let Some(results) = self.shared.waiters.unsettled()
         {
             // Right before the question. Where there is no room for it now, it is put on record a moment later.
-            let _ = self.shared.commands.tell(Envelope::new(settle), None);
+            let _ = self.shared.commands.tell(Envelope::new(Command::Settle { results }), None);
         }
         match (command, speaker) {
             (Command::Submit { intents }, speaker @ (Speaker::Operator | Speaker::Actor(_))) => {
@@ -273,10 +273,9 @@ impl Shared {
         let answer = self.commands.ask(envelope).await;
         let Ok(Said::Done(Reply::Submitted { results })) = answer else {
             let body = wire::answer::<Router>(&answer);
-            asking
-                .into_iter()
-                .filter_map(|(reply, ..)| reply)
-                .for_each(|reply| self.say(reply, body.clone()));
+            for reply in asking.into_iter().filter_map(|(reply, ..)| reply) {
+                self.publish(reply, body.clone()).await;
+            }
             return;
         };
         let mut results = results.into_iter();
@@ -287,10 +286,10 @@ impl Shared {
                 let shared = Arc::clone(&self);
                 tokio::spawn(async move {
                     let own = shared.taken(own, patience).await;
-                    shared.answer(reply, own);
+                    shared.publish(reply, submitted(own)).await;
                 });
             } else {
-                self.answer(reply, own);
+                self.publish(reply, submitted(own)).await;
             }
         }
     }
@@ -382,16 +381,22 @@ impl Shared {
         }
     }
 
-    fn answer(&self, to: String, results: Vec<Answered>) {
-        let answer: Answer<Router> = Ok(Said::Done(Reply::Submitted { results }));
-        self.say(to, wire::answer::<Router>(&answer));
+    /// Waits for room in the way out.
+    async fn publish(&self, to: String, body: Vec<u8>) {
+        // Lost with the connection: whoever asked asks again.
+        let _ = self.bus.publish(Message::new(to, body)).await;
     }
 
     fn say(&self, to: String, body: Vec<u8>) {
         let bus = self.bus.clone();
-        // Lost with the connection: whoever asked asks again.
         tokio::spawn(async move { bus.publish(Message::new(to, body)).await });
     }
+}
+
+/// The answer to a request.
+fn submitted(results: Vec<Answered>) -> Vec<u8> {
+    let answer: Answer<Router> = Ok(Said::Done(Reply::Submitted { results }));
+    wire::answer::<Router>(&answer)
 }
 
 /// The intent, where it is allowed and the task manager has not taken it yet.

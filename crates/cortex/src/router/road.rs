@@ -20,7 +20,7 @@ use grace_kernel::{
     process::{here::Here, later, thread::Commands, wire},
 };
 use grace_types::intent::{
-    DISK_RESERVE, IntentId, Json, Refused, SUBMIT_SUBJECT, Submission, Submitted,
+    DISK_RESERVE, IntentId, Json, Origin, Refused, SUBMIT_SUBJECT, Submission, Submitted,
     asked::{Asked, Refusal},
 };
 use serde::{Deserialize, Serialize};
@@ -154,32 +154,36 @@ impl Waiters {
     /// What the task manager said that is not on record yet, so much as goes into one command. Who asks about an intent is to have that on record
     /// before; what is put on record twice counts once. What belongs to emergencies goes alone: on a disk that is almost full nothing else
     /// goes on record.
-    pub(super) fn unsettled(&self) -> Option<Command> {
+    pub(super) fn unsettled(&self) -> Option<Vec<(IntentId, Submitted)>> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let ((first, _), _) = said.first_key_value()?;
         let alike = said.iter().take_while(|((plain, _), _)| plain == first).take(limits::BATCH);
-        let results = alike.map(|((_, id), result)| (*id, result.clone())).collect();
-        Some(Command::Settle { results })
+        Some(alike.map(|((_, id), result)| (*id, result.clone())).collect())
     }
 
-    fn note(&self, of: (Plain, IntentId), submitted: Submitted) {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(of, submitted);
+    /// The task manager said this.
+    fn note(&self, said: Vec<((Plain, IntentId), Submitted)>) {
+        // First: who waits may ask as soon as it is told.
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).extend(said.iter().cloned());
         self.more.notify_one();
-    }
-
-    fn noted(&self, results: &[(IntentId, Submitted)]) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        for (id, _) in results {
-            said.remove(&(true, *id));
-            said.remove(&(false, *id));
+        let mut waiting = self.by_intent.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.is_empty() {
+            return;
+        }
+        for ((_, id), submitted) in said {
+            for one in waiting.remove(&id).into_iter().flatten() {
+                // It may have gone.
+                let _ = one.send(submitted.clone());
+            }
         }
     }
 
-    fn say(&self, id: IntentId, submitted: &Submitted) {
-        let waiting = self.by_intent.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        for one in waiting.into_iter().flatten() {
-            // It may have gone.
-            let _ = one.send(submitted.clone());
+    fn noted(&self, intents: &[IntentId]) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in intents {
+            if said.remove(&(true, *id)).is_none() {
+                said.remove(&(false, *id));
+            }
         }
     }
 }
@@ -228,17 +232,18 @@ impl Road {
         }
     }
 
-    async fn go(&self, room: &Arc<Semaphore>, part: Vec<Submission>) {
+    async fn go(&self, room: &Arc<Semaphore>, mut part: Vec<Submission>) {
         let Ok(permit) = Arc::clone(room).acquire_owned().await else { return };
         let road = self.clone();
         tokio::spawn(async move {
             let _permit = permit;
             let results = loop {
-                match road.submitted(&part).await {
+                match road.submitted(&mut part).await {
                     Some(results) => break results,
                     None => later(limits::ROAD_AGAIN).await,
                 }
             };
+            let mut said = Vec::with_capacity(part.len());
             for (one, result) in part.into_iter().zip(results) {
                 let Some(id) = one.id else { continue };
                 match &result {
@@ -250,11 +255,11 @@ impl Road {
                     Submitted::Refused(refused) if refused.code == DISK_RESERVE => road.again_later(one),
                     _ => {
                         let emergency = one.origin.as_ref().is_some_and(|origin| origin.is_emergency());
-                        road.waiters.note((!emergency, id), result.clone());
-                        road.waiters.say(id, &result);
+                        said.push(((!emergency, id), result));
                     }
                 }
             }
+            road.waiters.note(said);
         });
     }
 
@@ -266,17 +271,11 @@ impl Road {
         });
     }
 
-    async fn submitted(&self, part: &[Submission]) -> Option<Vec<Submitted>> {
-        let shortened = shortened(part);
-        let mut envelope = Envelope::new(Ask::Submit { intents: &shortened });
-        let origins = || part.iter().filter_map(|one| one.origin.as_deref());
-        envelope.hops = origins().map(|origin| origin.hops).max().unwrap_or(0);
-        if let ([_], Some(origin)) = (part, origins().next()) {
-            envelope.correlation = origin.correlation.as_deref().and_then(|id| id.parse().ok());
-            envelope.causation = origin.causation.as_deref().and_then(|id| id.parse().ok());
-            envelope.traceparent.clone_from(&origin.traceparent);
-        }
-        let mut message = wire::command(TASK_MANAGER, &envelope).ok()?;
+    async fn submitted(&self, part: &mut [Submission]) -> Option<Vec<Submitted>> {
+        shorten(part);
+        let message = asking(part);
+        lengthen(part);
+        let mut message = message?;
         SUBMIT_SUBJECT.clone_into(&mut message.subject);
         let answer = self.manager.request(message, limits::ROAD_ANSWER).await.ok()?;
         match wire::read_reply::<Said, Refusal>(&answer.payload) {
@@ -286,17 +285,45 @@ impl Road {
     }
 }
 
+/// The request that hands these on.
+fn asking(part: &[Submission]) -> Option<Message> {
+    let mut envelope = Envelope::new(Ask::Submit { intents: part });
+    let origins = || part.iter().filter_map(|one| one.origin.as_deref());
+    envelope.hops = origins().map(|origin| origin.hops).max().unwrap_or(0);
+    if let ([_], Some(origin)) = (part, origins().next()) {
+        envelope.correlation = origin.correlation.as_deref().and_then(|id| id.parse().ok());
+        envelope.causation = origin.causation.as_deref().and_then(|id| id.parse().ok());
+        envelope.traceparent.clone_from(&origin.traceparent);
+    }
+    wire::command(TASK_MANAGER, &envelope).ok()
+}
+
 /// As they travel: what is the same in each is said once.
-fn shortened(part: &[Submission]) -> Vec<Submission> {
-    let mut before: Option<&Submission> = None;
-    let shortened = part.iter().map(|one| {
-        let origin_as_before =
-            one.origin.is_some() && before.is_some_and(|before| before.origin == one.origin);
-        before = Some(one);
-        let origin = one.origin.clone().filter(|_| !origin_as_before);
-        Submission { origin, origin_as_before, ..one.clone() }
-    });
-    shortened.collect()
+fn shorten(part: &mut [Submission]) {
+    let mut before: Option<Arc<Origin>> = None;
+    for one in part {
+        let same = |origin: &&Arc<Origin>| {
+            before.as_ref().is_some_and(|before| Arc::ptr_eq(before, origin) || before == *origin)
+        };
+        one.origin_as_before = one.origin.as_ref().filter(same).is_some();
+        if one.origin_as_before {
+            one.origin = None;
+        } else {
+            before.clone_from(&one.origin);
+        }
+    }
+}
+
+/// The other way round.
+fn lengthen(part: &mut [Submission]) {
+    let mut before: Option<Arc<Origin>> = None;
+    for one in part {
+        if std::mem::take(&mut one.origin_as_before) {
+            one.origin.clone_from(&before);
+        } else {
+            before.clone_from(&one.origin);
+        }
+    }
 }
 
 /// Tells the decider what the task manager said, until it is on disk.
@@ -305,13 +332,13 @@ async fn settle(waiters: Waiters, commands: Commands<Router>) {
         waiters.more.notified().await;
         // Nobody waits for it: what comes within a moment shares a record and a sync, which would hold up decisions.
         later(limits::SETTLE_GATHER).await;
-        while let Some(settle) = waiters.unsettled() {
-            match (commands.ask(Envelope::new(settle.clone())).await, settle) {
-                (Err(HostError::Stopping), _) => return,
+        while let Some(results) = waiters.unsettled() {
+            let intents: Vec<IntentId> = results.iter().map(|(id, _)| *id).collect();
+            match commands.ask(Envelope::new(Command::Settle { results })).await {
+                Err(HostError::Stopping) => return,
                 // Another time: something that goes first may have come meanwhile.
-                (Err(_), _) => later(limits::ROAD_AGAIN).await,
-                (Ok(_), Command::Settle { results }) => waiters.noted(&results),
-                (Ok(_), _) => {}
+                Err(_) => later(limits::ROAD_AGAIN).await,
+                Ok(_) => waiters.noted(&intents),
             }
         }
     }
@@ -366,5 +393,26 @@ async fn held(bus: &Bus, cases: &[Case]) -> Option<()> {
     match wire::read_reply::<serde::de::IgnoredAny, Refusal>(&answer.payload) {
         Ok(Outcome::Done(_)) => Some(()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shortened_comes_back_whole() {
+        let origin =
+            |by: &str| Some(Arc::new(Origin { approved_by: Some(by.to_owned()), ..Origin::default() }));
+        let (shared, equal) = (origin("a"), origin("a"));
+        let all = [None, shared.clone(), shared.clone(), equal, origin("b"), None, shared.clone(), shared];
+        let whole = all.map(|origin| Submission { origin, ..Submission::default() });
+        let mut part = whole.clone();
+        shorten(&mut part);
+        let said = part.iter().map(|one| (one.origin.is_some(), one.origin_as_before)).collect::<Vec<_>>();
+        let (none, first, again) = ((false, false), (true, false), (false, true));
+        assert_eq!(said, [none, first, again, again, first, none, first, again]);
+        lengthen(&mut part);
+        assert_eq!(part, whole);
     }
 }

@@ -130,6 +130,9 @@ where
     value.parse().map(Some).map_err(|e| WireError::bad_request(format!("the header {name}: {e}")))
 }
 
+/// What an answer begins with: a decision with its reasons has about so many bytes.
+const ANSWER_BYTES: usize = 1024;
+
 /// The body of an answer.
 #[must_use]
 pub fn answer<D: Decider>(answer: &Answer<D>) -> Vec<u8> {
@@ -138,8 +141,12 @@ pub fn answer<D: Decider>(answer: &Answer<D>) -> Vec<u8> {
         Ok(Outcome::Refused(refused)) => Reply::Refused { refused, message: refused.to_string() },
         Err(e) => return error(&e.clone().into()),
     };
-    serde_json::to_vec(&reply)
-        .unwrap_or_else(|e| error(&HostError::Unrecordable { detail: e.to_string() }.into()))
+    // Most fit, so that they need not move as they grow.
+    let mut body = Vec::with_capacity(ANSWER_BYTES);
+    match serde_json::to_writer(&mut body, &reply) {
+        Ok(()) => body,
+        Err(e) => error(&HostError::Unrecordable { detail: e.to_string() }.into()),
+    }
 }
 
 /// The body of an answer that is an error.
