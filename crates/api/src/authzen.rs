@@ -26,7 +26,7 @@ use axum::{
 use futures_util::future::join_all;
 use grace_cortex::{
     case::sha256,
-    command::{Asked, Decision, Outcome},
+    command::{Asked, Decision, Grounds, Outcome},
     request::{Actor, ActorKind},
 };
 use grace_types::{
@@ -187,7 +187,8 @@ pub enum Answers {
 
 impl Evaluated {
     fn of(decision: &Decision) -> Self {
-        let Decision { id, outcome, tier, score, policies, reasons, advice, expires, .. } = decision;
+        let Decision { id, outcome, expires, .. } = decision;
+        let Grounds { tier, score, policies, reasons, advice, .. } = &**decision;
         let context = json!({
             "id": id,
             "outcome": outcome,

@@ -118,7 +118,7 @@ pub(crate) fn next(decision: &Decision, same: &str, now: Timestamp, chance: u128
 
 /// A decision in words for an agent.
 fn word(decision: &Decision) -> Word {
-    let Decision { id, kind, .. } = decision;
+    let (id, kind) = (&decision.id, &decision.kind);
     let advice = decision.advice.iter().map(|advice| format!("; {advice}")).collect::<String>();
     match decision.outcome {
         Outcome::Allowed => Word::Allowed,
@@ -233,16 +233,16 @@ async fn request(bus: &Bus, question: &Question, asks: Request<'_>, time: Durati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use grace_types::{intent::asked::DecisionState, reason::Reason};
+    use grace_types::{
+        intent::asked::{DecisionState, Grounds, Told},
+        reason::Reason,
+    };
 
     fn decision(outcome: Outcome, tier: Option<u8>, repeated: bool) -> Decision {
-        Decision {
-            id: "int_3xq7k-42".parse().unwrap(),
+        let grounds = Grounds {
             kind: "publish_package".into(),
             actor: "codex".into(),
             actor_kind: "agent".into(),
-            key: Some("k".into()),
-            outcome,
             tier,
             quorum: 1,
             score: 0.5,
@@ -253,13 +253,20 @@ mod tests {
             ],
             advice: vec!["ask ann".into()],
             review: false,
+            planned: false,
+            told: Told::default(),
+        };
+        Decision {
+            id: "int_3xq7k-42".parse().unwrap(),
+            key: Some("k".into()),
+            outcome,
             expires: None,
             repeated,
             state: DecisionState::Waiting,
             digest: String::new(),
             since: Timestamp::EPOCH,
-            planned: false,
             ballots: Vec::new(),
+            grounds: grounds.into(),
         }
     }
 

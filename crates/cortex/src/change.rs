@@ -119,7 +119,12 @@ pub const TYPES: [&str; 3] = [POLICIES, CHARTER, PEOPLE];
 /// Whether governance is to do something once this is allowed.
 #[must_use]
 pub fn is_named(asked: &Asked) -> bool {
-    !asked.only_decide && named(&asked.kind, &asked.payload).is_some()
+    is_of_change(asked) && named(&asked.kind, &asked.payload).is_some()
+}
+
+/// Whether it is of a type whose payloads may name something for governance to do, and more than a decision is wanted.
+pub(crate) fn is_of_change(asked: &Asked) -> bool {
+    !asked.only_decide && TYPES.contains(&asked.kind.as_str())
 }
 
 /// The judgement of what is asked for: what changes governance waits for a person where a policy would let it run, or put it to the vote.

@@ -17,7 +17,7 @@
 //! second, since a hint may be lost. What the cortex tells itself (`Decide`, `Settle`, …) is taken from no subject.
 
 pub use grace_types::intent::asked::{
-    Answered, Asked, Circumstances, Decision, DecisionState, GOVERN_SUBJECT, Outcome, Refusal,
+    Answered, Asked, Circumstances, Decision, DecisionState, GOVERN_SUBJECT, Grounds, Outcome, Refusal, Told,
 };
 use grace_types::{
     intent::{Era, IntentId, Refused, Submitted},

@@ -1,6 +1,6 @@
 //! Intents as they are shown over HTTP. Fields may be added, not renamed.
 
-use grace_cortex::command::Decision;
+use grace_cortex::command::{Decision, Grounds};
 use grace_orchestration::htm::view::{IntentState, IntentView, TaskView};
 use grace_types::{
     intent::{IntentId, asked::BallotView},
@@ -77,27 +77,31 @@ impl Intent {
             None => decision.state.word(),
         };
         let (why, tasks) = work.map(|work| (work.reason, work.tasks)).unwrap_or_default();
+        let Decision { id, key, outcome, expires, repeated, digest, since, ballots, grounds, .. } = decision;
+        let Grounds {
+            kind, actor, actor_kind, tier, quorum, score, policies, reasons, advice, review, ..
+        } = grounds.into_inner();
         Self {
-            id: decision.id,
-            kind: decision.kind,
-            actor: decision.actor,
-            actor_kind: decision.actor_kind,
-            decision: decision.outcome.word(),
+            id,
+            kind,
+            actor,
+            actor_kind,
+            decision: outcome.word(),
             state,
-            tier: decision.tier,
-            quorum: decision.quorum,
-            score: decision.score,
-            policies: decision.policies,
-            reasons: decision.reasons,
-            advice: decision.advice,
-            review: decision.review,
-            expires: decision.expires,
-            repeated: decision.repeated,
-            key: decision.key,
-            digest: decision.digest,
-            since: decision.since,
+            tier,
+            quorum,
+            score,
+            policies,
+            reasons,
+            advice,
+            review,
+            expires,
+            repeated,
+            key,
+            digest,
+            since,
             why,
-            ballots: decision.ballots,
+            ballots,
             tasks,
         }
     }

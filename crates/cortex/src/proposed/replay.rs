@@ -218,7 +218,7 @@ impl<'a> Replay<'a> {
         (actor, asked): (&Actor, &Asked),
     ) {
         let tier = decision.tier.and_then(|tier| Tier::try_from(tier).ok());
-        let Decision { quorum, outcome, review, .. } = *decision;
+        let (quorum, outcome, review) = (decision.quorum, decision.outcome, decision.review);
         let before = Cell { tier, quorum, outcome, review };
         let after = Cell::from(judgement);
         let other_score = (decision.score - judgement.score.value).abs() > f64::EPSILON;

@@ -213,7 +213,7 @@ impl Alike {
     /// The whole decision, which is the first one's but for the names.
     #[must_use]
     pub fn decision(&self, first: &Decision) -> Decision {
-        Decision { id: self.id, key: self.key.clone(), digest: self.digest.clone(), ..first.clone() }
+        first.alike(self.id, self.key.clone(), self.digest.clone())
     }
 
     /// All that was asked for.

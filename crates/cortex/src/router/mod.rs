@@ -36,7 +36,7 @@ mod votes;
 
 use grace_kernel::{Decider, Decision, Recorded, Room, vote::Proposal};
 use grace_types::{
-    intent::{IntentId, Submission},
+    intent::{IntentId, Json, Submission},
     reason::{Reason, Why},
     time::{Now, Timestamp},
 };
@@ -174,12 +174,15 @@ fn owed(state: &State, id: IntentId) -> impl Iterator<Item = Effect> {
 fn of_alike(state: &State, first: IntentId, also: &[Alike]) -> Vec<Effect> {
     let first = state.handing.contains(&first).then(|| state.submission(first)).flatten();
     let Some(first) = first else { return also.iter().flat_map(|one| of_intent(state, one.id)).collect() };
+    let same = Submission { id: None, key: None, payload: Json::default(), ..first };
     let mut effects = Vec::with_capacity(also.len());
     for one in also {
         let (id, payload) = (Some(one.id), one.payload.clone());
-        let submission = Submission { id, key: Some(one.id.to_string()), payload, ..first.clone() };
+        let submission = Submission { id, key: Some(one.id.to_string()), payload, ..same.clone() };
         effects.push(Effect::HandOn(Box::new(submission)));
-        effects.extend(owed(state, one.id));
+        if !state.cases.is_empty() {
+            effects.extend(owed(state, one.id));
+        }
     }
     effects
 }

@@ -6,11 +6,11 @@ use std::{
 };
 
 use grace_types::{
-    intent::{Era, IntentId, Origin, Submission},
+    intent::{Era, IntentId, Json, Origin, Submission},
     reason::Reason,
     time::{Now, Timestamp},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     event::{Clocks, Event, What},
@@ -46,7 +46,7 @@ pub struct State {
     /// The last one that was refused: told again and again, it is on record once.
     pub(super) refused: Option<u64>,
     /// Those that are not over, and the newest of the others.
-    pub(super) intents: BTreeMap<IntentId, Kept>,
+    pub(super) intents: BTreeMap<IntentId, Box<Kept>>,
     /// Those that are over, in the order in which that came.
     over: VecDeque<IntentId>,
     /// Those that wait for people or a vote.
@@ -95,10 +95,47 @@ pub(super) struct Kept {
     pub(super) refused: Vec<String>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// By whom and what. Those that were asked for alike share what is the same in all of them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "Whole")]
 struct Held {
+    actor: Arc<Actor>,
+    /// Without key and payload.
+    same: Arc<Asked>,
+    key: Option<String>,
+    payload: Json,
+}
+
+/// As it is kept in snapshots.
+#[derive(Serialize, Deserialize)]
+struct Whole {
     actor: Actor,
     asked: Asked,
+}
+
+impl From<Whole> for Held {
+    fn from(Whole { actor, mut asked }: Whole) -> Self {
+        let (key, payload) = (asked.key.take(), std::mem::take(&mut asked.payload));
+        Self { actor: Arc::new(actor), same: Arc::new(asked), key, payload }
+    }
+}
+
+impl Serialize for Held {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Whole { actor: (*self.actor).clone(), asked: self.asked() }.serialize(to)
+    }
+}
+
+impl Held {
+    /// Whether governance is to do something once it is allowed.
+    fn is_change(&self) -> bool {
+        change::is_of_change(&self.same) && change::is_named(&self.asked())
+    }
+
+    /// All that was asked for.
+    fn asked(&self) -> Asked {
+        Asked { key: self.key.clone(), payload: self.payload.clone(), ..(*self.same).clone() }
+    }
 }
 
 /// What is known by an idempotency key.
@@ -170,13 +207,13 @@ impl State {
     /// The question about an intent that waits.
     pub(super) fn asked_again(&self, id: IntentId) -> Option<Request> {
         let held = self.intents.get(&id)?.held.as_deref()?;
-        Some(request(&held.actor, &held.asked))
+        Some(request(&held.actor, &held.same))
     }
 
     /// What the task manager is to take, under the intent's own name as the key.
     pub(super) fn submission(&self, id: IntentId) -> Option<Submission> {
         let kept = self.intents.get(&id)?;
-        let Held { actor, asked } = kept.held.as_deref()?;
+        let Held { actor, same: asked, payload, .. } = kept.held.as_deref()?;
         let decision = &kept.decision;
         let given = asked.origin.as_deref().cloned().unwrap_or_default();
         let reasons = given.reasons.into_iter().take(limits::REASONS).chain(decision.reasons.iter().cloned());
@@ -197,7 +234,7 @@ impl State {
             id: Some(id),
             kind: asked.kind.clone(),
             actor: actor.name.clone(),
-            payload: asked.payload.clone(),
+            payload: payload.clone(),
             key: Some(id.to_string()),
             priority: asked.priority,
             deadline_ms: asked.deadline_ms,
@@ -210,16 +247,16 @@ impl State {
     /// What governance is told.
     pub(super) fn case(&self, id: IntentId, owed: Owed) -> Option<Case> {
         let kept = self.intents.get(&id)?;
-        let Held { actor, asked } = kept.held.as_deref()?;
+        let Held { actor, same: asked, payload, .. } = kept.held.as_deref()?;
         let decision = &kept.decision;
         Some(Case {
             intent: id,
             owed,
             digest: decision.digest.clone(),
-            actor: actor.clone(),
+            actor: (**actor).clone(),
             kind: asked.kind.clone(),
             target: request(actor, asked).target,
-            payload: asked.payload.clone(),
+            payload: payload.clone(),
             tier: decision.tier.and_then(|tier| Tier::try_from(tier).ok()).unwrap_or(Tier::Approval),
             quorum: decision.quorum,
             reasons: decision.reasons.clone(),
@@ -240,9 +277,12 @@ impl State {
                 self.rules = OnceLock::new();
             }
             What::Decided { decision, actor, asked, also } => {
-                self.decided((**decision).clone(), actor, (**asked).clone());
+                let held = Held::from(Whole { actor: actor.clone(), asked: (**asked).clone() });
+                self.decided((**decision).clone(), held.clone());
                 for one in also {
-                    self.decided(one.decision(decision), actor, one.asked(asked));
+                    let (key, payload) = (one.key.clone(), one.payload.clone());
+                    let (actor, same) = (Arc::clone(&held.actor), Arc::clone(&held.same));
+                    self.decided(one.decision(decision), Held { actor, same, key, payload });
                 }
             }
             What::Resolved { intent, outcome, by, reasons, .. } => {
@@ -294,7 +334,7 @@ impl State {
         }
     }
 
-    fn decided(&mut self, decision: Decision, actor: &Actor, asked: Asked) {
+    fn decided(&mut self, decision: Decision, held: Held) {
         let id = decision.id;
         self.next = self.next.max(id.number() + 1);
         self.counts.decided += 1;
@@ -316,11 +356,11 @@ impl State {
         if decision.outcome == Outcome::Allowed && decision.planned {
             self.handing.insert(id);
         }
-        if decision.outcome == Outcome::Allowed && change::is_named(&asked) {
+        if decision.outcome == Outcome::Allowed && held.is_change() {
             self.cases.insert((id, Owed::Change));
             self.changing.insert(id);
         }
-        let key = asked.key.as_ref().map(|key| key_of(actor, key));
+        let key = held.key.as_ref().map(|key| key_of(&held.actor, key));
         if let Some(key) = &key {
             let keyed = Keyed { intent: id, digest: decision.digest.clone(), became: None };
             self.keys.insert(key.clone(), keyed);
@@ -331,17 +371,16 @@ impl State {
                 self.keys.remove(&oldest);
             }
         }
-        self.held_bytes += asked.payload.len();
-        let held = Box::new(Held { actor: actor.clone(), asked });
+        self.held_bytes += held.payload.len();
         let kept = Kept {
             decision,
             approved_by: Vec::new(),
             key,
-            held: Some(held),
+            held: Some(Box::new(held)),
             poll: None,
             refused: Vec::new(),
         };
-        self.intents.insert(id, kept);
+        self.intents.insert(id, Box::new(kept));
         if self.voting.contains(&id)
             && let Some(proposal) = votes::proposal(self, id)
             && let Some(kept) = self.intents.get_mut(&id)
@@ -374,7 +413,7 @@ impl State {
             decision.expires = None;
             decision.advice.clear();
             decision.reasons.extend(reasons.iter().cloned());
-            let changes = kept.held.as_ref().is_some_and(|held| change::is_named(&held.asked));
+            let changes = kept.held.as_ref().is_some_and(|held| held.is_change());
             if outcome == Outcome::Allowed && changes {
                 self.cases.insert((id, Owed::Change));
                 self.changing.insert(id);
@@ -406,20 +445,22 @@ impl State {
             && let Some(kept) = self.intents.get_mut(&id)
         {
             kept.decision.state = state;
-            kept.decision.reasons.extend(reason.cloned());
+            if let Some(reason) = reason {
+                kept.decision.reasons.push(reason.clone());
+            }
         }
         self.let_go(id);
     }
 
     /// Drops what was asked for once nobody has to be told of it any more, and forgets the oldest of those that are over.
     fn let_go(&mut self, id: IntentId) {
-        let owed =
-            [Owed::Approval, Owed::Review, Owed::Change].iter().any(|owed| self.cases.contains(&(id, *owed)));
+        let is_owed = |owed: &Owed| self.cases.contains(&(id, *owed));
+        let owed = !self.cases.is_empty() && [Owed::Approval, Owed::Review, Owed::Change].iter().any(is_owed);
         if owed || self.changing.contains(&id) || self.waiting.contains(&id) || self.handing.contains(&id) {
             return;
         }
         let Some(held) = self.intents.get_mut(&id).and_then(|kept| kept.held.take()) else { return };
-        self.held_bytes = self.held_bytes.saturating_sub(held.asked.payload.len());
+        self.held_bytes = self.held_bytes.saturating_sub(held.payload.len());
         self.over.push_back(id);
         if self.over.len() <= limits::DECIDED {
             return;

@@ -11,6 +11,7 @@ use grace_types::{
     time::Timestamp,
     yaml::suggest,
 };
+use sha2::{Digest as _, Sha256};
 
 use super::{
     Router, bad_request, because,
@@ -19,9 +20,9 @@ use super::{
     state::{State, key_of, request},
 };
 use crate::{
-    case::sha256,
+    case::hex,
     change,
-    command::{Answered, Arrived, Asked, Decision, DecisionState, Outcome, Refusal, Reply},
+    command::{Answered, Arrived, Asked, Decision, DecisionState, Grounds, Outcome, Refusal, Reply, Told},
     judge::{Judgement, Standing, judge},
     limits,
     request::{Actor, INSTANCE, Request},
@@ -29,19 +30,69 @@ use crate::{
 };
 
 /// SHA-256 over what is asked for and by whom, lowercase hex. What caused it and its key are no part of it.
-pub(super) fn digest(actor: &Actor, asked: &Asked, request: &Request, payload: &str) -> String {
-    let of = (
-        (actor, &asked.kind, &request.target, &request.circumstances),
-        (asked.priority, asked.deadline_ms, asked.delay_ms, asked.only_decide),
-        payload,
-    );
-    // Cannot fail: texts and numbers.
-    let text = serde_json::to_vec(&of).unwrap_or_default();
-    sha256(&text)
+///
+/// The payload comes last: of many that are asked for alike the rest is the same.
+struct Digest {
+    head: Sha256,
+    /// The payload as it is digested; kept for its memory.
+    tail: Vec<u8>,
+}
+
+impl Digest {
+    fn of(actor: &Actor, asked: &Asked, request: &Request) -> Self {
+        let of = (
+            (actor, &asked.kind, &request.target, &request.circumstances),
+            (asked.priority, asked.deadline_ms, asked.delay_ms, asked.only_decide),
+        );
+        // Cannot fail: texts and numbers. It goes on behind the last of the two.
+        let mut head = serde_json::to_vec(&of).unwrap_or_default();
+        head.pop();
+        head.push(b',');
+        Self { head: Sha256::new_with_prefix(&head), tail: Vec::new() }
+    }
+
+    fn of_payload(&mut self, payload: &str) -> String {
+        self.tail.clear();
+        // Into memory.
+        let _ = serde_json::to_writer(&mut self.tail, payload);
+        self.tail.push(b']');
+        hex(&self.head.clone().chain_update(&self.tail).finalize())
+    }
 }
 
 fn refused(code: &str, message: impl Into<String>) -> Answered {
     Answered::Refused(Refused::new(code, message))
+}
+
+/// What one or several ask alike, and what is the answer to each of them.
+struct Question<'s> {
+    actor: &'s Actor,
+    /// The first of them.
+    asked: &'s Asked,
+    request: Request,
+    /// Why it is none.
+    fault: Option<String>,
+    digest: Digest,
+    /// What was decided on those of them that change nothing of governance.
+    decided: Option<Decision>,
+}
+
+impl<'s> Question<'s> {
+    fn new(actor: &'s Actor, asked: &'s Asked) -> Self {
+        let request = request(actor, asked);
+        let (fault, digest) = (request.fault(), Digest::of(actor, asked, &request));
+        Self { actor, asked, request, fault, digest, decided: None }
+    }
+
+    /// Whether the answer to it is the answer to this as well: what caused it and what its asker calls itself change nothing.
+    fn is_of(&self, actor: &Actor, asked: &Asked) -> bool {
+        let Asked { kind, priority, deadline_ms, delay_ms, target, circumstances, only_decide, .. } =
+            self.asked;
+        (self.actor, kind, target) == (actor, &asked.kind, &asked.target)
+            && circumstances == &asked.circumstances
+            && (priority, deadline_ms) == (&asked.priority, &asked.deadline_ms)
+            && (delay_ms, only_decide) == (&asked.delay_ms, &asked.only_decide)
+    }
 }
 
 /// What a batch has decided so far.
@@ -54,8 +105,8 @@ struct Batch<'s> {
     decided: u64,
     /// Bytes of what goes into the last of the events.
     bytes_of_last: usize,
-    /// The last question and its answer: of many that come together most are the same.
-    judged: Option<(Request, Judgement)>,
+    /// The last question: of many that come together most are the same.
+    last: Option<Question<'s>>,
     /// Which of the events decided what was asked for under a key, and as the how manieth of it.
     keys: HashMap<String, (usize, usize)>,
     /// Added to what is open.
@@ -81,7 +132,7 @@ pub(super) fn decide(
         events: Vec::new(),
         decided: 0,
         bytes_of_last: 0,
-        judged: None,
+        last: None,
         keys: HashMap::new(),
         open: 0,
         votes: 0,
@@ -110,11 +161,18 @@ pub(super) fn decide(
     Ok(events.fold(Decided::reply(Reply::Submitted { results }), Decided::record))
 }
 
-impl Batch<'_> {
-    fn take(&mut self, arrived: &Arrived) -> Result<Decision, Answered> {
+impl<'s> Batch<'s> {
+    fn take(&mut self, arrived: &'s Arrived) -> Result<Decision, Answered> {
+        let last = self.last.take().filter(|last| last.is_of(&arrived.actor, &arrived.asked));
+        let mut question = last.unwrap_or_else(|| Question::new(&arrived.actor, &arrived.asked));
+        let decision = self.answer(&mut question, arrived);
+        self.last = Some(question);
+        decision
+    }
+
+    fn answer(&mut self, question: &mut Question<'s>, arrived: &'s Arrived) -> Result<Decision, Answered> {
         let Arrived { actor, asked, wrong, others } = arrived;
-        let question = request(actor, asked);
-        if let Some(fault) = question.fault() {
+        if let Some(fault) = &question.fault {
             return Err(refused("bad_request", fault));
         }
         if asked.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > limits::KEY_BYTES) {
@@ -127,12 +185,11 @@ impl Batch<'_> {
                 format!("a payload of {found} bytes; at most {most} are taken"),
             ));
         }
-        let Ok(value) = asked.payload.value() else {
+        // Without spaces, so that the same payload is the same text.
+        let Ok(payload) = asked.payload.normal() else {
             return Err(refused("invalid", "the payload is nested too deep"));
         };
-        // Without spaces, so that the same payload is the same text.
-        let payload = Json::of(&value);
-        let digest = digest(actor, asked, &question, payload.text());
+        let digest = question.digest.of_payload(payload.text());
         let key = asked.key.as_ref().map(|key| key_of(actor, key));
         if let Some(known) = key.as_ref().and_then(|key| self.repeated(key, actor, asked, &digest)) {
             return known;
@@ -140,16 +197,17 @@ impl Batch<'_> {
         if let Some(wrong) = wrong {
             return Err(Answered::Refused(wrong.clone()));
         }
-        if change::is_named(asked) && question.target != INSTANCE {
+        let changes = change::is_named(asked);
+        if changes && question.request.target != INSTANCE {
             let text = format!("what changes governance is about the target `{INSTANCE}`: leave it out");
             return Err(refused("bad_request", text));
         }
         self.room(&payload)?;
-        let decision = self.decision(actor, asked, &question, digest);
+        let decision = self.decision(question, asked, changes, digest);
         if self.on_record == Room::Reserve && !decision.is_emergency() {
             return Err(refused(DISK_RESERVE, HostError::DiskReserve.to_string()));
         }
-        if decision.outcome == Outcome::WaitsForApproval && change::is_named(asked) {
+        if decision.outcome == Outcome::WaitsForApproval && changes {
             enough(&decision, *others)?;
         }
         if decision.outcome == Outcome::WaitsForVote {
@@ -196,17 +254,6 @@ impl Batch<'_> {
         (self.events.len() - 1, 0)
     }
 
-    fn judge(&mut self, question: &Request) -> Judgement {
-        if let Some((known, judgement)) = &self.judged
-            && known == question
-        {
-            return judgement.clone();
-        }
-        let judgement = judged(self.state, question, self.at);
-        self.judged = Some((question.clone(), judgement.clone()));
-        judgement
-    }
-
     /// The decision that the key got before.
     fn repeated(
         &self,
@@ -237,13 +284,10 @@ impl Batch<'_> {
         }
         let (outcome, state) = keyed.became.unwrap_or((Outcome::Denied, DecisionState::Denied));
         let told = format!("decided before; `grace why {}` tells why", keyed.intent);
-        Some(Ok(Decision {
-            id: keyed.intent,
+        let grounds = Grounds {
             kind: asked.kind.clone(),
             actor: actor.name.clone(),
             actor_kind: actor.kind.word().to_owned(),
-            key: asked.key.clone(),
-            outcome,
             tier: None,
             quorum: 1,
             score: 0.0,
@@ -251,14 +295,21 @@ impl Batch<'_> {
             reasons: vec![Reason::new("intent.forgotten", told)],
             advice: Vec::new(),
             review: false,
+            planned: matches!(state, DecisionState::Running | DecisionState::Failed),
+            told: Told::default(),
+        };
+        again(Decision {
+            id: keyed.intent,
+            key: asked.key.clone(),
+            outcome,
             expires: None,
             repeated: true,
             state,
             digest: digest.to_owned(),
             since: self.at,
-            planned: matches!(state, DecisionState::Running | DecisionState::Failed),
             ballots: Vec::new(),
-        }))
+            grounds: grounds.into(),
+        })
     }
 
     /// Whether what is decided can be held until it has been told to whoever has to know.
@@ -285,12 +336,23 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn decision(&mut self, actor: &Actor, asked: &Asked, question: &Request, digest: String) -> Decision {
+    fn decision(
+        &self,
+        question: &mut Question<'s>,
+        asked: &Asked,
+        changes: bool,
+        digest: String,
+    ) -> Decision {
         let state = self.state;
-        let judgement = change::guarded(asked, self.judge(question));
+        // `next` is at least one: the first intent of an instance is 1 for people.
+        let id = IntentId::new(state.era.unwrap_or_default(), state.next.max(1) + self.decided);
+        if let Some(before) = question.decided.as_ref().filter(|_| !changes) {
+            return before.alike(id, asked.key.clone(), digest);
+        }
+        let actor = question.actor;
+        let judgement = change::guarded(asked, judged(state, &question.request, self.at));
         let Judgement { outcome, tier, quorum, score, review, policies, reasons, mut advice } = judgement;
         // What changes governance is governance's to do, whatever the manifest declares.
-        let changes = change::is_named(asked);
         let planned = state.declared.contains(&asked.kind) && !asked.only_decide && !changes;
         if outcome == Outcome::Allowed && !planned && !changes && !asked.only_decide {
             let known = state.declared.iter().map(String::as_str);
@@ -310,15 +372,10 @@ impl Batch<'_> {
             Outcome::WaitsForVote => Some(limits::VOTE_WAIT),
             Outcome::Allowed | Outcome::Denied => None,
         };
-        // `next` is at least one: the first intent of an instance is 1 for people.
-        let number = state.next.max(1) + self.decided;
-        Decision {
-            id: IntentId::new(state.era.unwrap_or_default(), number),
+        let grounds = Grounds {
             kind: asked.kind.clone(),
             actor: actor.name.clone(),
             actor_kind: actor.kind.word().to_owned(),
-            key: asked.key.clone(),
-            outcome,
             tier: tier.map(Tier::number),
             quorum,
             score: score.value,
@@ -326,14 +383,25 @@ impl Batch<'_> {
             reasons,
             advice,
             review,
+            planned,
+            told: Told::default(),
+        };
+        let decision = Decision {
+            id,
+            key: asked.key.clone(),
+            outcome,
             expires: wait.map(|wait| self.at.plus(wait)),
             repeated: false,
             state: at,
             digest,
             since: self.at,
-            planned,
             ballots: Vec::new(),
+            grounds: grounds.into(),
+        };
+        if !changes {
+            question.decided = Some(decision.clone());
         }
+        decision
     }
 }
 
@@ -363,10 +431,8 @@ fn is_asked_alike(one: &Asked, other: &Asked) -> bool {
 
 /// The same of what was decided on two that were asked for alike: one moment, one judgement, and what became of it.
 fn is_decided_alike(one: &Decision, other: &Decision) -> bool {
-    let of = |d: &Decision| (d.outcome, d.tier, d.quorum, d.state, d.planned, d.review, d.since, d.expires);
-    of(one) == of(other)
-        && (&one.actor, &one.kind, one.score) == (&other.actor, &other.kind, other.score)
-        && (&one.policies, &one.reasons, &one.advice) == (&other.policies, &other.reasons, &other.advice)
+    let of = |d: &Decision| (d.outcome, d.state, d.since, d.expires);
+    of(one) == of(other) && one.grounds == other.grounds
 }
 
 /// The judgement by what is in force. What cannot be judged is denied.
@@ -389,5 +455,34 @@ pub(super) fn judged(state: &State, question: &Request, at: Timestamp) -> Judgem
                 advice: Vec::new(),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{case::sha256, request::ActorKind};
+
+    /// It is in approvals and behind keys: it must never be another one.
+    #[test]
+    fn a_digest_is_over_all_that_is_asked_for() {
+        let actor = Actor { kind: ActorKind::Agent, name: "co\"dex".to_owned() };
+        let asked = Asked { kind: "deploy".to_owned(), delay_ms: Some(5), ..Asked::default() };
+        let request = request(&actor, &asked);
+        let mut digest = Digest::of(&actor, &asked, &request);
+        for payload in [json!({"a": "\"x\" \n"}), json!(null)] {
+            let payload = Json::of(&payload);
+            let of = (
+                (&actor, &asked.kind, &request.target, &request.circumstances),
+                (asked.priority, asked.deadline_ms, asked.delay_ms, asked.only_decide),
+                payload.text(),
+            );
+            let whole = serde_json::to_string(&of).unwrap();
+            assert_eq!(digest.of_payload(payload.text()), sha256(whole.as_bytes()), "{whole}");
+        }
+        let whole = r#"[[{"kind":"agent","name":"co\"dex"},"deploy","instance",{"user_facing":false,"emergency":false,"revenue_impact":0.0}],[null,null,5,false],"null"]"#;
+        assert_eq!(digest.of_payload("null"), sha256(whole.as_bytes()));
     }
 }

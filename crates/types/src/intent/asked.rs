@@ -10,9 +10,14 @@
 //! The answer leaves when the decision is durable; with the header [`super::WAIT_HEADER`] it waits for the task manager to take what is
 //! allowed, two seconds at most.
 
-use std::fmt;
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::{Arc, OnceLock},
+};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{IntentId, Json, Origin, Priority, Refused};
 use crate::{reason::Reason, time::Timestamp};
@@ -90,27 +95,84 @@ pub enum Answered {
     Refused(Refused),
 }
 
-/// A decision on an intent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A decision on an intent. What it was decided on reads as if it stood here.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(from = "Read")]
 pub struct Decision {
     /// The intent's name, from now on.
     pub id: IntentId,
-    /// Its type.
-    #[serde(rename = "type")]
+    /// The idempotency key under which it was asked for.
+    pub key: Option<String>,
+    /// Allowed, denied, or what is waited for.
+    pub outcome: Outcome,
+    /// When what waits has waited too long.
+    pub expires: Option<Timestamp>,
+    /// It was decided before, under the same key.
+    pub repeated: bool,
+    /// What it is at.
+    pub state: DecisionState,
+    /// SHA-256 over what was asked for, lowercase hex: what an approval is bound to.
+    pub digest: String,
+    /// When it was decided.
+    pub since: Timestamp,
+    /// What voters said of it, where it was put to the vote and is asked for by itself.
+    pub ballots: Vec<BallotView>,
+    /// What it was decided on.
+    pub grounds: Shared,
+}
+
+/// [`Grounds`] that many decisions may have. Whoever changes them has a copy first.
+#[derive(Debug, Clone)]
+pub struct Shared(Arc<Grounds>);
+
+impl Shared {
+    /// To be taken apart.
+    #[must_use]
+    pub fn into_inner(self) -> Grounds {
+        Arc::unwrap_or_clone(self.0)
+    }
+}
+
+impl From<Grounds> for Shared {
+    fn from(grounds: Grounds) -> Self {
+        Self(Arc::new(grounds))
+    }
+}
+
+impl PartialEq for Shared {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Deref for Shared {
+    type Target = Grounds;
+
+    fn deref(&self) -> &Grounds {
+        &self.0
+    }
+}
+
+impl DerefMut for Shared {
+    fn deref_mut(&mut self) -> &mut Grounds {
+        let grounds = Arc::make_mut(&mut self.0);
+        grounds.told = Told::default();
+        grounds
+    }
+}
+
+/// What is the same in every decision on what one actor asks for alike: who, of which type, and the judgement. Many decisions share it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grounds {
+    /// The intent's type.
     pub kind: String,
     /// Who asked.
     pub actor: String,
     /// What kind of actor that is, such as `operator`.
     pub actor_kind: String,
-    /// The idempotency key under which it was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// Allowed, denied, or what is waited for.
-    pub outcome: Outcome,
     /// The tier, 0 to 4, where a policy permits it.
     pub tier: Option<u8>,
     /// How many different people have to say yes, where it waits for people.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub quorum: u8,
     /// How much it matters, 0.0 to 1.0.
     pub score: f64,
@@ -122,21 +184,188 @@ pub struct Decision {
     pub advice: Vec<String>,
     /// Whether somebody has to look at it afterwards.
     pub review: bool,
-    /// When what waits has waited too long.
-    pub expires: Option<Timestamp>,
-    /// It was decided before, under the same key.
-    pub repeated: bool,
-    /// What it is at.
-    pub state: DecisionState,
-    /// SHA-256 over what was asked for, lowercase hex: what an approval is bound to.
-    pub digest: String,
-    /// When it was decided.
-    pub since: Timestamp,
     /// Whether it goes to the task manager once it is allowed, which knows more of it then.
     pub planned: bool,
-    /// What voters said of it, where it was put to the vote and is asked for by itself.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ballots: Vec<BallotView>,
+    /// Nothing, at first.
+    pub told: Told,
+}
+
+/// The longest of [`Grounds`] as they are written, once somebody has written them: of decisions that share them each is written.
+#[derive(Debug, Default)]
+pub struct Told(OnceLock<Option<[Box<RawValue>; 3]>>);
+
+/// A copy is made to be changed.
+impl Clone for Told {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// It follows from the rest.
+impl PartialEq for Told {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Grounds {
+    fn told(&self) -> Option<[&RawValue; 3]> {
+        let write = || {
+            let policies = to_raw_value(&self.policies).ok()?;
+            Some([policies, to_raw_value(&self.reasons).ok()?, to_raw_value(&self.advice).ok()?])
+        };
+        self.told.0.get_or_init(write).as_ref().map(|told| told.each_ref().map(|one| &**one))
+    }
+}
+
+impl Decision {
+    /// The same decision on another intent, which differs in this alone and is not repeated.
+    #[must_use]
+    pub fn alike(&self, id: IntentId, key: Option<String>, digest: String) -> Self {
+        let Self { outcome, expires, state, since, ref grounds, .. } = *self;
+        let (ballots, grounds) = (Vec::new(), grounds.clone());
+        Self { id, key, outcome, expires, repeated: false, state, digest, since, ballots, grounds }
+    }
+
+    /// Whether it was allowed in an emergency, under a grant that was live.
+    #[must_use]
+    pub fn is_emergency(&self) -> bool {
+        self.outcome == Outcome::Allowed && self.tier == Some(super::EMERGENCY_TIER)
+    }
+}
+
+impl Deref for Decision {
+    type Target = Grounds;
+
+    fn deref(&self) -> &Grounds {
+        &self.grounds
+    }
+}
+
+impl DerefMut for Decision {
+    fn deref_mut(&mut self) -> &mut Grounds {
+        &mut self.grounds
+    }
+}
+
+/// A decision as it is read.
+#[derive(Deserialize)]
+struct Read {
+    id: IntentId,
+    #[serde(rename = "type")]
+    kind: String,
+    actor: String,
+    actor_kind: String,
+    #[serde(default)]
+    key: Option<String>,
+    outcome: Outcome,
+    tier: Option<u8>,
+    #[serde(default = "one")]
+    quorum: u8,
+    score: f64,
+    policies: Vec<String>,
+    reasons: Vec<Reason>,
+    advice: Vec<String>,
+    review: bool,
+    expires: Option<Timestamp>,
+    repeated: bool,
+    state: DecisionState,
+    digest: String,
+    since: Timestamp,
+    planned: bool,
+    #[serde(default)]
+    ballots: Vec<BallotView>,
+}
+
+impl From<Read> for Decision {
+    fn from(read: Read) -> Self {
+        let Read { id, key, outcome, expires, repeated, state, digest, since, ballots, .. } = read;
+        let Read { kind, actor, actor_kind, tier, quorum, score, policies, reasons, advice, .. } = read;
+        let Read { review, planned, .. } = read;
+        let told = Told::default();
+        let grounds = Grounds {
+            kind,
+            actor,
+            actor_kind,
+            tier,
+            quorum,
+            score,
+            policies,
+            reasons,
+            advice,
+            review,
+            planned,
+            told,
+        };
+        Self { id, key, outcome, expires, repeated, state, digest, since, ballots, grounds: grounds.into() }
+    }
+}
+
+/// A decision as it is written; the longest of its parts may be already.
+#[derive(Serialize)]
+struct Written<'a, P, R> {
+    id: IntentId,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    actor: &'a str,
+    actor_kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    outcome: Outcome,
+    tier: Option<u8>,
+    #[serde(skip_serializing_if = "is_one")]
+    quorum: u8,
+    score: f64,
+    policies: P,
+    reasons: R,
+    advice: P,
+    review: bool,
+    expires: Option<Timestamp>,
+    repeated: bool,
+    state: DecisionState,
+    digest: &'a str,
+    since: Timestamp,
+    planned: bool,
+    #[serde(skip_serializing_if = "<[BallotView]>::is_empty")]
+    ballots: &'a [BallotView],
+}
+
+impl Serialize for Decision {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        // What nobody else shares is written once or twice.
+        let shared = Arc::strong_count(&self.grounds.0) > 1;
+        match shared.then(|| self.grounds.told()).flatten() {
+            Some([policies, reasons, advice]) => self.written(policies, reasons, advice).serialize(to),
+            None => self.written(&self.policies, &self.reasons, &self.advice).serialize(to),
+        }
+    }
+}
+
+impl Decision {
+    fn written<P, R>(&self, policies: P, reasons: R, advice: P) -> Written<'_, P, R> {
+        Written {
+            id: self.id,
+            kind: &self.kind,
+            actor: &self.actor,
+            actor_kind: &self.actor_kind,
+            key: self.key.as_deref(),
+            outcome: self.outcome,
+            tier: self.tier,
+            quorum: self.quorum,
+            score: self.score,
+            policies,
+            reasons,
+            advice,
+            review: self.review,
+            expires: self.expires,
+            repeated: self.repeated,
+            state: self.state,
+            digest: &self.digest,
+            since: self.since,
+            planned: self.planned,
+            ballots: &self.ballots,
+        }
+    }
 }
 
 const fn one() -> u8 {
@@ -207,14 +436,6 @@ pub enum DecisionState {
     Failed,
     /// It is not allowed.
     Denied,
-}
-
-impl Decision {
-    /// Whether it was allowed in an emergency, under a grant that was live.
-    #[must_use]
-    pub fn is_emergency(&self) -> bool {
-        self.outcome == Outcome::Allowed && self.tier == Some(super::EMERGENCY_TIER)
-    }
 }
 
 impl DecisionState {

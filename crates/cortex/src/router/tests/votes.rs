@@ -72,9 +72,9 @@ impl World {
                 What::Decided { decision, actor, asked, .. } if decision.id == id => {
                     let proposal = Proposal {
                         intent: id,
-                        digest: decision.digest,
-                        kind: decision.kind,
-                        actor: decision.actor,
+                        digest: decision.digest.clone(),
+                        kind: decision.kind.clone(),
+                        actor: decision.actor.clone(),
                         actor_kind: actor.kind.word().into(),
                         target: asked.target.unwrap_or_else(|| "instance".into()),
                         circumstances: asked.circumstances.unwrap_or_default(),
