@@ -72,6 +72,9 @@ pub struct Entry<D: Decider> {
     pub traceparent: Option<String>,
     /// The event, why, how, and where.
     pub record: Recorded<D::Event>,
+    /// The same as it was written into the journal a moment ago, for whoever passes it on; nothing where it was read from one.
+    #[serde(skip)]
+    pub(crate) written: Option<Box<[u8]>>,
     /// Set on the last event of a command that had a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered: Option<Answered<D>>,
@@ -100,6 +103,15 @@ impl<D: Decider> Stored<D> {
     /// When the bytes are no record of `D`'s.
     pub fn from_json(bytes: &[u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(bytes)
+    }
+
+    /// [`Self::from_json`] of what was just written; keeps what is to be passed on.
+    pub(crate) fn read_back(bytes: &[u8]) -> serde_json::Result<Self> {
+        let mut read = Self::from_json(bytes)?;
+        if let Self::Event(entry) = &mut read {
+            entry.written = entry.record_in(bytes).map(Into::into);
+        }
+        Ok(read)
     }
 
     /// The key and the outcome, where the record settles a command that had a key.
@@ -136,7 +148,29 @@ impl<D: Decider> Entry<D> {
         Ok(self.event(component, serde_json::to_value(&self.record)?))
     }
 
-    /// That envelope's headers, for a message whose body is the record as JSON: so it is written once, without a tree of values on the way.
+    /// The record as JSON.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn body(&mut self) -> serde_json::Result<Vec<u8>> {
+        match self.written.take() {
+            Some(written) => Ok(written.into_vec()),
+            None => serde_json::to_vec(&self.record),
+        }
+    }
+
+    /// Where the record is in `{"event": entry}`. Before it there are texts and numbers only, in which this name cannot be: a quote within a
+    /// text has a backslash before it. Behind it there is nothing but what was answered, if anything was.
+    fn record_in<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
+        let name = b",\"record\":";
+        let start = bytes.windows(name.len()).position(|at| at == name)? + name.len();
+        if self.answered.is_some() {
+            return None;
+        }
+        bytes.get(start..)?.strip_suffix(b"}}")
+    }
+
+    /// That envelope's headers, for a message whose body is [`Self::body`]: so it is written once, without a tree of values on the way.
     #[must_use]
     pub fn headers(&self, component: &str) -> Vec<(&'static str, String)> {
         self.event(component, Value::Null).to_headers()

@@ -265,6 +265,7 @@ impl<D: Decider, T> Host<D, T> {
                 hops: envelope.hops,
                 traceparent: envelope.traceparent.clone(),
                 record,
+                written: None,
                 answered: if n == last { answered.take() } else { None },
             };
             hlc = hlc.tick(now.wall);
@@ -283,7 +284,7 @@ impl<D: Decider, T> Host<D, T> {
             let detail = format!("{} bytes; at most {} are accepted", written.len(), limits::ENTRY_BYTES);
             return Err(HostError::Unrecordable { detail });
         }
-        let read = Stored::from_json(written).map_err(|e| unrecordable(&e))?;
+        let read = Stored::read_back(written).map_err(|e| unrecordable(&e))?;
         self.batch.records.push(read);
         self.batch.ends.push(self.batch.bytes.len());
         Ok(())

@@ -343,7 +343,7 @@ async fn publish_events<D: Decider>(
     while let Some(batch) = waiting.recv().await {
         tokio::task::yield_now().await;
         for (_, entry) in batch {
-            match event(&component, &entry) {
+            match event(&component, entry) {
                 Ok(message) => publish(&bus, message).await,
                 Err(e) => tell(&format!("an event cannot be published: {e}")),
             }
@@ -358,10 +358,10 @@ async fn publish(bus: &Bus, message: Message) {
 }
 
 /// An event as it is published by `component`.
-fn event<D: Decider>(component: &str, entry: &Entry<D>) -> serde_json::Result<Message> {
+fn event<D: Decider>(component: &str, mut entry: Entry<D>) -> serde_json::Result<Message> {
     let subject = wire::event_subject(component, D::what(entry.record.event()));
     let headers: Headers = entry.headers(component).into_iter().collect();
-    Ok(Message::new(subject, serde_json::to_vec(&entry.record)?).with_headers(headers))
+    Ok(Message::new(subject, entry.body()?).with_headers(headers))
 }
 
 /// Hands things to the bus, in order.

@@ -90,6 +90,21 @@ fn nothing_leaves_before_it_is_written_and_a_batch_is_one_sync() {
 }
 
 #[test]
+fn what_is_passed_on_is_what_was_written() {
+    let mut bench = Bench::new();
+    let who = Some(r#"x","record":{"event":1}}"#.to_owned());
+    bench.take(0, Envelope { who: who.clone(), ..Envelope::new(add("a", 1.0)) });
+    bench.take(1, Envelope { who, ..keyed(add(r#"b","record":{}}"#, 1.0), "k") });
+    bench.take(2, Envelope::new(Command::AddAll { names: vec!["c".into(), "d\"}}".into()] }));
+    let entries = bench.commit().entries;
+    assert_eq!(entries.len(), 4);
+    for (_, mut entry) in entries {
+        let (body, whole) = (entry.body().unwrap(), serde_json::to_vec(&entry.record).unwrap());
+        assert_eq!(String::from_utf8(body), String::from_utf8(whole));
+    }
+}
+
+#[test]
 fn causes_travel_from_the_command_into_the_entry() {
     let mut bench = Bench::new();
     let mut first = Envelope::new(add("a", 1.0));
