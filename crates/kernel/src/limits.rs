@@ -68,6 +68,14 @@ pub const EVIDENCE_CONTENDED_OVER: Duration = Duration::from_millis(20);
 /// processor that it shares with one that decides all the time. With twice as much the decisions gain nothing more.
 pub const EVIDENCE_NICE: i32 = 5;
 
+/// The turns of who decides, and of who carries messages: the shortest that the scheduler knows. What they do takes a tenth of a millisecond, and
+/// the next one on the way waits for it.
+pub const SHORT_TURN: Duration = Duration::from_micros(100);
+
+/// The turns of the keepers of evidence: the longest that the scheduler knows. Whoever wakes up, with the usual turns or with short ones, runs at
+/// once, and does not wait until a keeper has got through its batch.
+pub const LONG_TURN: Duration = Duration::from_millis(100);
+
 /// How long a sink may take for a batch, seal and sync included: five times the log's 200 ms. Past it the batch counts as lost, as
 /// when the sink was killed with it, and the sink is asked where it stands; one that was only slow skips what comes twice.
 pub const EVIDENCE_REPLY: Duration = Duration::from_secs(1);

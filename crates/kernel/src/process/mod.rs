@@ -5,6 +5,7 @@
 //! | [`notify`] | datagrams to the control plane |
 //! | [`life`] | heartbeats, signals, orderly end |
 //! | [`thread`] | the host on a thread that may block: group commit |
+//! | `turns` | how long a thread runs before others have their turn |
 //! | [`serve`] | a decider on the bus |
 //! | [`here`] | who is back, for those who wait for an answer |
 //! | [`voter`] | a kernel as a voter of unified logic |
@@ -20,6 +21,7 @@ mod reserve;
 pub mod serve;
 mod tell;
 pub mod thread;
+mod turns;
 pub mod voter;
 pub mod wire;
 
@@ -180,6 +182,8 @@ pub fn run<M>(environment: Environment, main: M) -> Result<(), KernelError>
 where
     M: AsyncFnOnce(Context) -> Result<(), KernelError>,
 {
+    // Not for those who have long ones. Who may not say this goes on as all others do.
+    let _ = turns::short();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -202,8 +206,9 @@ pub fn run_behind<M>(environment: Environment, main: M) -> Result<(), KernelErro
 where
     M: AsyncFnOnce(Context) -> Result<(), KernelError>,
 {
-    // Threads have the priority of the one that starts them, and there is one so far. Who may not say this goes on as all others do.
+    // Threads have the priority and the turns of the one that starts them, and there is one so far. Who may not say this goes on as all others do.
     let _ = rustix::process::nice(crate::limits::EVIDENCE_NICE);
+    let _ = turns::long();
     run(environment, main)
 }
 

@@ -18,7 +18,7 @@ use grace_store::{Journal, Seq, StoreError};
 use grace_types::{chance::Entropy, time::Clock};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{KernelError, later, reserve::Reserve};
+use super::{KernelError, later, reserve::Reserve, turns};
 use crate::{Answer, Decider, Entry, Envelope, Host, HostError, limits};
 
 /// Where an answer goes.
@@ -228,6 +228,8 @@ where
     let pulse = Arc::new(Pulse::default());
     let shared = Arc::clone(&pulse);
     std::thread::Builder::new().name("host".to_owned()).spawn(move || {
+        // Who may not say this goes on as all others do.
+        let _ = turns::short();
         let done = start(component, open).and_then(|(host, journal)| {
             let (last, reserve) = (LastBatch::default(), Reserve::default());
             let (told, storing) = (Seq(0), None);
