@@ -131,6 +131,11 @@ impl Expression {
         &self.paths
     }
 
+    /// The field that it is, such as `["data", "size"]` for `data.size`, where it is nothing else.
+    pub(crate) fn field(&self) -> Option<&[String]> {
+        self.field.as_deref()
+    }
+
     /// Whether it is true in this scope.
     ///
     /// # Errors

@@ -4,7 +4,10 @@
 //! number. Anywhere else the value is written into the text: texts as they are, the rest as JSON. `$${` stands for `${` itself.
 //! Where an expression ends is found by CEL's own quotes and braces, so `${ {'a': 1}.a }` is one.
 
-use serde_json::{Map, Value};
+use std::collections::HashMap;
+
+use grace_types::intent::Json;
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{BadExpression, Expression, Failed, Scope};
 use crate::limits;
@@ -197,6 +200,49 @@ impl Mapping {
         self.render_at(scope, &mut left)
     }
 
+    /// What [`Self::render`] gives with `document` as the name `root`, where that takes no more than to put texts, whole numbers, `true` and
+    /// `false` of the document at their places: without reading the document into a value and writing it again. `None` where it takes more,
+    /// or is not certain here.
+    #[must_use]
+    pub fn copy(&self, root: &str, document: &Json) -> Option<Json> {
+        let fields: HashMap<&str, &RawValue> = serde_json::from_str(document.text()).ok()?;
+        let mut made = String::with_capacity(document.len() + 64);
+        self.copy_at(root, &fields, &mut made)?;
+        serde_json::from_str(&made).ok()
+    }
+
+    fn copy_at(&self, root: &str, fields: &HashMap<&str, &RawValue>, made: &mut String) -> Option<()> {
+        match self {
+            Self::Value(value) => made.push_str(&serde_json::to_string(value).ok()?),
+            Self::Template(template) => {
+                let [Part::Expression(expression)] = template.parts.as_slice() else { return None };
+                let [name, key] = expression.field()? else { return None };
+                let text = fields.get(key.as_str()).filter(|_| name == root)?.get();
+                made.push_str(Some(text).filter(|text| is_plain(text))?);
+            }
+            Self::List(list) => {
+                made.push('[');
+                for (n, one) in list.iter().enumerate() {
+                    made.push_str(if n == 0 { "" } else { "," });
+                    one.copy_at(root, fields, made)?;
+                }
+                made.push(']');
+            }
+            Self::Object(entries) => {
+                made.push('{');
+                for (n, (key, one)) in entries.iter().enumerate() {
+                    made.push_str(if n == 0 { "" } else { "," });
+                    made.push_str(&serde_json::to_string(key).ok()?);
+                    made.push(':');
+                    one.copy_at(root, fields, made)?;
+                }
+                made.push('}');
+            }
+        }
+        // What is too large is for those to refuse who weigh it.
+        (made.len() <= limits::RENDERED_BYTES / 2).then_some(())
+    }
+
     fn render_at(&self, scope: &Scope<'_>, left: &mut usize) -> Result<Value, Failed> {
         let at = |key: &str, why: Failed| Failed(format!("{key}: {why}"));
         match self {
@@ -261,6 +307,16 @@ fn compile_at(
             Mapping::Object(each)
         }
         scalar => Mapping::Value(scalar.clone()),
+    }
+}
+
+/// Whether JSON is a text, a whole number or a truth value, written in the only way there is.
+fn is_plain(json: &str) -> bool {
+    match json.as_bytes() {
+        b"true" | b"false" => true,
+        [b'"', rest @ ..] => !rest.contains(&b'\\'),
+        [b'1'..=b'9', rest @ ..] => rest.len() < 18 && rest.iter().all(u8::is_ascii_digit),
+        _ => false,
     }
 }
 

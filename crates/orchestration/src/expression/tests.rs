@@ -1,5 +1,6 @@
 //! What expressions may cost, what templates become, and where errors point.
 
+use grace_types::intent::Json;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -211,6 +212,17 @@ fn a_field_by_itself_is_what_the_evaluator_gives() {
 }
 
 #[test]
+fn plain_fields_are_copied() {
+    let mapping = Mapping::compile(
+        &json!({"a": "${payload.t}", "b": ["${payload.n}", 1], "c": {"d": "${payload.f}"}}),
+        &KNOWN,
+    );
+    let payload: Json = serde_json::from_str(r#"{ "n": 12, "t": "é {x}", "f" : false }"#).unwrap();
+    let copied = mapping.unwrap().copy("payload", &payload).unwrap();
+    assert_eq!(copied.text(), r#"{"a":"é {x}","b":[12,1],"c":{"d":false}}"#);
+}
+
+#[test]
 fn a_quick_look_agrees_with_the_evaluator() {
     let document = document();
     let scope = Scope::new().with("data", &document);
@@ -254,6 +266,34 @@ proptest! {
     #[test]
     fn no_template_panics(text in "[${}'\"\\\\a.é ]{0,24}") {
         let _ = render(&text);
+    }
+
+    /// Of fields that are there and that are not, of every kind, in the payload's own spelling.
+    #[test]
+    fn what_is_copied_is_what_is_rendered(
+        text in r#"[a-z"\\\\\n\u{0}-\u{20}é{}$]{0,12}"#,
+        number in any::<i64>(),
+        ratio in any::<f64>(),
+        flag: bool,
+        wanted in prop::sample::subsequence(vec!["text", "number", "ratio", "flag", "none", "list", "lost", "text.x"], 1..4),
+        spaced: bool,
+    ) {
+        let payload = json!({
+            "text": text, "number": number, "ratio": ratio, "flag": flag, "none": null, "list": [text, {"text": 1}], "te\"xt": 1
+        });
+        let payload = if spaced { serde_json::to_string_pretty(&payload) } else { serde_json::to_string(&payload) };
+        let payload: Json = serde_json::from_str(&payload.unwrap()).unwrap();
+        let mut document = json!({"fixed": [1, "a\"b", 0.5], "": {"k\"y": []}});
+        for name in &wanted {
+            document[format!("at {name}")] = json!({"it": format!("${{payload.{name}}}"), "also": [format!("${{payload.{name}}}"), "x"]});
+        }
+        let mapping = Mapping::compile(&document, &KNOWN).unwrap();
+        let value = payload.value().unwrap();
+        let rendered = mapping.render(&Scope::new().with("payload", &value)).ok().map(|value| Json::of(&value));
+        if let Some(copied) = mapping.copy("payload", &payload) {
+            prop_assert_eq!(Some(copied), rendered);
+        }
+        prop_assert_eq!(mapping.copy("data", &payload), None);
     }
 
     #[test]

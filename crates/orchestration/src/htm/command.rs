@@ -24,11 +24,12 @@
 //! that was taken is taken again. An answer under a lease that is no more is refused with the reason, and changes nothing. A verdict
 //! `{"later": "disk_reserve: …"}` says that the disk is almost full: answer again until there is room.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 pub use grace_types::intent::{Refused, Submission, Submitted, asked::Refusal};
 use grace_types::trace::TraceContext;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
+use serde_json::value::RawValue;
 
 use super::{
     Era, IntentId, TaskId,
@@ -376,8 +377,26 @@ pub struct Lease {
     /// How long it may take. The lease ends a little later.
     pub timeout_ms: u64,
     /// Who approved the intent, and what caused it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "shared_origin")]
     pub origin: Option<Arc<Origin>>,
+}
+
+/// Writes an origin as it was written last where it is the same one: intents that were asked for together share theirs, and it is half of a lease.
+fn shared_origin<S: Serializer>(origin: &Option<Arc<Origin>>, to: S) -> Result<S::Ok, S::Error> {
+    thread_local! {
+        // Holds the origin too, so that no other one can lie at its place.
+        static LAST: RefCell<Option<(Arc<Origin>, Box<RawValue>)>> = const { RefCell::new(None) };
+    }
+    let Some(origin) = origin else { return to.serialize_none() };
+    LAST.with_borrow_mut(|last| match last {
+        Some((before, text)) if Arc::ptr_eq(before, origin) => text.serialize(to),
+        _ => {
+            let text = serde_json::value::to_raw_value(origin).map_err(S::Error::custom)?;
+            let done = text.serialize(to);
+            *last = Some((Arc::clone(origin), text));
+            done
+        }
+    })
 }
 
 impl Lease {

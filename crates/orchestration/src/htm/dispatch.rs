@@ -304,7 +304,10 @@ impl<'s> Picker<'s> {
         let definition = &intent.pin.definition;
         let input = match &spec.fixed {
             Some(fixed) => fixed.clone(),
-            None => Json::of(&self.input((id, token, attempt), intent, spec)?),
+            None => match spec.input.copy("payload", &intent.payload) {
+                Some(input) => input,
+                None => Json::of(&self.input((id, token, attempt), intent, spec)?),
+            },
         };
         if input.len() > limits::INPUT_BYTES {
             return Err(format!(
