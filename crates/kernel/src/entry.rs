@@ -23,6 +23,7 @@ use crate::{
 /// One journal record.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly all records are events")]
 pub enum Stored<D: Decider> {
     /// An event.
     Event(Entry<D>),

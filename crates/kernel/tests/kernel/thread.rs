@@ -2,7 +2,7 @@
 
 use std::{
     ops::ControlFlow,
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
 };
 
 use grace_kernel::{
@@ -104,7 +104,13 @@ async fn a_host_that_lost_its_journal_to_another_ends() {
 }
 
 /// A journal on which a snapshot is stored when somebody lets it be.
-struct Held(FileJournal, Arc<Mutex<()>>);
+struct Held(FileJournal, Arc<Gate>);
+
+#[derive(Default)]
+struct Gate {
+    is_open: Mutex<bool>,
+    opened: Condvar,
+}
 
 impl Journal for Held {
     fn append(&mut self, batch: &[&[u8]]) -> Result<Seq, StoreError> {
@@ -126,7 +132,7 @@ impl Journal for Held {
     fn begin_snapshot(&mut self, seq: Seq) -> Result<StoreSnapshot, StoreError> {
         let (store, held) = (self.0.begin_snapshot(seq)?, Arc::clone(&self.1));
         Ok(Box::new(move |state| {
-            let _until = held.lock().unwrap();
+            drop(held.opened.wait_while(held.is_open.lock().unwrap(), |is_open| !*is_open).unwrap());
             store(state)
         }))
     }
@@ -151,8 +157,7 @@ impl Journal for Held {
 async fn commands_do_not_wait_for_a_snapshot_that_is_being_stored() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.journal");
-    let gate = Arc::new(Mutex::new(()));
-    let shut = gate.lock().unwrap();
+    let gate = Arc::new(Gate::default());
     let (opened, held) = (path.clone(), Arc::clone(&gate));
     let open = move || {
         let journal = FileJournal::open(opened, Timestamp::EPOCH)?;
@@ -175,7 +180,8 @@ async fn commands_do_not_wait_for_a_snapshot_that_is_being_stored() {
         names.filter(|name| name.to_string_lossy().starts_with("snapshot-")).count()
     };
     assert_eq!(stored(), 0);
-    drop(shut);
+    *gate.is_open.lock().unwrap() = true;
+    gate.opened.notify_all();
     commands.stop().await;
     while hosted.next().await.is_some() {}
     hosted.ended().await.unwrap();
