@@ -163,11 +163,11 @@ impl<D: Decider> Entry<D> {
     /// Where the record is in `{"event": entry}`. Before it there are texts and numbers only, in which this name cannot be: a quote within a
     /// text has a backslash before it. Behind it there is nothing but what was answered, if anything was.
     fn record_in<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
-        let name = b",\"record\":";
-        let start = bytes.windows(name.len()).position(|at| at == name)? + name.len();
         if self.answered.is_some() {
             return None;
         }
+        let name = b",\"record\":";
+        let start = bytes.windows(name.len()).position(|at| at == name)? + name.len();
         bytes.get(start..)?.strip_suffix(b"}}")
     }
 

@@ -232,3 +232,16 @@ pub enum StoreError {
         detail: String,
     },
 }
+
+/// Refuses what is larger than a journal takes.
+pub(crate) fn check_size(
+    what: &'static str,
+    size_bytes: usize,
+    limit_bytes: usize,
+) -> Result<(), StoreError> {
+    if size_bytes > limit_bytes {
+        Err(StoreError::TooLarge { what, size_bytes, limit_bytes })
+    } else {
+        Ok(())
+    }
+}

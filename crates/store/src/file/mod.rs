@@ -46,7 +46,8 @@ pub use reader::FileReader;
 use segment::{BATCH_HEADER, Header, RECORD_HEADER};
 
 use crate::{
-    Digest, Epoch, Journal, Record, Seq, SnapshotInfo, StoreError, StoreSnapshot, chain::Head, limits,
+    Digest, Epoch, Journal, Record, Seq, SnapshotInfo, StoreError, StoreSnapshot, chain::Head,
+    journal::check_size, limits,
 };
 
 /// What a journal's folder is called behind its component's name and a dot.
@@ -235,10 +236,7 @@ impl Drop for FileJournal {
 
 impl Journal for FileJournal {
     fn append(&mut self, batch: &[&[u8]]) -> Result<Seq, StoreError> {
-        if let Some(payload) = batch.iter().find(|p| p.len() > limits::RECORD_BYTES) {
-            let (size_bytes, limit_bytes) = (payload.len(), limits::RECORD_BYTES);
-            return Err(StoreError::TooLarge { what: "a record", size_bytes, limit_bytes });
-        }
+        batch.iter().try_for_each(|payload| check_size("a record", payload.len(), limits::RECORD_BYTES))?;
         let (_held, meta) = self.begin()?;
         let first = Seq(self.end.head.seq.0 + 1);
         if batch.is_empty() {

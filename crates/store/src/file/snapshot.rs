@@ -10,17 +10,14 @@ use std::{
 };
 
 use super::place::{self, SNAPSHOT, failed};
-use crate::{Digest, Seq, SnapshotInfo, StoreError, chain, chain::Head, limits};
+use crate::{Digest, Seq, SnapshotInfo, StoreError, chain, chain::Head, journal::check_size, limits};
 
 const MAGIC: &[u8; 8] = b"GRACESN1";
 const HEADER: usize = 120;
 
 /// Puts the snapshot of everything up to `at` in place, and drops those that are too many.
 pub(super) fn put(folder: &Path, at: Head, state: &[u8]) -> Result<SnapshotInfo, StoreError> {
-    if state.len() > limits::SNAPSHOT_BYTES {
-        let (size_bytes, limit_bytes) = (state.len(), limits::SNAPSHOT_BYTES);
-        return Err(StoreError::TooLarge { what: "a snapshot", size_bytes, limit_bytes });
-    }
+    check_size("a snapshot", state.len(), limits::SNAPSHOT_BYTES)?;
     let info = SnapshotInfo { seq: at.seq, digest: chain::digest(state), size_bytes: state.len() as u64 };
     let path = place::file(folder, SNAPSHOT, at.seq.0);
     place::put(&path, &[&encode(&info, at.digest), state]).map_err(|e| failed(&path, &e))?;

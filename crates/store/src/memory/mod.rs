@@ -18,7 +18,10 @@ use std::{
 
 use grace_types::{chance::Entropy, evidence::JournalId};
 
-use crate::{Digest, Epoch, Journal, Record, Seq, SnapshotInfo, StoreError, StoreSnapshot, chain, limits};
+use crate::{
+    Digest, Epoch, Journal, Record, Seq, SnapshotInfo, StoreError, StoreSnapshot, chain, journal::check_size,
+    limits,
+};
 use log::Chained;
 pub use reader::MemoryReader;
 
@@ -263,10 +266,7 @@ impl Platter {
     }
 
     fn put_snapshot(&mut self, seq: Seq, chain: Digest, state: &[u8]) -> Result<SnapshotInfo, StoreError> {
-        if state.len() > limits::SNAPSHOT_BYTES {
-            let (size_bytes, limit_bytes) = (state.len(), limits::SNAPSHOT_BYTES);
-            return Err(StoreError::TooLarge { what: "a snapshot", size_bytes, limit_bytes });
-        }
+        check_size("a snapshot", state.len(), limits::SNAPSHOT_BYTES)?;
         let info = SnapshotInfo { seq, digest: chain::digest(state), size_bytes: state.len() as u64 };
         if self.faults.front() == Some(&Fault::CrashBeforeSync) {
             // One transaction: before its sync, nothing of it is there.
@@ -377,10 +377,7 @@ impl Journal for MemoryJournal {
         if batch.is_empty() {
             return self.writable().map(|_| first);
         }
-        if let Some(payload) = batch.iter().find(|p| p.len() > limits::RECORD_BYTES) {
-            let (size_bytes, limit_bytes) = (payload.len(), limits::RECORD_BYTES);
-            return Err(StoreError::TooLarge { what: "a record", size_bytes, limit_bytes });
-        }
+        batch.iter().try_for_each(|payload| check_size("a record", payload.len(), limits::RECORD_BYTES))?;
         let mut platter = self.writable()?;
         let (bytes, head) = log::encode(batch, self.head);
         let written = platter.write(|p| p.log.extend_from_slice(&bytes));
